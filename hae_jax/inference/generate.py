@@ -1,0 +1,219 @@
+"""Codes to token ids: greedy, and by sampling.
+
+Everything here asks a model two questions only, `start(code) -> state` and `step(state, token) -> (state, logits)`, so
+it serves every autoencoder. The whole loop runs on the device: a `while` over blocks of scanned steps, which looks
+every `BLOCK` tokens whether all documents have ended.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key, PyTree
+
+from hae_jax.batch import EOD, EOS, PAD
+from hae_jax.models.interface import Code
+
+BLOCK = 16
+"""Tokens between two looks at whether every document has ended; on a GPU each look waits for the device."""
+
+
+def check(max_tokens: int) -> None:
+    """Raises a ValueError unless there is room for at least one token."""
+    if max_tokens < 1:
+        raise ValueError(f"max_tokens must be at least 1, got {max_tokens}. A document ends with a token of its own.")
+
+
+def speakable(logits: Float[Array, "*batch vocab"]) -> Float[Array, "*batch vocab"]:
+    """Rules out PAD, which is no word but stands for "start" before a document and for nothing after it."""
+    return jnp.where(jnp.arange(logits.shape[-1]) == PAD, -jnp.inf, logits.astype(jnp.float32))
+
+
+def blocks(
+    advance: Callable[[PyTree, Int[Array, ""]], tuple[PyTree, PyTree]],
+    ended: Callable[[PyTree], Array],
+    carry: PyTree,
+    steps: int,
+) -> tuple[PyTree, PyTree]:
+    """Scans `advance` over the positions 0, 1, ... in blocks, until `ended`.
+
+    Args:
+        advance: one step, `(carry, position) -> (carry, output)`.
+        ended: whether nothing is left to do.
+        carry: what the first step starts from.
+        steps: number of positions, rounded up to whole blocks.
+
+    Returns:
+        The last carry, and the outputs stacked over positions; zeros where the loop had ended before.
+    """
+    count = -(-steps // BLOCK)
+    outputs = jax.eval_shape(advance, carry, jnp.zeros((), jnp.int32))[1]
+    outputs = jax.tree.map(lambda x: jnp.zeros((count, BLOCK, *x.shape), x.dtype), outputs)
+
+    def run(loop):
+        block, carry, outputs = loop
+        carry, new = jax.lax.scan(advance, carry, block * BLOCK + jnp.arange(BLOCK))
+        outputs = jax.tree.map(lambda all, one: jax.lax.dynamic_update_index_in_dim(all, one, block, 0), outputs, new)
+        return block + 1, carry, outputs
+
+    def more(loop):
+        block, carry, _ = loop
+        return (block < count) & ~ended(carry)
+
+    _, carry, outputs = jax.lax.while_loop(more, run, (jnp.zeros((), jnp.int32), carry, outputs))
+    return carry, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:steps], outputs)
+
+
+def unroll(
+    model: nn.Module,
+    params: PyTree,
+    code: Code,
+    max_tokens: int,
+    choose: Callable[[Float[Array, "doc vocab"], Int[Array, ""]], Int[Array, " doc"]],
+) -> Int[Array, "doc token"]:
+    """Generates token by token, each chosen from its logits and position alone."""
+    apply = partial(model.apply, {"params": params})
+    state = apply(code, method="start")
+    docs = code.document.shape[0]
+
+    def advance(carry, position):
+        state, token, ended = carry
+        state, logits = apply(state, token, method="step")
+        token = jnp.where(ended, PAD, choose(speakable(logits), position).astype(jnp.int32))
+        return (state, token, ended | (token == EOD)), token
+
+    carry = state, jnp.full(docs, PAD, jnp.int32), jnp.zeros(docs, bool)
+    _, tokens = blocks(advance, lambda carry: carry[2].all(), carry, max_tokens)
+    return tokens.T
+
+
+@partial(jax.jit, static_argnums=(0, 3))
+def _greedy(model: nn.Module, params: PyTree, code: Code, max_tokens: int) -> Int[Array, "doc token"]:
+    return unroll(model, params, code, max_tokens, lambda logits, _: logits.argmax(-1))
+
+
+def greedy(model: nn.Module, params: PyTree, code: Code, max_tokens: int) -> Int[Array, "doc token"]:
+    """Decodes codes, taking the most probable token every time.
+
+    Args:
+        model: an autoencoder of `hae_jax.models`.
+        params: its parameters.
+        code: what `encode` returned.
+        max_tokens: tokens a document, end marks included, at which to stop without EOD.
+
+    Returns:
+        Token ids with EOS after each sentence and EOD at the end; PAD after EOD.
+
+    Raises:
+        ValueError: if `max_tokens` is not positive.
+    """
+    check(max_tokens)
+    return _greedy(model, params, code, max_tokens)
+
+
+def nucleus(
+    key: Key[Array, ""],
+    logits: Float[Array, "doc vocab"],
+    temperature: float | Float[Array, ""],
+    top_p: float | Float[Array, ""],
+) -> Int[Array, " doc"]:
+    """Draws a token from the smallest set of most probable ones whose probabilities sum to `top_p`.
+
+    Works on sorted logits, so of equally probable tokens on the edge exactly as many stay as are needed.
+
+    Example:
+        >>> logits = jnp.log(jnp.array([[0.1, 0.5, 0.4]]))
+        >>> draws = [int(nucleus(jax.random.key(seed), logits, 1.0, 0.9)[0]) for seed in range(30)]
+        >>> sorted(set(draws))
+        [1, 2]
+    """
+    order = jnp.argsort(-logits, axis=-1)
+    logits = jnp.take_along_axis(logits, order, axis=-1)
+    # Differences to the best one overflow to -inf as the temperature goes to 0: what is left is the greedy choice.
+    logits = (logits - logits[:, :1]) / jnp.maximum(temperature, 1e-30)
+    probability = jax.nn.softmax(logits, axis=-1)
+    before = jnp.cumsum(probability, axis=-1) - probability
+    # The sum of 1 - epsilon or 1 + epsilon must not cut the tail of the whole distribution.
+    kept = jnp.where((before < top_p) | (top_p >= 1), logits, -jnp.inf)
+    rank = jax.random.categorical(key, kept, axis=-1)
+    return jnp.take_along_axis(order, rank[:, None], axis=-1)[:, 0]
+
+
+@partial(jax.jit, static_argnums=(0, 6))
+def _sample(
+    model: nn.Module,
+    params: PyTree,
+    code: Code,
+    key: Key[Array, ""],
+    temperature: Float[Array, ""],
+    top_p: Float[Array, ""],
+    max_tokens: int,
+) -> Int[Array, "doc token"]:
+    def choose(logits, position):
+        return nucleus(jax.random.fold_in(key, position), logits, temperature, top_p)
+
+    return unroll(model, params, code, max_tokens, choose)
+
+
+def sample(
+    model: nn.Module,
+    params: PyTree,
+    code: Code,
+    key: Key[Array, ""],
+    temperature: float,
+    top_p: float,
+    max_tokens: int,
+) -> Int[Array, "doc token"]:
+    """Decodes codes, drawing every token at random.
+
+    Args:
+        model: an autoencoder of `hae_jax.models`.
+        params: its parameters.
+        code: what `encode` returned.
+        key: randomness.
+        temperature: divides the logits; 0 is greedy, 1 the model's own distribution.
+        top_p: share of the probability, the most probable tokens first, that is drawn from; 1 is all of it.
+        max_tokens: tokens a document, end marks included, at which to stop without EOD.
+
+    Returns:
+        Token ids as from `greedy`.
+
+    Raises:
+        ValueError: if `temperature` is negative, `top_p` outside (0, 1], or `max_tokens` not positive.
+
+    Reference:
+        Holtzman et al., 2020, https://arxiv.org/abs/1904.09751
+    """
+    check(max_tokens)
+    if not temperature >= 0:
+        raise ValueError(f"temperature must be at least 0, got {temperature}. Use 0 for greedy decoding.")
+    if not 0 < top_p <= 1:
+        raise ValueError(f"top_p must lie in (0, 1], got {top_p}. Use 1 to draw from all words.")
+    return _sample(model, params, code, key, jnp.float32(temperature), jnp.float32(top_p), max_tokens)
+
+
+def sentences(ids: Iterable[int]) -> list[list[int]]:
+    """Cuts the ids of a document into its sentences, without end marks and padding.
+
+    A sentence that was cut off before its end mark still counts.
+
+    Example:
+        >>> sentences([7, EOS, 8, 9, EOD, PAD]), sentences([5, 6, EOS, 4, 7, 8])
+        ([[7], [8, 9]], [[5, 6], [4, 7, 8]])
+    """
+    found, sentence = [], []
+    for token in ids:
+        if token in (EOS, EOD):
+            found.append(sentence)
+            sentence = []
+        elif token != PAD:
+            sentence.append(token)
+    return [*found, sentence] if sentence else found
+
+
+def split(ids: Int[Array | np.ndarray, "doc token"]) -> list[list[list[int]]]:
+    """Cuts generated ids into documents of sentences, see `sentences`."""
+    return [sentences(row) for row in np.asarray(ids).tolist()]

@@ -1,0 +1,199 @@
+"""Texts through a trained model: to codes, back from codes, and along the way between two of them."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int, PyTree
+
+from hae_jax.batch import Batch
+from hae_jax.config import DataConfig
+from hae_jax.data.batches import ROWS, encode_text, in_order
+from hae_jax.data.text import Tokenizer
+from hae_jax.inference.decoding import GREEDY, Decoding
+from hae_jax.inference.evaluate import join
+from hae_jax.inference.forced import encode as encode_batch
+from hae_jax.inference.generate import split
+from hae_jax.models.interface import Code
+
+DOCS = 64
+"""Documents that go through the model at once."""
+
+
+class Reconstruction(NamedTuple):
+    """A text and what came back of it.
+
+    Attributes:
+        source: the text as given.
+        reconstruction: what the decoder made of its code.
+        truncated: whether the model has no room for the whole text, and read only its beginning.
+    """
+
+    source: str
+    reconstruction: str
+    truncated: bool
+
+
+def encode(
+    model: nn.Module, params: PyTree, tokenizer: Tokenizer, config: DataConfig, texts: Sequence[str]
+) -> Float[np.ndarray, "doc code"]:
+    """Turns texts into codes.
+
+    Args:
+        model: an autoencoder of `hae_jax.models`.
+        params: its parameters.
+        tokenizer: the one it was trained with.
+        config: the data it was trained on; what exceeds `max_sentences` or `max_words` is cut off.
+        texts: one document each.
+
+    Returns:
+        One float32 row a text. With attention that is not all the decoder reads, see `decode`.
+
+    Raises:
+        ValueError: if there is no text, or a blank one.
+    """
+    documents, _ = read(texts, tokenizer, config)
+    return np.concatenate(
+        [np.asarray(code.document[:count], np.float32) for code, count in codes_of(model, params, documents, config)]
+    )
+
+
+def decode(
+    model: nn.Module,
+    params: PyTree,
+    tokenizer: Tokenizer,
+    config: DataConfig,
+    codes: np.ndarray,
+    decoding: Decoding = GREEDY,
+) -> list[str]:
+    """Turns codes into texts.
+
+    Args:
+        model: an autoencoder of `hae_jax.models`, without attention.
+        params: its parameters.
+        tokenizer: the one it was trained with.
+        config: the data it was trained on.
+        codes: what `encode` returned, or anything near it.
+        decoding: how words are chosen.
+
+    Raises:
+        ValueError: if the codes are not of the model's size or not finite, or the model has attention.
+    """
+    like = jax.eval_shape(
+        lambda params, batch: encode_batch(model, params, batch),
+        params,
+        Batch((_ids(ROWS, config.max_words + 1),), _ids(1, config.max_sentences)),
+    )
+    if like.memory is not None:
+        raise ValueError(
+            "codes must come with the encoder's sentence states for a model with attention, got codes alone. "
+            "Reconstruct the texts instead, or train with model.attention off."
+        )
+    size = like.document.shape[1]
+    if codes.ndim != 2 or codes.shape[1] != size or codes.dtype.kind not in "fiu":
+        raise ValueError(
+            f"codes must be numbers of shape [any, {size}], got {codes.dtype} of shape {list(codes.shape)}. "
+            "Encode texts with this very model."
+        )
+    if not np.isfinite(codes).all():
+        raise ValueError("codes must be finite, got nan or infinity. Encode the texts anew.")
+    texts: list[str] = []
+    docs = min(DOCS, len(codes))
+    for start in range(0, len(codes), DOCS):
+        part = codes[start : start + DOCS]
+        padded = np.pad(part, ((0, docs - len(part)), (0, 0)))
+        code = Code(jnp.asarray(padded, like.document.dtype))
+        texts += write(model, params, tokenizer, config, code, len(part), decoding, start // DOCS)
+    return texts
+
+
+def reconstruct(
+    model: nn.Module,
+    params: PyTree,
+    tokenizer: Tokenizer,
+    config: DataConfig,
+    texts: Sequence[str],
+    decoding: Decoding = GREEDY,
+) -> list[Reconstruction]:
+    """Puts texts through their codes and back; see `encode` and `decode`, whose arguments these are.
+
+    Raises:
+        ValueError: if there is no text, or a blank one.
+    """
+    documents, truncated = read(texts, tokenizer, config)
+    outputs: list[str] = []
+    for part, (code, count) in enumerate(codes_of(model, params, documents, config)):
+        outputs += write(model, params, tokenizer, config, code, count, decoding, part)
+    return [Reconstruction(*each) for each in zip(texts, outputs, truncated, strict=True)]
+
+
+def interpolate(
+    model: nn.Module,
+    params: PyTree,
+    tokenizer: Tokenizer,
+    config: DataConfig,
+    start: str,
+    end: str,
+    points: int = 7,
+    decoding: Decoding = GREEDY,
+) -> list[str]:
+    """Decodes points at equal distances on the line between the codes of two texts, both ends included.
+
+    Args:
+        model: an autoencoder of `hae_jax.models`, without attention.
+        params: its parameters.
+        tokenizer: the one it was trained with.
+        config: the data it was trained on.
+        start: the text to begin with.
+        end: the text to arrive at.
+        points: number of texts to return.
+        decoding: how words are chosen.
+
+    Raises:
+        ValueError: if `points` is below 2, a text is blank, or the model has attention.
+    """
+    if points < 2:
+        raise ValueError(f"points must be at least 2, got {points}. Both ends are points.")
+    first, last = encode(model, params, tokenizer, config, [start, end])
+    share = np.linspace(0, 1, points, dtype=np.float32)[:, None]
+    return decode(model, params, tokenizer, config, (1 - share) * first[None] + share * last[None], decoding)
+
+
+def read(
+    texts: Sequence[str], tokenizer: Tokenizer, config: DataConfig
+) -> tuple[list[list[Int[np.ndarray, "word"]]], list[bool]]:
+    """Turns texts into ids, and tells which of them were cut off."""
+    if not texts:
+        raise ValueError("texts must hold at least one text, got none. Give some text.")
+    return encode_text(texts, tokenizer, config)
+
+
+def codes_of(
+    model: nn.Module, params: PyTree, documents: Sequence[Sequence[Sequence[int]]], config: DataConfig
+) -> Iterator[tuple[Code, int]]:
+    """Encodes documents, many at a time; with each part comes the number of its real documents."""
+    for batch, count in in_order(documents, config, min(DOCS, len(documents))):
+        yield encode_batch(model, params, batch), count
+
+
+def write(
+    model: nn.Module,
+    params: PyTree,
+    tokenizer: Tokenizer,
+    config: DataConfig,
+    code: Code,
+    count: int,
+    decoding: Decoding,
+    part: int,
+) -> list[str]:
+    """Turns the first `count` of some codes into texts."""
+    limit = config.max_sentences * (config.max_words + 1)
+    documents = split(decoding(model, params, code, limit, part))[:count]
+    return [join(tokenizer.decode(sentence) for sentence in document) for document in documents]
+
+
+def _ids(*shape: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, np.int32)

@@ -1,0 +1,162 @@
+"""A stack of LSTM layers as a Flax module: it owns the parameters and draws the noise, and leaves the arithmetic to
+pure functions."""
+
+import math
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from hae_jax.config import ModelConfig
+from hae_jax.layers.cell import Gates, LSTMWeights, Norm
+from hae_jax.layers.initializers import scheme
+from hae_jax.layers.noise import draw_noise, dropout_mask
+from hae_jax.layers.stack import Noises, States, stack_scan, zero_states
+
+
+class Layer(nn.Module):
+    """The parameters of one LSTM layer.
+
+    Attributes:
+        config: names the weight scheme, biases and normalisation.
+        hidden: number of units.
+        feat: size of the inputs; 0 for a layer that reads nothing.
+        vec: size of the context; 0 for a layer without one.
+    """
+
+    config: ModelConfig
+    hidden: int
+    feat: int
+    vec: int
+
+    @nn.compact
+    def __call__(self) -> LSTMWeights:
+        config, gates = self.config, 4 * self.hidden
+        init = scheme(config.initializer, config.forget_bias, config.timescale)
+        gain = nn.initializers.constant(config.layer_norm_gain)
+        norm = None
+        if config.layer_norm:
+            norm = Norm(
+                input=self.param("norm_input", gain, (gates,)),
+                recurrent=self.param("norm_recurrent", gain, (gates,)),
+                cell=self.param("norm_cell", gain, (self.hidden,)),
+                bias=self.param("norm_bias", nn.initializers.zeros, (self.hidden,)),
+            )
+        return LSTMWeights(
+            kernel=self.param("kernel", init.kernel, (self.feat, gates)) if self.feat else None,
+            context=self.param("context", init.kernel, (self.vec, gates)) if self.vec else None,
+            recurrent=self.param("recurrent", init.recurrent, (self.hidden, gates)),
+            bias=self.param("bias", init.bias, (gates,)) if config.use_bias else None,
+            norm=norm,
+        )
+
+
+class LSTM(nn.Module):
+    """A stack of LSTM layers over batches of masked sequences.
+
+    The gradient of the loss with respect to the hidden states can be read off `perturbations`, and the gates off
+    `gates`, when those collections are handed in or asked for; otherwise they cost nothing.
+
+    Attributes:
+        config: options of the cell.
+        hidden: units of every layer.
+        feat: size of the inputs; 0 for a stack that reads nothing.
+        vec: size of a context, read by the bottom layer at every step; 0 for a stack without one.
+
+    Example:
+        >>> lstm = LSTM(ModelConfig(layers=2), hidden=5, feat=4)
+        >>> x, mask = jnp.ones((2, 3, 4)), jnp.array([[True, True, True], [False, False, False]])
+        >>> params = lstm.init(jax.random.key(0), x, mask)
+        >>> states, hidden = lstm.apply(params, x, mask)
+        >>> hidden.shape, bool((states[-1].hidden[1] == 0).all())
+        ((2, 3, 5), True)
+    """
+
+    config: ModelConfig
+    hidden: int
+    feat: int
+    vec: int = 0
+
+    def setup(self) -> None:
+        below = [self.feat] + [self.hidden] * (self.config.layers - 1)
+        context = [self.vec] + [0] * (self.config.layers - 1)
+        self.layer = [Layer(self.config, self.hidden, f, v) for f, v in zip(below, context, strict=True)]
+
+    def weights(self) -> tuple[LSTMWeights, ...]:
+        """Returns the parameters of every layer, bottom layer first, for `stack_step`."""
+        return tuple(layer() for layer in self.layer)
+
+    def noises(self, batch: int, time: int, train: bool) -> Noises:
+        """Draws for every layer its input dropout [batch, feat] and the noise of all steps."""
+        drawn = []
+        for layer in range(self.config.layers):
+            key = self.make_rng("dropout") if train and self._noisy else None
+            drop = None
+            feat = self.feat if layer == 0 else self.hidden
+            if key is not None and self.config.input_dropout and feat:
+                key, own = jax.random.split(key)
+                drop = dropout_mask(own, self.config.input_dropout, (batch, feat))
+            drawn.append((drop, draw_noise(key, self.config, batch, time, self.hidden)))
+        return tuple(drawn)
+
+    @property
+    def _noisy(self) -> bool:
+        c = self.config
+        return any((c.input_dropout, c.recurrent_dropout, c.zoneout_cell, c.zoneout_hidden))
+
+    def __call__(
+        self,
+        inputs: Float[Array, "*#batch time feat"] | None,
+        mask: Bool[Array, "*batch time"],
+        states: States | None = None,
+        context: Float[Array, "*batch vec"] | None = None,
+        train: bool = False,
+        part: int = 0,
+    ) -> tuple[States, Float[Array, "*batch time hidden"]]:
+        """Runs the stack over time.
+
+        Args:
+            inputs: any number of batch axes; leading ones of size 1, or left out, are shared by all rows; None for a
+                stack that reads nothing.
+            mask: True where a step is real; at the others every state stays as it was.
+            states: states before the first step; zeros if None.
+            context: what the bottom layer reads at every step.
+            train: draws dropout and zoneout from the stream `dropout`.
+            part: tells several calls of one forward pass apart in the collections that probes read.
+
+        Returns:
+            The states after each row's last real step, and the top layer's hidden state at every step.
+        """
+        *leading, time = mask.shape
+        batch = math.prod(leading)
+        states, hidden, gates = stack_scan(
+            zero_states(self.config, batch, self.hidden)
+            if states is None
+            else jax.tree.map(lambda x: x.reshape(batch, -1), states),
+            None if inputs is None else inputs.reshape(-1, time, inputs.shape[-1]),
+            mask.reshape(batch, time),
+            self.weights(),
+            self.noises(batch, time, train),
+            self.nudges(batch, time, part=part),
+            None if context is None else context.reshape(batch, -1),
+        )
+        self.show(gates, part)
+        unfold = partial(jax.tree.map, lambda x: x.reshape(*leading, *x.shape[1:]))
+        return unfold(states), unfold(hidden)
+
+    def nudges(self, *steps: int, part: int = 0) -> tuple[Float[Array, "..."] | None, ...]:
+        """Returns for each layer zeros to add to its hidden states, if the collection `perturbations` is in use.
+
+        The loss's gradient with respect to the perturbation `hidden_p_k` is dL/dh_t of layer k, for every t of part p.
+        """
+        names = [f"hidden_{part}_{layer}" for layer in range(self.config.layers)]
+        probed = self.is_mutable_collection("perturbations") or self.has_variable("perturbations", names[0])
+        zeros = jnp.zeros((*steps, self.hidden), self.config.dtype)
+        return tuple(self.perturb(name, zeros) if probed else None for name in names)
+
+    def show(self, gates: tuple[Gates, ...], part: int = 0) -> None:
+        """Puts the gates of every layer into the collection `gates`, as `gates_p_k`, if it is asked for."""
+        for layer, values in enumerate(gates):
+            self.sow("gates", f"gates_{part}_{layer}", values)

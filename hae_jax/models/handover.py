@@ -1,0 +1,73 @@
+"""How one level of the hierarchy hands over to the next: states become a vector, a vector becomes states."""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from hae_jax.config import ModelConfig
+from hae_jax.layers.cell import LSTMState
+from hae_jax.layers.stack import States
+
+
+def vector_size(config: ModelConfig, hidden: int) -> int:
+    """Returns the size of the vector that stands for a stack's states."""
+    return 2 * config.layers * hidden if config.state == "all" else hidden
+
+
+def summarize(states: States, config: ModelConfig) -> Float[Array, "batch vec"]:
+    """Turns a stack's states into one vector.
+
+    Returns:
+        With `state="last"` the top layer's h. With `state="all"` c and h of all layers, as in the program of Li, Luong &
+        Jurafsky (2015), whose document code of 4 layers of 1,000 units has 8,000 numbers.
+    """
+    if config.state == "last":
+        return states[-1].hidden
+    return jnp.concatenate([part.astype(states[0].hidden.dtype) for state in states for part in state], axis=-1)
+
+
+class Opening(NamedTuple):
+    """Parameters of the affine map from a vector to the states in which a stack starts."""
+
+    kernel: Float[Array, "vec states"]
+    bias: Float[Array, "states"]
+
+
+def open_states(vector: Float[Array, "batch vec"], opening: Opening | None, config: ModelConfig) -> States:
+    """Turns a vector into the states in which a stack starts.
+
+    With `state="all"` the vector is cut into the states it was made of, and there is nothing to learn; with
+    `state="last"` an affine map finds c and h of all layers.
+    """
+    wide = jnp.promote_types(config.dtype, jnp.float32)
+    if opening is not None:
+        vector = vector @ opening.kernel.astype(vector.dtype) + opening.bias.astype(vector.dtype)
+    parts = jnp.split(vector, 2 * config.layers, axis=-1)
+    pairs = zip(parts[::2], parts[1::2], strict=True)
+    return tuple(LSTMState(cell.astype(wide), hidden.astype(config.dtype)) for cell, hidden in pairs)
+
+
+class InitialStates(nn.Module):
+    """Owns the parameters of an `Opening`, where there are any.
+
+    Attributes:
+        config: names the kind of hand-over.
+        hidden: units of each layer of the stack.
+        vec: size of the vector.
+    """
+
+    config: ModelConfig
+    hidden: int
+    vec: int
+
+    @nn.compact
+    def __call__(self) -> Opening | None:
+        if self.config.state == "all":
+            return None
+        size = 2 * self.config.layers * self.hidden
+        return Opening(
+            self.param("kernel", nn.initializers.lecun_normal(), (self.vec, size)),
+            self.param("bias", nn.initializers.zeros, (size,)),
+        )

@@ -1,0 +1,58 @@
+"""What every autoencoder answers with, whatever its inside: training, evaluation and the doctor are written once."""
+
+from typing import NamedTuple
+
+from jaxtyping import Array, Bool, Float, Int
+
+from hae_jax.layers.losses import Loss
+
+
+class Code(NamedTuple):
+    """All that the decoder learns of a document.
+
+    Attributes:
+        document: one vector a document.
+        memory: sentence states for attention; None without it. With it the code has no fixed size.
+        memory_mask: True where a memory entry is real.
+    """
+
+    document: Float[Array, "doc code"]
+    memory: Float[Array, "doc sent feat"] | None = None
+    memory_mask: Bool[Array, "doc sent"] | None = None
+
+
+class Losses(NamedTuple):
+    """Sums of nats over real tokens.
+
+    Attributes:
+        words: every word decoded through the document's code.
+        sentences: every word decoded from its own sentence's vector; None where the model has no such loss.
+    """
+
+    words: Loss
+    sentences: Loss | None = None
+
+
+class Scores(NamedTuple):
+    """Teacher-forced results, one entry a position of the batch; order is the model's own.
+
+    Attributes:
+        nll: -ln p(word), in nats.
+        hit: whether the word was the likeliest.
+        mask: True where the position holds a real token.
+        doc: index of the token's document in the batch.
+        sent: index of the token's sentence in its document.
+    """
+
+    nll: Float[Array, "token"]
+    hit: Bool[Array, "token"]
+    mask: Bool[Array, "token"]
+    doc: Int[Array, "token"]
+    sent: Int[Array, "token"]
+
+
+def objective(losses: Losses, sentence_weight: float) -> Float[Array, ""]:
+    """Returns what training minimises: nats a word through the code, plus the weighted nats a word of the sentences."""
+    if losses.sentences is None:
+        return losses.words.mean
+    return losses.words.mean + sentence_weight * losses.sentences.mean

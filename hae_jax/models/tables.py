@@ -1,0 +1,71 @@
+"""Between a batch's tables of sentences and its documents."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from hae_jax.batch import PAD, Batch
+
+
+def real_sentences(batch: Batch) -> Bool[Array, "doc sent"]:
+    """Returns True where a document has a sentence."""
+    return batch.slots >= 0
+
+
+def rows(batch: Batch) -> int:
+    """Counts the rows of all tables, spare ones included."""
+    return sum(len(table) for table in batch.tables)
+
+
+def places(batch: Batch) -> Int[Array, "row"]:
+    """Returns for each row of the stacked tables the sentence that it holds, as doc * sents + sent; -1 for a spare row."""
+    spare = rows(batch)
+    targets = jnp.where(batch.slots < 0, spare, batch.slots).ravel()
+    return jnp.full(spare, -1).at[targets].set(jnp.arange(batch.slots.size), mode="drop")
+
+
+def by_document(values: Float[Array, "row feat"], batch: Batch) -> Float[Array, "doc sent feat"]:
+    """Takes what belongs to rows to the sentences of the documents; zeros where there is no sentence."""
+    real = real_sentences(batch)
+    return jnp.where(real[..., None], values[jnp.where(real, batch.slots, 0)], 0)
+
+
+def by_row(values: Float[Array, "doc sent feat"], batch: Batch) -> Float[Array, "row feat"]:
+    """Takes what belongs to the sentences of the documents to rows; zeros at spare rows."""
+    place = places(batch)
+    flat = values.reshape(-1, values.shape[-1])
+    return jnp.where(place[:, None] >= 0, flat[jnp.maximum(place, 0)], 0)
+
+
+def split_rows(values: Float[Array, "*batch row feat"], batch: Batch) -> list[Float[Array, "*batch part feat"]]:
+    """Cuts what belongs to the stacked rows into the tables' shares."""
+    ends = [sum(len(table) for table in batch.tables[: k + 1]) for k in range(len(batch.tables) - 1)]
+    return jnp.split(values, ends, axis=-2)
+
+
+def dense_words(batch: Batch) -> Int[Array, "doc sent word"]:
+    """Lays the words out as documents of sentences, all as wide as the widest table."""
+    width = max(table.shape[1] for table in batch.tables)
+    stacked = jnp.concatenate([jnp.pad(t, ((0, 0), (0, width - t.shape[1]))) for t in batch.tables])
+    real = real_sentences(batch)
+    return jnp.where(real[..., None], stacked[jnp.where(real, batch.slots, 0)], PAD)
+
+
+def flat_words(batch: Batch) -> tuple[Int[Array, "doc word"], Int[Array, "doc word"]]:
+    """Lays each document out as one sequence without gaps.
+
+    Returns:
+        The word ids, and for each the index of its sentence.
+    """
+    words = dense_words(batch)
+    docs, sents, width = words.shape
+    words = words.reshape(docs, sents * width)
+    order = jnp.argsort(words == PAD, axis=1, stable=True)
+    return jnp.take_along_axis(words, order, axis=1), order // width
+
+
+def shift(words: Int[Array, "*batch word"]) -> Int[Array, "*batch word"]:
+    """Returns what the decoder reads when it has to say `words`: PAD, which stands for "start", then all but the last.
+
+    By padding, since shifting with `.at[1:].set` is miscompiled on CPUs (openxla/xla#49176).
+    """
+    return jnp.pad(words, [(0, 0)] * (words.ndim - 1) + [(1, 0)])[..., :-1]

@@ -1,0 +1,174 @@
+"""Gradient clipping beyond Optax: per tensor, AutoClip, ZClip, and a witness that says whether a clip was binding."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int
+
+HISTORY = 4096
+"""Gradient norms that AutoClip remembers; the percentile of so many recent norms stands for that of all."""
+WARMUP = 25
+"""Steps over which ZClip gathers its first mean and variance, without clipping."""
+DECAY = 0.97
+"""Decay of ZClip's moving mean and variance."""
+
+
+class Witnessed(NamedTuple):
+    """State of a clip that is watched.
+
+    Attributes:
+        binding: whether the clip changed the last gradient.
+        clip: the clip's own state.
+    """
+
+    binding: Bool[Array, ""]
+    clip: optax.OptState
+
+
+class AutoClip(NamedTuple):
+    """The last `HISTORY` gradient norms as a ring, infinite where none is yet, and how many there were in all."""
+
+    norms: Float[Array, "history"]
+    count: Int[Array, ""]
+
+
+class ZClip(NamedTuple):
+    """Moving mean and variance of the clipped gradient norms, and how many there were."""
+
+    mean: Float[Array, ""]
+    variance: Float[Array, ""]
+    count: Int[Array, ""]
+
+
+def witness(clip: optax.GradientTransformation) -> optax.GradientTransformation:
+    """Notes, for any clip, whether it was binding.
+
+    A clip that never binds cannot have cured anything, and one that always does is a learning rate: the share of steps
+    in which it binds is the number to know.
+
+    Args:
+        clip: the transformation to watch.
+
+    Returns:
+        The same transformation, its state wrapped in `Witnessed`.
+    """
+
+    def init(params: optax.Params) -> Witnessed:
+        return Witnessed(jnp.zeros((), bool), clip.init(params))
+
+    def update(
+        updates: optax.Updates, state: Witnessed, params: optax.Params | None = None
+    ) -> tuple[optax.Updates, Witnessed]:
+        clipped, inner = clip.update(updates, state.clip, params)
+        changed = jax.tree.map(lambda new, old: jnp.any(new != old), clipped, updates)
+        return clipped, Witnessed(jnp.any(jnp.stack(jax.tree.leaves(changed))), inner)
+
+    return optax.GradientTransformation(init, update)
+
+
+def rescale(updates: optax.Updates, norm: Float[Array, ""], bound: Float[Array, ""] | float) -> optax.Updates:
+    """Shrinks a gradient of the given norm to the bound; a gradient below the bound is returned bit for bit."""
+    return jax.tree.map(lambda update: jnp.where(norm > bound, update * (bound / norm), update), updates)
+
+
+def per_tensor(bound: float) -> optax.GradientTransformation:
+    """Clips the norm of each parameter's gradient on its own.
+
+        g <- g min(1, bound / |g|)        for every tensor
+
+    Unlike the global norm it changes the direction of the step: a layer with a large gradient is held back, the others
+    are not.
+
+    Args:
+        bound: the largest norm a tensor's gradient may have.
+
+    Example:
+        >>> clip = per_tensor(1.0)
+        >>> gradient = {"kernel": jnp.array([3.0, 4.0]), "bias": jnp.array([0.5])}
+        >>> clip.update(gradient, clip.init(gradient))[0]
+        {'bias': Array([0.5], dtype=float32), 'kernel': Array([0.6, 0.8], dtype=float32)}
+    """
+
+    def update(
+        updates: optax.Updates, state: optax.EmptyState, params: optax.Params | None = None
+    ) -> tuple[optax.Updates, optax.EmptyState]:
+        return jax.tree.map(lambda leaf: rescale(leaf, optax.tree.norm(leaf), bound), updates), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def autoclip(percentile: float, history: int = HISTORY) -> optax.GradientTransformation:
+    """Clips the global norm to a percentile of the norms seen so far, this one included.
+
+    Differs from the paper: the history is bounded, to the last `history` norms.
+
+    Args:
+        percentile: the percentile in (0, 100]; 10 in the paper, so that nine steps of ten are clipped.
+        history: how many norms are remembered.
+
+    Raises:
+        ValueError: if `percentile` lies outside (0, 100].
+
+    Reference:
+        Seetharaman et al., 2020, https://arxiv.org/abs/2007.14469
+    """
+    if not 0 < percentile <= 100:
+        raise ValueError(
+            f"optim.clip_norm must lie in (0, 100] with autoclip, got {percentile}. The paper's percentile is 10."
+        )
+
+    def init(params: optax.Params) -> AutoClip:
+        return AutoClip(jnp.full(history, jnp.inf), jnp.zeros((), jnp.int32))
+
+    def update(
+        updates: optax.Updates, state: AutoClip, params: optax.Params | None = None
+    ) -> tuple[optax.Updates, AutoClip]:
+        norm = optax.tree.norm(updates)
+        norms = state.norms.at[state.count % history].set(norm)
+        last = jnp.minimum(state.count, history - 1)
+        place = percentile / 100 * last
+        low = jnp.floor(place).astype(jnp.int32)
+        ordered = jnp.sort(norms)
+        below, above = ordered[low], ordered[jnp.minimum(low + 1, last)]
+        return rescale(updates, norm, below + (place - low) * (above - below)), AutoClip(norms, state.count + 1)
+
+    return optax.GradientTransformation(init, update)
+
+
+def zclip(threshold: float) -> optax.GradientTransformation:
+    """Clips only gradients whose norm is a spike among the recent ones.
+
+    With mean m and deviation s of recent (clipped) norms, a norm n of z-score z = (n - m) / s above the threshold is
+    cut to a bound that is the lower the higher the spike:
+
+        m + threshold s / (z / threshold)
+
+    The first `WARMUP` norms are not clipped and give the first m and s; then both are moving averages of decay `DECAY`.
+
+    Args:
+        threshold: z-score above which a norm is a spike; 2.5 in the paper.
+
+    Reference:
+        Kumar et al., 2025, https://arxiv.org/abs/2504.02507
+    """
+
+    def init(params: optax.Params) -> ZClip:
+        return ZClip(jnp.zeros(()), jnp.zeros(()), jnp.zeros((), jnp.int32))
+
+    def update(updates: optax.Updates, state: ZClip, params: optax.Params | None = None) -> tuple[optax.Updates, ZClip]:
+        norm = optax.tree.norm(updates)
+        warm = state.count >= WARMUP
+        deviation = jnp.sqrt(state.variance)
+        score = (norm - state.mean) / (deviation + 1e-6)
+        spike = warm & (score > threshold)
+        bound = jnp.where(spike, state.mean + threshold**2 * deviation / jnp.where(spike, score, 1), jnp.inf)
+        seen = jnp.minimum(norm, bound)
+        rate = jnp.where(warm, 1 - DECAY, 1 / (state.count + 1))
+        mean = state.mean + rate * (seen - state.mean)
+        # The exact variance of the norms so far while warming up, the paper's moving average afterwards.
+        square = (seen - mean) * jnp.where(warm, seen - mean, seen - state.mean)
+        return rescale(updates, norm, bound), ZClip(mean, (1 - rate) * state.variance + rate * square, state.count + 1)
+
+    return optax.GradientTransformation(init, update)

@@ -1,0 +1,86 @@
+"""The optimizer: a clip, then Adam, with warm-up and cosine decay."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from hae_jax.config import OptimConfig
+from hae_jax.training import clipping
+
+CLIPPERS: dict[str, Callable[[float], optax.GradientTransformation]] = {
+    "global_norm": optax.clip_by_global_norm,
+    "per_tensor": clipping.per_tensor,
+    "value": optax.clip,
+    "agc": optax.adaptive_grad_clip,
+    "autoclip": clipping.autoclip,
+    "zclip": clipping.zclip,
+    "none": lambda _: optax.identity(),
+}
+"""The clips by name, each built from `optim.clip_norm`.
+
+| name | bounds | reference |
+|---|---|---|
+| `global_norm` | the norm of the whole gradient | Pascanu et al., 2013, https://arxiv.org/abs/1211.5063 |
+| `per_tensor` | the norm of each parameter's gradient | |
+| `value` | each number | |
+| `agc` | each unit's norm, relative to the norm of its weights | Brock et al., 2021, https://arxiv.org/abs/2102.06171 |
+| `autoclip` | the norm, by a percentile of the norms so far | https://arxiv.org/abs/2007.14469 |
+| `zclip` | the norm, where it is a spike | https://arxiv.org/abs/2504.02507 |
+"""
+
+
+def schedule(config: OptimConfig, steps: int) -> Callable[[Int[Array, ""] | int], Float[Array, ""]]:
+    """Returns the learning rate as a function of the number of updates made.
+
+    It rises linearly over `config.warmup` updates, the first of which is not zero, to the peak, and falls on half a
+    cosine to `config.final` of it at `steps`, where it stays.
+
+    Args:
+        config: peak, warm-up, and final share.
+        steps: updates of the whole run.
+
+    Example:
+        >>> rate = schedule(OptimConfig(learning_rate=1.0, warmup=4, final=0.0), steps=12)
+        >>> [round(float(rate(count)), 2) for count in (0, 1, 3, 4, 8, 12, 20)]
+        [0.25, 0.5, 1.0, 1.0, 0.5, 0.0, 0.0]
+    """
+
+    def rate(count: Int[Array, ""] | int) -> Float[Array, ""]:
+        risen = jnp.minimum((count + 1) / max(config.warmup, 1), 1)
+        progress = jnp.clip((count - config.warmup) / max(steps - config.warmup, 1), 0, 1)
+        share = config.final + (1 - config.final) * (1 + jnp.cos(jnp.pi * progress)) / 2
+        return config.learning_rate * risen * share
+
+    return rate
+
+
+def build(config: OptimConfig, steps: int) -> optax.GradientTransformation:
+    """Builds the optimizer.
+
+    Weight decay is decoupled, and leaves vectors (biases, gains) alone.
+
+    Args:
+        config: the clip, Adam's constants and the learning rate.
+        steps: updates of the whole run, for the schedule.
+
+    Returns:
+        `chain(witness(clip), adam)`; the first element of its state is a `clipping.Witnessed`.
+
+    Raises:
+        ValueError: if `config.clip_norm` does not suit the clip.
+
+    Reference:
+        Kingma & Ba, 2015, https://arxiv.org/abs/1412.6980; Loshchilov & Hutter, 2019, https://arxiv.org/abs/1711.05101
+    """
+    rate = schedule(config, steps)
+    if config.weight_decay:
+        adam = optax.adamw(
+            rate, config.b1, config.b2, config.eps, weight_decay=config.weight_decay,
+            mask=lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params),
+        )  # fmt: skip
+    else:
+        adam = optax.adam(rate, config.b1, config.b2, config.eps)
+    return optax.chain(clipping.witness(CLIPPERS[config.clip](config.clip_norm)), adam)

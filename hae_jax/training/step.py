@@ -1,0 +1,129 @@
+"""One step of training: `(state, batch, key) -> (state, info)`."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+
+from hae_jax.batch import Batch
+from hae_jax.config import Config
+from hae_jax.models import objective
+
+
+class TrainState(NamedTuple):
+    """What the next step needs; arrays only, so that it is the checkpoint.
+
+    Attributes:
+        step: batches seen, those of skipped steps included.
+        params: the model's parameters.
+        opt_state: the optimizer's moments and the clip's statistics.
+        skipped: non-finite steps in a row, up to now.
+        skipped_total: non-finite steps of the whole run.
+    """
+
+    step: Int[Array, ""]
+    params: optax.Params
+    opt_state: optax.OptState
+    skipped: Int[Array, ""]
+    skipped_total: Int[Array, ""]
+
+
+class StepInfo(NamedTuple):
+    """What a person needs.
+
+    Attributes:
+        loss: nats a token, teacher forced.
+        sentence_loss: nats a token of the auxiliary loss; None without one.
+        tokens: real tokens of the batch.
+        norm: global norm of the gradient before clipping.
+        binding: whether the clip changed the gradient.
+        finite: whether the loss and the whole gradient were finite, and so the step was taken.
+        culprit: place, among the leaves of the parameters, of the first one whose gradient is not finite; -1 if none.
+    """
+
+    loss: Float[Array, ""]
+    sentence_loss: Float[Array, ""] | None
+    tokens: Float[Array, ""]
+    norm: Float[Array, ""]
+    binding: Bool[Array, ""]
+    finite: Bool[Array, ""]
+    culprit: Int[Array, ""]
+
+
+TrainStep = Callable[[TrainState, Batch, Key[Array, ""]], tuple[TrainState, StepInfo]]
+
+
+def start(params: optax.Params, optimizer: optax.GradientTransformation) -> TrainState:
+    """Returns the state before the first step."""
+    # Three arrays, not one thrice: each is donated by itself.
+    return TrainState(
+        jnp.zeros((), jnp.int32), params, optimizer.init(params), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
+    )
+
+
+def named(tree: PyTree) -> dict[str, PyTree]:
+    """Names the leaves of a tree by their paths, in the order in which `StepInfo.culprit` counts them.
+
+    Example:
+        >>> named({"encoder": {"word": {"kernel": 1, "bias": 2}}})
+        {'encoder/word/bias': 2, 'encoder/word/kernel': 1}
+    """
+    leaves = jax.tree.leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
+def make_step(
+    model: nn.Module, optimizer: optax.GradientTransformation, config: Config, mesh: Mesh | None = None
+) -> TrainStep:
+    """Compiles the training step of a model.
+
+    The step differentiates the objective, clips, and updates. If the loss or any gradient is not finite, parameters,
+    moments and clip statistics stay as they were, bit for bit, and the step is counted as skipped. The given state is
+    donated: its buffers become those of the returned one.
+
+    Args:
+        model: an autoencoder of `hae_jax.models`.
+        optimizer: what `hae_jax.training.optim.build` returns.
+        config: the run; `config.model.sentence_loss` weighs the auxiliary loss.
+        mesh: devices over which the returned state is replicated; None for one device.
+
+    Returns:
+        A function of state, batch and the run's key; the randomness of a step is the key folded with its number.
+    """
+
+    def step(state: TrainState, batch: Batch, key: Key[Array, ""]) -> tuple[TrainState, StepInfo]:
+        def loss(params: optax.Params):
+            rngs = {"dropout": jax.random.fold_in(key, state.step)}
+            losses = model.apply({"params": params}, batch, train=True, rngs=rngs)
+            return objective(losses, config.model.sentence_loss), losses
+
+        (value, losses), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+
+        # A norm that overflows counts as non-finite: no clip can scale such a gradient.
+        sound = jnp.stack([jnp.isfinite(optax.tree.norm(leaf)) for leaf in jax.tree.leaves(gradient)])
+        finite = jnp.isfinite(value) & jnp.all(sound)
+        params, opt_state = jax.tree.map(
+            lambda new, old: jnp.where(finite, new, old), (params, opt_state), (state.params, state.opt_state)
+        )
+        skip = jnp.where(finite, 0, 1)
+        info = StepInfo(
+            loss=losses.words.mean,
+            sentence_loss=None if losses.sentences is None else losses.sentences.mean,
+            tokens=losses.words.count,
+            norm=optax.tree.norm(gradient),
+            binding=opt_state[0].binding & finite,
+            finite=finite,
+            culprit=jnp.where(jnp.all(sound), -1, jnp.argmin(sound)).astype(jnp.int32),
+        )
+        skipped = (state.skipped + skip) * skip
+        return TrainState(state.step + 1, params, opt_state, skipped, state.skipped_total + skip), info
+
+    everywhere = None if mesh is None else NamedSharding(mesh, PartitionSpec())
+    return jax.jit(step, donate_argnums=0, out_shardings=everywhere)

@@ -1,0 +1,32 @@
+"""What every test lives under: checked shapes, and the same examples on every run."""
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from jaxtyping import install_import_hook
+
+# From here on each function of hae_jax checks its arguments and results against the shapes in its signature.
+install_import_hook("hae_jax", "beartype.beartype")
+
+settings.register_profile(
+    "repeatable", deadline=None, derandomize=True, max_examples=20, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture
+def double():
+    """float64 while the test runs: errors of a billionth show."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def rng():
+    """The same random numbers for every test."""
+    return np.random.default_rng(7)

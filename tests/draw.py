@@ -1,0 +1,65 @@
+"""Random arrays for tests, in NumPy's float64; sizes are different primes, so a transposed axis cannot pass."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hae_jax.layers.cell import LSTMState, LSTMWeights, Noise, Norm
+
+
+def weights(rng, feat=5, hidden=3, vec=0, bias=True, norm=False, scale=1.0):
+    """Weights of one LSTM layer; normalisation too has random gains."""
+
+    def draw(*shape):
+        return rng.normal(size=shape) * scale
+
+    gates = 4 * hidden
+    return LSTMWeights(
+        kernel=draw(feat, gates) if feat else None,
+        context=draw(vec, gates) if vec else None,
+        recurrent=draw(hidden, gates),
+        bias=draw(gates) if bias else None,
+        norm=Norm(draw(gates), draw(gates), draw(hidden), draw(hidden)) if norm else None,
+    )
+
+
+def state(rng, batch=2, hidden=3):
+    """A state of one layer."""
+    return LSTMState(*rng.normal(size=(2, batch, hidden)))
+
+
+NOISES = ("silence", "variational", "semeniuta", "zoneout", "zoneout mean", "everything")
+
+
+def noise(rng, kind, batch=2, time=7, hidden=3):
+    """Noise of a whole sequence; `hidden` has no time axis."""
+
+    def binary(*shape):
+        return rng.integers(0, 2, shape).astype(float)
+
+    steps = (batch, time, hidden)
+    match kind:
+        case "silence":
+            return Noise()
+        case "variational":
+            return Noise(hidden=binary(batch, hidden) / 0.7)
+        case "semeniuta":
+            return Noise(candidate=binary(*steps) / 0.7)
+        case "zoneout":
+            return Noise(keep_cell=binary(*steps), keep_hidden=binary(*steps))
+        case "zoneout mean":
+            return Noise(keep_cell=np.full((1, time, 1), 0.3), keep_hidden=np.full((1, time, 1), 0.1))
+        case "everything":
+            return Noise(binary(batch, hidden) / 0.7, binary(*steps) / 0.7, binary(*steps), binary(*steps))
+
+
+def row_noise(noise, row, time, batch, hidden):
+    """One row's noise as a list over time, as the oracle wants it."""
+    full = {k: np.broadcast_to(v, (batch, time, hidden)) for k, v in noise._asdict().items() if v is not None and k != "hidden"}
+    own = None if noise.hidden is None else noise.hidden[row]
+    return [Noise(hidden=own, **{k: v[row, t] for k, v in full.items()}) for t in range(time)]
+
+
+def device(tree, dtype=None):
+    """The same tree as JAX arrays."""
+    return jax.tree.map(lambda x: jnp.asarray(x, dtype if np.asarray(x).dtype.kind == "f" else None), tree)

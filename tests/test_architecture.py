@@ -1,0 +1,103 @@
+"""The house rules that a reader relies upon: imports point one way, files are small and named after a noun."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "hae_jax"
+ORDER = ["config", "batch", "layers", "models", "data", "inference", "training", "doctor", "plots", "cli", "__main__"]
+"""Each may import what stands to its left, and itself."""
+FORBIDDEN = {"data": {"layers", "models"}}
+"""Exceptions: `data` knows no models."""
+BANNED = {"utils", "util", "helpers", "common", "base", "manager", "misc"}
+FILES = sorted(PACKAGE.rglob("*.py"))
+FILE_NAMES = [str(path.relative_to(PACKAGE)) for path in FILES]
+every_file = pytest.mark.parametrize("path", FILES, ids=FILE_NAMES)
+
+
+def imports(source: str) -> set[str]:
+    """Names, dots included, of all modules that a file imports, wherever in the file it does so."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            stem = "." * node.level + (node.module or "")
+            found |= {f"{stem}.{alias.name}" for alias in node.names}
+    return found
+
+
+def offences(part: str, source: str) -> list[str]:
+    """Imports of hae_jax that the file, which belongs to `part`, must not contain."""
+    allowed = set(ORDER[: ORDER.index(part) + 1]) - FORBIDDEN.get(part, set()) | {"__version__"}
+    ours = [name for name in imports(source) if name.split(".")[0] in ("hae_jax", "")]
+    return [name for name in ours if name.startswith(".") or name.split(".")[1] not in allowed]
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@every_file
+def test_imports_point_one_way(path):
+    if path != PACKAGE / "__init__.py":
+        assert part_of(path) in ORDER, "a new part of the package must be given its place in ORDER"
+        assert offences(part_of(path), path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("part", "source"),
+    [
+        ("layers", "from hae_jax.models import build"),
+        ("layers", "def f():\n    import hae_jax.training.fit"),
+        ("models", "from hae_jax import cli"),
+        ("data", "from hae_jax.layers.losses import Loss"),
+        ("config", "from . import batch"),
+    ],
+)
+def test_a_backward_import_is_noticed(part, source):
+    assert len(offences(part, source)) == 1
+
+
+def test_a_forward_import_is_allowed():
+    assert offences("training", "from hae_jax.inference import generate\nimport jax\nfrom hae_jax.batch import PAD") == []
+
+
+@every_file
+def test_private_parts_of_jax_stay_private(path):
+    names = imports(path.read_text(encoding="utf-8"))
+    assert not [name for name in names if name.startswith(("jax._src", "jax.core", "jaxlib"))]
+
+
+@every_file
+def test_only_plots_import_matplotlib(path):
+    names = imports(path.read_text(encoding="utf-8"))
+    assert part_of(path) == "plots" or not [name for name in names if name.split(".")[0] == "matplotlib"]
+
+
+@every_file
+def test_annotations_are_evaluated_so_that_shapes_can_be_checked(path):
+    assert "__future__.annotations" not in imports(path.read_text(encoding="utf-8"))
+
+
+@every_file
+def test_files_are_small(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+@every_file
+def test_files_are_named_after_what_they_hold(path):
+    assert not BANNED & {part.removesuffix(".py") for part in path.relative_to(PACKAGE).parts}
+
+
+@every_file
+def test_no_user_meets_a_bare_assert(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert not [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+
+
+@every_file
+def test_modules_say_what_they_are_for(path):
+    source = path.read_text(encoding="utf-8")
+    assert not source.strip() or ast.get_docstring(ast.parse(source))

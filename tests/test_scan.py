@@ -1,0 +1,233 @@
+"""The LSTM over time: against a loop, against its slow twin, and its gradients against ordinary differentiation."""
+
+import draw
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracle
+import pytest
+from close import assert_close
+from jax.test_util import check_grads
+
+from hae_jax.layers.cell import LSTMState, Noise, lstm_step, project
+from hae_jax.layers.scan import lstm_scan
+
+BATCH, TIME, FEAT, VEC, HIDDEN = 4, 7, 5, 11, 3
+LENGTHS = np.array([7, 0, 1, 4])
+MASK = np.arange(TIME) < LENGTHS[:, None]
+OPTIONS = [(kind, norm) for kind in draw.NOISES for norm in (False, True)]
+NAMES = [f"{kind}-{'norm' if norm else 'plain'}" for kind, norm in OPTIONS]
+every_option = pytest.mark.parametrize(("kind", "norm"), OPTIONS, ids=NAMES)
+either_path = pytest.mark.parametrize(
+    ("kind", "norm"), [("silence", False), ("everything", True)], ids=["own gradient", "ordinary gradient"]
+)
+
+
+def material(rng, kind="silence", norm=False, vec=0):
+    """State, inputs, weights, noise and context in float64."""
+    return (
+        draw.state(rng, BATCH, HIDDEN),
+        rng.normal(size=(BATCH, TIME, FEAT)),
+        draw.weights(rng, FEAT, HIDDEN, vec, norm=norm),
+        draw.noise(rng, kind, BATCH, TIME, HIDDEN),
+        rng.normal(size=(BATCH, vec)) if vec else None,
+    )
+
+
+def loop(state, inputs, mask, weights, noise=Noise(), nudge=None, context=None):
+    """What `lstm_scan` stands for: a Python loop of `lstm_step`, differentiated by JAX."""
+    batch, time = mask.shape
+    outputs = []
+    for t in range(time):
+        step = {k: None if v is None else jnp.broadcast_to(v, (batch, time, HIDDEN))[:, t]
+                for k, v in noise._replace(hidden=None)._asdict().items()}  # fmt: skip
+        projected = project(inputs[:, t], weights, context)
+        new, _ = lstm_step(state, projected, weights, Noise(**step)._replace(hidden=noise.hidden))
+        if nudge is not None:
+            new = new._replace(hidden=new.hidden + nudge[:, t])
+        state = jax.tree.map(lambda n, o, t=t: jnp.where(mask[:, t, None], n, o), new, state)
+        outputs.append(state.hidden)
+    return state, jnp.stack(outputs, axis=1)
+
+
+def scan(*args, **kwargs):
+    """State and hidden states without the gates."""
+    return lstm_scan(*args, **kwargs)[:2]
+
+
+def weighted(run, mask, **kwargs):
+    """A scalar in which each number of the results counts differently, padded steps included."""
+
+    def loss(state, inputs, weights, nudge, context):
+        last, hidden = run(state, inputs, mask, weights, nudge=nudge, context=context, **kwargs)
+        pull = jnp.cos(jnp.arange(hidden.size, dtype=hidden.dtype)).reshape(hidden.shape)
+        return (pull * hidden).sum() + 2 * (pull[:, 0] * last.cell).sum() + 3 * (pull[:, 1] * last.hidden).sum()
+
+    return loss
+
+
+@pytest.mark.usefixtures("double")
+@every_option
+def test_scan_equals_its_slow_twin(rng, kind, norm):
+    state, inputs, weights, noise, context = material(rng, kind, norm, VEC)
+    last, hidden = jax.jit(scan)(*draw.device((state, inputs, MASK, weights, noise)), context=draw.device(context))
+    for row in range(BATCH):
+        noises = draw.row_noise(noise, row, TIME, BATCH, HIDDEN)
+        *expected, outputs = oracle.lstm_row(
+            state.cell[row], state.hidden[row], inputs[row], MASK[row], weights, noises, context[row]
+        )
+        assert_close(jax.tree.map(lambda x, row=row: x[row], last), LSTMState(*expected))
+        assert_close(hidden[row], outputs)
+
+
+@pytest.mark.usefixtures("double")
+@every_option
+def test_scan_and_its_gradients_equal_a_loop_of_steps(rng, kind, norm):
+    state, inputs, weights, noise, context = draw.device(material(rng, kind, norm, VEC))
+    nudge = draw.device(rng.normal(size=(BATCH, TIME, HIDDEN)))
+    results = []
+    for run in (scan, loop):
+        loss = weighted(run, jnp.asarray(MASK), noise=noise)
+        both = jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2, 3, 4)))
+        results.append(both(state, inputs, weights, nudge, context))
+    assert_close(*results)
+
+
+@pytest.mark.usefixtures("double")
+@pytest.mark.parametrize("kind", ["silence", "variational", "semeniuta", "zoneout"])
+def test_gradients_equal_finite_differences(rng, kind):
+    state, inputs, weights, noise, context = draw.device(material(rng, kind, vec=VEC))
+    nudge = jnp.zeros((BATCH, TIME, HIDDEN))
+    loss = jax.jit(weighted(scan, jnp.asarray(MASK), noise=noise))
+    check_grads(loss, (state, inputs, weights, nudge, context), order=1, modes=["rev"], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("double")
+@either_path
+def test_a_masked_row_equals_the_row_cut_off(rng, kind, norm):
+    state, inputs, weights, noise, _ = draw.device(material(rng, kind, norm))
+    last, hidden = scan(state, inputs, jnp.asarray(MASK), weights, noise)
+    for row, length in enumerate(LENGTHS):
+        alone = Noise(*(None if x is None else x[min(row, len(x) - 1)][None] for x in noise))
+        alone = Noise(alone.hidden, *(None if x is None else x[:, :length] for x in alone[1:]))
+        one = jax.tree.map(lambda x, row=row: x[row][None], state)
+        short, outputs = scan(one, inputs[row, None, :length], jnp.ones((1, length), bool), weights, alone)
+        assert_close(jax.tree.map(lambda x, row=row: x[row][None], last), short)
+        assert_close(hidden[row, :length], outputs[0])
+
+
+def test_a_blank_row_keeps_its_state_to_the_bit(rng):
+    state, inputs, weights, *_ = draw.device(material(rng), jnp.float32)
+    last, hidden = scan(state, inputs, jnp.zeros((BATCH, TIME), bool), weights)
+    assert (last.cell == state.cell).all()
+    assert (last.hidden == state.hidden).all()
+    assert (hidden == state.hidden[:, None]).all()
+
+
+def test_gaps_in_the_mask_are_stepped_over(rng):
+    state, inputs, weights, *_ = draw.device(material(rng), jnp.float32)
+    real = np.array([0, 2, 3, 6])
+    mask = jnp.zeros((BATCH, TIME), bool).at[:, real].set(True)
+    expected = scan(state, inputs[:, real], jnp.ones((BATCH, len(real)), bool), weights)
+    last, hidden = scan(state, inputs, mask, weights)
+    assert_close((last, hidden[:, real]), expected)
+
+
+@either_path
+def test_padding_gets_no_gradient_and_changes_none(rng, kind, norm):
+    state, inputs, weights, noise, _ = draw.device(material(rng, kind, norm), jnp.float32)
+    mask = jnp.asarray(MASK)
+    loss = weighted(scan, mask, noise=noise)
+    nudge = jnp.zeros((BATCH, TIME, HIDDEN))
+    spoilt = jnp.where(mask[..., None], inputs, 1e6)
+    gradient = jax.jit(jax.grad(loss, argnums=(0, 1, 2, 3)))
+    clean, dirty = (gradient(state, x, weights, nudge, None) for x in (inputs, spoilt))
+    assert not np.asarray(dirty[1])[~MASK].any()
+    assert not np.asarray(dirty[3])[~MASK].any()
+    assert np.asarray(dirty[1])[MASK].any()
+    assert_close(dirty, clean)
+
+
+@either_path
+def test_jit_equals_eager(rng, kind, norm):
+    state, inputs, weights, noise, context = draw.device(material(rng, kind, norm, VEC), jnp.float32)
+    nudge = jnp.zeros((BATCH, TIME, HIDDEN))
+    loss = jax.value_and_grad(weighted(scan, jnp.asarray(MASK), noise=noise), argnums=(0, 1, 2))
+    assert_close(jax.jit(loss)(state, inputs, weights, nudge, context), loss(state, inputs, weights, nudge, context))
+
+
+@pytest.mark.usefixtures("double")
+def test_fewer_inputs_than_rows_are_read_over_and_over(rng):
+    state, inputs, weights, _, context = draw.device(material(rng, vec=VEC))
+    part = inputs[:2]
+    shared = scan(state, part, jnp.asarray(MASK), weights, context=context)
+    assert_close(shared, scan(state, jnp.concatenate([part, part]), jnp.asarray(MASK), weights, context=context))
+
+
+@pytest.mark.usefixtures("double")
+@pytest.mark.parametrize("vec", [0, VEC])
+@pytest.mark.parametrize("norm", [False, True], ids=["plain", "norm"])
+def test_a_layer_may_read_nothing(rng, norm, vec):
+    state, _, _, _, context = material(rng, vec=vec)
+    weights = draw.weights(rng, 0, HIDDEN, vec, norm=norm)
+    last, _ = scan(*draw.device((state, None, MASK, weights)), context=draw.device(context))
+    for row in range(BATCH):
+        vector = None if context is None else context[row]
+        *expected, _ = oracle.lstm_row(
+            state.cell[row], state.hidden[row], None, MASK[row], weights, context=vector
+        )
+        assert_close(jax.tree.map(lambda x, row=row: x[row], last), LSTMState(*expected))
+
+
+@either_path
+def test_cell_and_gradients_stay_near_under_bfloat16(rng, kind, norm):
+    state, inputs, weights, noise, _ = draw.device(material(rng, kind, norm), jnp.float32)
+    narrow = LSTMState(state.cell, state.hidden.astype(jnp.bfloat16))
+    last, hidden = scan(narrow, inputs.astype(jnp.bfloat16), jnp.asarray(MASK), weights, noise)
+    assert (last.cell.dtype, last.hidden.dtype, hidden.dtype) == (jnp.float32, jnp.bfloat16, jnp.bfloat16)
+    assert_close(hidden, scan(state, inputs, jnp.asarray(MASK), weights, noise)[1], slack=3)
+    nudge = jnp.zeros((BATCH, TIME, HIDDEN), jnp.bfloat16)
+    gradient = jax.jit(jax.grad(weighted(scan, jnp.asarray(MASK), noise=noise), argnums=2))
+    wide = gradient(state, inputs, weights, nudge.astype(jnp.float32), None)
+    for near, exact in zip(jax.tree.leaves(gradient(narrow, inputs.astype(jnp.bfloat16), weights, nudge, None)),
+                           jax.tree.leaves(wide), strict=True):  # fmt: skip
+        assert near.dtype == jnp.float32
+        assert jnp.linalg.norm(near - exact) < 0.03 * jnp.linalg.norm(exact)
+
+
+@pytest.mark.usefixtures("double")
+def test_the_gradient_of_a_nudge_is_that_of_its_hidden_state(rng):
+    """Shifting h_t by hand and running on from there changes the loss as the probe says."""
+    state, inputs, weights, *_ = draw.device(material(rng))
+    mask = jnp.ones((BATCH, TIME), bool)
+    loss = weighted(scan, mask)
+    probe = jax.grad(loss, argnums=3)(state, inputs, weights, jnp.zeros((BATCH, TIME, HIDDEN)), None)
+    at, unit, step = 3, 1, 1e-6
+
+    def shifted(amount):
+        first, before = scan(state, inputs[:, : at + 1], mask[:, : at + 1], weights)
+        hidden = first.hidden.at[2, unit].add(amount)
+        last, after = scan(first._replace(hidden=hidden), inputs[:, at + 1 :], mask[:, at + 1 :], weights)
+        outputs = jnp.concatenate([before.at[2, at, unit].add(amount), after], axis=1)
+        return weighted(lambda *_, **__: (last, outputs), mask)(state, inputs, weights, None, None)
+
+    slope = (shifted(step) - shifted(-step)) / (2 * step)
+    np.testing.assert_allclose(probe[2, at, unit], slope, rtol=1e-7)
+
+
+def test_gates_are_for_looking_at_only(rng):
+    state, inputs, weights, *_ = draw.device(material(rng), jnp.float32)
+    gradient = jax.grad(lambda w: sum(g.sum() for g in lstm_scan(state, inputs, jnp.asarray(MASK), w)[2]))(weights)
+    assert not any(np.asarray(leaf).any() for leaf in jax.tree.leaves(gradient))
+    gates = lstm_scan(state, inputs, jnp.asarray(MASK), weights)[2]
+    _, first = lstm_step(state, project(inputs[:, 0], weights), weights)
+    assert_close(jax.tree.map(lambda x: x[:, 0], gates), first)
+
+
+def test_the_backward_loop_holds_one_matrix_product(rng):
+    """What the custom gradient is for: ordinary differentiation would leave two, one of them the weights' gradient."""
+    state, inputs, weights, *_ = draw.device(material(rng), jnp.float32)
+    nudge = jnp.zeros((BATCH, TIME, HIDDEN))
+    jaxpr = jax.make_jaxpr(jax.grad(weighted(scan, jnp.asarray(MASK)), argnums=2))(state, inputs, weights, nudge, None)
+    loops = [eqn.params["jaxpr"].jaxpr for eqn in jaxpr.eqns if eqn.primitive.name == "scan"]
+    assert [str(body).count("dot_general") for body in loops] == [1, 1]

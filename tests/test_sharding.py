@@ -1,0 +1,65 @@
+"""Data parallelism, on one device here and on eight simulated ones in a process of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from close import assert_close
+from fake import batch
+
+from hae_jax.training import sharding
+
+TRAIN = """
+import jax, numpy as np, sys
+from fake import batch
+from test_step import KEY, ready
+from hae_jax.training import sharding
+mesh = sharding.local_mesh()
+state, train_step = ready(mesh=mesh)
+state = sharding.replicate(state, mesh)
+for seed in range(5):
+    state, info = train_step(state, sharding.spread(batch(seed), mesh), KEY)
+assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state))
+assert sharding.spread(batch(), mesh).slots.addressable_shards[0].data.shape[0] == 8 // jax.device_count()
+np.savez(sys.argv[1], jax.device_count(), info.loss, info.norm, *jax.tree.leaves(state.params))
+"""
+
+
+def train_on(devices, folder):
+    """Five steps on so many simulated devices."""
+    path = folder / f"{devices}.npz"
+    env = os.environ | {
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONPATH": str(Path(__file__).parent),
+    }
+    subprocess.run([sys.executable, "-c", TRAIN, str(path)], env=env, check=True)
+    with np.load(path) as arrays:
+        return list(arrays.values())
+
+
+def test_one_device_equals_eight(tmp_path):
+    (one, *expected), (eight, *actual) = train_on(1, tmp_path), train_on(8, tmp_path)
+    assert (one, eight) == (1, 8)
+    assert_close(actual, expected)
+
+
+def test_the_mesh_leaves_placement_to_the_compiler():
+    from jax.sharding import AxisType
+
+    assert sharding.local_mesh().axis_types == (AxisType.Auto,)
+
+
+@pytest.mark.parametrize(
+    ("docs", "rows", "message"),
+    [
+        (12, 32, r"data.batch_size must be divisible by the number of devices \(8\), got 12. Use 16."),
+        (8, 36, r"rows of a table must be divisible by the number of devices \(8\), got 36. Use 4 of the devices."),
+    ],
+)
+def test_a_batch_that_cannot_be_cut_evenly_is_refused(docs, rows, message):
+    with pytest.raises(ValueError, match=message):
+        sharding.check(batch(docs=docs, sentences=2, rows=rows), devices=8)

@@ -1,0 +1,129 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hae_jax.config import DataConfig, ModelConfig
+from hae_jax.data.batches import encode_text, in_order
+from hae_jax.data.text import Tokenizer
+from hae_jax.inference import texts as module
+from hae_jax.inference.decoding import Decoding
+from hae_jax.inference.texts import decode, encode, interpolate, reconstruct
+from hae_jax.models import build
+
+TEXTS = [
+    "The cat sat. The dog ran away from it! It rained.",
+    "One fox.",
+    "A dog ran. A cat ran away. The fox sat.",
+    "It rained on the cat and on the dog and on the fox and on and on.",
+    "A fox. A dog. A cat. A gnu. A hen.",
+]
+CONFIG = DataConfig(max_sentences=3, max_words=7)
+SIZE = 19
+
+
+def trained(**options):
+    """A model with parameters large enough for each code to say something else."""
+    tokenizer = Tokenizer.train(TEXTS, "word", 50)
+    model = build(ModelConfig(**{"embed": 11, "hidden": 13, "sentence_hidden": SIZE, **options}), tokenizer.vocab_size)
+    batch = next(in_order(encode_text(TEXTS, tokenizer, CONFIG)[0], CONFIG, 5))[0]
+    params = model.init(jax.random.key(0), jax.tree.map(jnp.asarray, batch))["params"]
+    return model, jax.tree.map(lambda x: 4 * x, params), tokenizer, CONFIG
+
+
+@pytest.fixture(scope="module")
+def use():
+    return trained()
+
+
+@pytest.mark.parametrize(
+    "decoding",
+    [Decoding(), Decoding("sample", temperature=2.0, seed=3), Decoding("beam", beam=3, length_penalty=1.0)],
+    ids=lambda decoding: decoding.method,
+)
+def test_decoding_the_codes_of_texts_reconstructs_them(use, decoding):
+    there_and_back = decode(*use, encode(*use, TEXTS), decoding)
+    assert there_and_back == [each.reconstruction for each in reconstruct(*use, TEXTS, decoding)]
+    assert len(set(there_and_back)) > 1
+
+
+def test_codes_are_rows_of_numbers(use):
+    codes = encode(*use, TEXTS)
+    assert (codes.shape, codes.dtype) == ((len(TEXTS), SIZE), np.float32)
+    assert len(np.unique(codes, axis=0)) == len(TEXTS)
+
+
+@pytest.mark.parametrize("docs", [1, 2, 3])
+def test_it_does_not_matter_how_many_texts_go_at_once(use, docs, monkeypatch):
+    together, written = encode(*use, TEXTS), decode(*use, encode(*use, TEXTS))
+    monkeypatch.setattr(module, "DOCS", docs)
+    np.testing.assert_allclose(encode(*use, TEXTS), together, atol=1e-5)
+    assert decode(*use, together) == written == [each.reconstruction for each in reconstruct(*use, TEXTS)]
+
+
+def test_reconstructions_stand_beside_their_sources_and_tell_what_was_cut_off(use):
+    result = reconstruct(*use, TEXTS)
+    assert [each.source for each in result] == TEXTS
+    assert [each.truncated for each in result] == [False, False, False, True, True]
+
+
+def test_an_interpolation_leads_from_one_reconstruction_to_the_other(use):
+    path = interpolate(*use, TEXTS[0], TEXTS[2], points=5)
+    assert len(path) == 5
+    assert [path[0], path[-1]] == [each.reconstruction for each in reconstruct(*use, [TEXTS[0], TEXTS[2]])]
+    codes = encode(*use, [TEXTS[0], TEXTS[2]])
+    assert path[2] == decode(*use, codes.mean(0, keepdims=True))[0]
+
+
+def test_samples_depend_on_their_seed_alone(use):
+    texts = [reconstruct(*use, TEXTS, Decoding("sample", temperature=3.0, seed=seed)) for seed in (1, 1, 2)]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_each_part_of_many_codes_is_sampled_anew(use, monkeypatch):
+    monkeypatch.setattr(module, "DOCS", 1)
+    codes = np.repeat(encode(*use, TEXTS[:1]), 5, axis=0)
+    assert len(set(decode(*use, codes, Decoding("sample", temperature=3.0)))) > 1
+
+
+def test_codes_of_half_precision_models_go_through_float32(tmp_path):
+    use = trained(dtype="bfloat16")
+    np.save(tmp_path / "codes.npy", encode(*use, TEXTS))
+    result = decode(*use, np.load(tmp_path / "codes.npy"))
+    assert result == [each.reconstruction for each in reconstruct(*use, TEXTS)]
+
+
+def test_with_attention_texts_go_through_but_codes_alone_do_not():
+    use = trained(attention=True)
+    assert len(reconstruct(*use, TEXTS)) == len(TEXTS)
+    for call in (lambda: decode(*use, encode(*use, TEXTS)), lambda: interpolate(*use, *TEXTS[:2])):
+        with pytest.raises(ValueError, match="codes must come with the encoder's sentence states"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("codes", "message"),
+    [
+        (np.zeros((2, SIZE + 1), np.float32), r"shape \[any, 19\], got float32 of shape \[2, 20\]"),
+        (np.zeros(SIZE, np.float32), r"got float32 of shape \[19\]"),
+        (np.full((2, SIZE), "a"), r"got <U1 of shape \[2, 19\]"),
+        (np.full((2, SIZE), np.nan), "codes must be finite"),
+    ],
+)
+def test_codes_of_another_model_are_refused(use, codes, message):
+    with pytest.raises(ValueError, match=message):
+        decode(*use, codes)
+
+
+def test_texts_that_say_nothing_are_refused(use):
+    with pytest.raises(ValueError, match="texts must hold at least one text, got none"):
+        encode(*use, [])
+    with pytest.raises(ValueError, match="text must hold at least one word, got ' ' as text 2"):
+        reconstruct(*use, ["A cat.", " "])
+    with pytest.raises(ValueError, match="points must be at least 2, got 1"):
+        interpolate(*use, *TEXTS[:2], points=1)
+
+
+def test_an_unknown_method_is_refused(use):
+    with pytest.raises(ValueError, match="method must be greedy, sample or beam, got 'gready'"):
+        decode(*use, encode(*use, TEXTS), Decoding("gready"))
