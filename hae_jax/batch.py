@@ -1,7 +1,7 @@
 """A batch is a table of sentences.
 
-Dense `[doc, sent, word]` tensors waste most of their work on padding. So the sentences of all documents of a batch stand
-in flat tables, one table a length bucket, and `slots` says where each sentence of each document is to be found.
+Dense `[doc, sent, word]` tensors waste most of their work on padding. So the sentences of all documents of a batch
+stand in flat tables, one table a length bucket, and `slots` says where each sentence of each document is to be found.
 """
 
 from typing import NamedTuple

@@ -5,7 +5,7 @@ import difflib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, get_args, get_type_hints
 
 Initializer = Literal[
     "orthogonal", "glorot", "flax", "keras", "torch", "uniform", "normal", "chrono", "uniform_gate", "critical"
@@ -22,6 +22,15 @@ def _positive(config: object, section: str, *names: str) -> None:
     for name in names:
         got = getattr(config, name)
         _need(got >= 1, f"{section}.{name}", "be at least 1", got, "Use a positive whole number.")
+
+
+def _choices(config: object, section: str) -> None:
+    for name, kind in get_type_hints(type(config)).items():
+        got, known = getattr(config, name), get_args(kind)
+        if known and got not in known:
+            near = difflib.get_close_matches(str(got), known, 1)
+            hint = f"Did you mean {near[0]!r}?" if near else "Choose one of them."
+            raise ValueError(f"{section}.{name} must be one of {', '.join(known)}, got {got!r}. {hint}")
 
 
 def _rate(config: object, section: str, *names: str) -> None:
@@ -49,7 +58,7 @@ class ModelConfig:
     state: Literal["last", "all"] = "last"
     """What one level hands to the next: the top layer's h, or h and c of all layers as in the 2015 program."""
     feedback: Literal["none", "sentence", "word"] = "none"
-    """What the sentence decoder reads: nothing; the previous sentence's vector; the word decoder's last state (paper)."""
+    """The sentence decoder reads: nothing, the previous sentence's vector, the word decoder's last state (paper)."""
     feed: Literal["start", "every"] = "every"
     """Whether the word decoder sees its sentence vector as initial state only (paper), or beside every word as well."""
     initializer: Initializer = "orthogonal"
@@ -84,8 +93,11 @@ class ModelConfig:
     """Type of the computation; parameters and cell states stay float32."""
 
     def __post_init__(self) -> None:
+        _choices(self, "model")
         _positive(self, "model", "embed", "hidden", "sentence_hidden", "layers")
-        _need(self.timescale >= 3, "model.timescale", "be at least 3", self.timescale, "Use a sentence's length or more.")
+        _need(
+            self.timescale >= 3, "model.timescale", "be at least 3", self.timescale, "Use a sentence's length or more."
+        )
         if self.initializer in ("chrono", "uniform_gate", "critical"):
             _need(
                 self.use_bias, "model.use_bias", f"be set with model.initializer {self.initializer!r}", self.use_bias,
@@ -137,6 +149,7 @@ class DataConfig:
     """Number of sentence tables of different widths a batch."""
 
     def __post_init__(self) -> None:
+        _choices(self, "data")
         _positive(self, "data", "max_sentences", "max_words", "min_sentences", "batch_size", "buckets")
         _need(self.vocab_size >= 5, "data.vocab_size", "be at least 5", self.vocab_size, "Four ids are special.")
         _need(
@@ -173,6 +186,7 @@ class OptimConfig:
     """Decoupled weight decay (AdamW)."""
 
     def __post_init__(self) -> None:
+        _choices(self, "optim")
         for name in ("learning_rate", "clip_norm", "eps"):
             got = getattr(self, name)
             _need(got > 0, f"optim.{name}", "be positive", got, "Use a number above 0.")
@@ -211,6 +225,7 @@ class TrainConfig:
         _positive(
             self, "train", "steps", "log_every", "eval_every", "eval_documents", "save_every", "keep", "max_skipped"
         )
+        _need(self.seed >= 0, "train.seed", "be at least 0", self.seed, "Use any whole number from 0 on.")
         _need(self.minutes >= 0, "train.minutes", "be at least 0", self.minutes, "0 means no limit.")
 
 
@@ -267,47 +282,6 @@ def differences(old: Config, new: Config) -> list[str]:
         for f in dataclasses.fields(getattr(old, section.name))
         if getattr(getattr(old, section.name), f.name) != getattr(getattr(new, section.name), f.name)
     ]
-
-
-PRESETS: dict[str, Config] = {
-    "tiny": Config(
-        ModelConfig(embed=32, hidden=32, sentence_hidden=48),
-        DataConfig(vocab_size=1000, max_sentences=3, max_words=10, batch_size=8),
-        OptimConfig(warmup=20),
-        TrainConfig(steps=200, eval_every=100, eval_documents=64, save_every=100),
-    ),
-    "small": Config(),
-    "reviews": Config(
-        ModelConfig(embed=512, hidden=512, sentence_hidden=1024, tied=True),
-        DataConfig(corpus="reviews", vocab_size=25_000, max_sentences=16, max_words=32, buckets=4),
-        OptimConfig(learning_rate=1e-3, warmup=500),
-        TrainConfig(steps=50_000, eval_every=2000, save_every=2000),
-    ),
-    "paper": Config(
-        ModelConfig(
-            embed=1000, hidden=1000, sentence_hidden=1000, layers=4, state="all", feedback="word", feed="start",
-            initializer="uniform", use_bias=False, forget_bias=0.0, input_dropout=0.2, sentence_loss=0.0,
-        ),
-        DataConfig(corpus="reviews", vocab_size=25_000, max_sentences=16, max_words=50, buckets=4),
-        OptimConfig(learning_rate=1e-3, warmup=500),
-        TrainConfig(steps=50_000, eval_every=2000, save_every=2000),
-    ),
-}  # fmt: skip
-"""Configs by name: `tiny` shows that everything works in a minute, `small` learns on a laptop, `reviews` wants a GPU,
-`paper` has the sizes of Li, Luong & Jurafsky (2015)."""
-
-
-def preset(name: str) -> Config:
-    """Returns the preset of that name.
-
-    Raises:
-        ValueError: if there is none; the nearest name is suggested.
-    """
-    if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, 1)
-        hint = f"Did you mean {near[0]!r}?" if near else "Choose one of them."
-        raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {name!r}. {hint}")
-    return PRESETS[name]
 
 
 CLIPS: tuple[str, ...] = get_args(Clip)

@@ -28,7 +28,7 @@ def state(rng, batch=2, hidden=3):
     return LSTMState(*rng.normal(size=(2, batch, hidden)))
 
 
-NOISES = ("silence", "variational", "semeniuta", "zoneout", "zoneout mean", "everything")
+NOISES = ("silence", "variational", "semeniuta", "dropout", "zoneout", "zoneout mean", "everything")
 
 
 def noise(rng, kind, batch=2, time=7, hidden=3):
@@ -45,6 +45,8 @@ def noise(rng, kind, batch=2, time=7, hidden=3):
             return Noise(hidden=binary(batch, hidden) / 0.7)
         case "semeniuta":
             return Noise(candidate=binary(*steps) / 0.7)
+        case "dropout":
+            return Noise(binary(batch, hidden) / 0.7, binary(*steps) / 0.7)
         case "zoneout":
             return Noise(keep_cell=binary(*steps), keep_hidden=binary(*steps))
         case "zoneout mean":
@@ -55,9 +57,10 @@ def noise(rng, kind, batch=2, time=7, hidden=3):
 
 def row_noise(noise, row, time, batch, hidden):
     """One row's noise as a list over time, as the oracle wants it."""
-    full = {k: np.broadcast_to(v, (batch, time, hidden)) for k, v in noise._asdict().items() if v is not None and k != "hidden"}
-    own = None if noise.hidden is None else noise.hidden[row]
-    return [Noise(hidden=own, **{k: v[row, t] for k, v in full.items()}) for t in range(time)]
+    same, *changing = noise
+    same = None if same is None else same[row]
+    full = [None if x is None else np.broadcast_to(x, (batch, time, hidden))[row] for x in changing]
+    return [Noise(same, *(None if x is None else x[t] for x in full)) for t in range(time)]
 
 
 def device(tree, dtype=None):

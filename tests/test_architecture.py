@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "hae_jax"
-ORDER = ["config", "batch", "layers", "models", "data", "inference", "training", "doctor", "plots", "cli", "__main__"]
+ORDER = ["config", "presets", "batch", "layers", "models", "data", "inference", "training", "doctor", "plots", "cli", "__main__"]
 """Each may import what stands to its left, and itself."""
 FORBIDDEN = {"data": {"layers", "models"}}
 """Exceptions: `data` knows no models."""

@@ -55,7 +55,7 @@ def batches(texts, size, spare=0):
 def markov(seed=0):
     model = Markov(VOCAB, CODE)
     batch = next(batches(documents(1), 1))[0]
-    params = model.init(jax.random.key(seed), jax.tree.map(jnp.asarray, batch))["params"]
+    params = jax.jit(model.init)(jax.random.key(seed), batch)["params"]
     return model, {**params, "follow": params["follow"].at[:, EOD].add(1.0)}
 
 

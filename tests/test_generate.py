@@ -8,7 +8,7 @@ from markov import Markov
 
 from hae_jax.batch import EOD, EOS, PAD
 from hae_jax.inference.beam import beam
-from hae_jax.inference.generate import BLOCK, greedy, nucleus, sample, sentences, split
+from hae_jax.inference.generate import BLOCK, blocks, greedy, nucleus, sample, sentences, split
 from hae_jax.models.interface import Code
 
 DOCS, CODE, VOCAB = 7, 3, 11
@@ -64,9 +64,12 @@ def test_greedy_equals_a_plain_loop_over_the_model(limit):
     assert greedy(model, params, code, limit).tolist() == expected
 
 
-def test_greedy_stops_as_soon_as_every_document_has_ended():
-    model, params, code = markov(ends=100.0)
-    assert greedy(model, params, code, 10**8 // DOCS // 100).shape == (DOCS, 10**8 // DOCS // 100)
+def test_the_loop_looks_after_each_block_whether_all_is_done():
+    steps, outputs = blocks(
+        lambda steps, at: (steps + 1, at + 1), lambda steps: steps >= 3, jnp.int32(0), 5 * BLOCK + 1
+    )
+    assert steps == BLOCK
+    assert outputs.tolist() == [*range(1, BLOCK + 1), *[0] * (4 * BLOCK + 1)]
 
 
 def generators():
@@ -189,8 +192,9 @@ def test_padding_is_never_said():
     ("call", "message"),
     [
         (lambda a: greedy(*a, 0), "max_tokens must be at least 1, got 0"),
-        (lambda a: sample(*a, jax.random.key(0), -1.0, 1.0, 5), "temperature must be at least 0, got -1.0"),
-        (lambda a: sample(*a, jax.random.key(0), float("nan"), 1.0, 5), "temperature must be at least 0, got nan"),
+        (lambda a: sample(*a, jax.random.key(0), -1.0, 1.0, 5), "temperature must be finite and at least 0, got -1.0"),
+        (lambda a: sample(*a, jax.random.key(0), np.nan, 1.0, 5), "temperature must be finite and at least 0, got nan"),
+        (lambda a: sample(*a, jax.random.key(0), np.inf, 1.0, 5), "temperature must be finite and at least 0, got inf"),
         (lambda a: sample(*a, jax.random.key(0), 1.0, 0.0, 5), r"top_p must lie in \(0, 1\], got 0.0"),
         (lambda a: sample(*a, jax.random.key(0), 1.0, 1.1, 5), r"top_p must lie in \(0, 1\], got 1.1"),
         (lambda a: beam(*a, 0, 5), "beam must be at least 1, got 0"),

@@ -19,7 +19,7 @@ OPTIONS = [(kind, norm) for kind in draw.NOISES for norm in (False, True)]
 NAMES = [f"{kind}-{'norm' if norm else 'plain'}" for kind, norm in OPTIONS]
 every_option = pytest.mark.parametrize(("kind", "norm"), OPTIONS, ids=NAMES)
 either_path = pytest.mark.parametrize(
-    ("kind", "norm"), [("silence", False), ("everything", True)], ids=["own gradient", "ordinary gradient"]
+    ("kind", "norm"), [("dropout", False), ("everything", True)], ids=["own gradient", "ordinary gradient"]
 )
 
 
@@ -34,20 +34,19 @@ def material(rng, kind="silence", norm=False, vec=0):
     )
 
 
-def loop(state, inputs, mask, weights, noise=Noise(), nudge=None, context=None):
-    """What `lstm_scan` stands for: a Python loop of `lstm_step`, differentiated by JAX."""
-    batch, time = mask.shape
-    outputs = []
-    for t in range(time):
-        step = {k: None if v is None else jnp.broadcast_to(v, (batch, time, HIDDEN))[:, t]
-                for k, v in noise._replace(hidden=None)._asdict().items()}  # fmt: skip
-        projected = project(inputs[:, t], weights, context)
-        new, _ = lstm_step(state, projected, weights, Noise(**step)._replace(hidden=noise.hidden))
-        if nudge is not None:
-            new = new._replace(hidden=new.hidden + nudge[:, t])
-        state = jax.tree.map(lambda n, o, t=t: jnp.where(mask[:, t, None], n, o), new, state)
-        outputs.append(state.hidden)
-    return state, jnp.stack(outputs, axis=1)
+def plain_scan(state, inputs, mask, weights, noise=Noise(), nudge=None, context=None):
+    """What `lstm_scan` stands for, with nothing hoisted and differentiated by JAX."""
+
+    def advance(state, step):
+        inputs, real, candidate, nudge = step
+        new, _ = lstm_step(state, project(inputs, weights, context), weights, Noise(noise.hidden, candidate))
+        new = new._replace(hidden=new.hidden + nudge)
+        state = jax.tree.map(lambda n, o: jnp.where(real[:, None], n, o), new, state)
+        return state, state.hidden
+
+    steps = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), (inputs, mask, noise.candidate, nudge))
+    state, hidden = jax.lax.scan(advance, state, steps)
+    return state, jnp.swapaxes(hidden, 0, 1)
 
 
 def scan(*args, **kwargs):
@@ -81,12 +80,12 @@ def test_scan_equals_its_slow_twin(rng, kind, norm):
 
 
 @pytest.mark.usefixtures("double")
-@every_option
-def test_scan_and_its_gradients_equal_a_loop_of_steps(rng, kind, norm):
-    state, inputs, weights, noise, context = draw.device(material(rng, kind, norm, VEC))
+@pytest.mark.parametrize("kind", ["silence", "variational", "semeniuta", "dropout"])
+def test_own_gradient_equals_the_ordinary_one(rng, kind):
+    state, inputs, weights, noise, context = draw.device(material(rng, kind, vec=VEC))
     nudge = draw.device(rng.normal(size=(BATCH, TIME, HIDDEN)))
     results = []
-    for run in (scan, loop):
+    for run in (scan, plain_scan):
         loss = weighted(run, jnp.asarray(MASK), noise=noise)
         both = jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2, 3, 4)))
         results.append(both(state, inputs, weights, nudge, context))
@@ -94,9 +93,9 @@ def test_scan_and_its_gradients_equal_a_loop_of_steps(rng, kind, norm):
 
 
 @pytest.mark.usefixtures("double")
-@pytest.mark.parametrize("kind", ["silence", "variational", "semeniuta", "zoneout"])
-def test_gradients_equal_finite_differences(rng, kind):
-    state, inputs, weights, noise, context = draw.device(material(rng, kind, vec=VEC))
+@either_path
+def test_gradients_equal_finite_differences(rng, kind, norm):
+    state, inputs, weights, noise, context = draw.device(material(rng, kind, norm, VEC))
     nudge = jnp.zeros((BATCH, TIME, HIDDEN))
     loss = jax.jit(weighted(scan, jnp.asarray(MASK), noise=noise))
     check_grads(loss, (state, inputs, weights, nudge, context), order=1, modes=["rev"], atol=1e-5, rtol=1e-5)
@@ -106,7 +105,7 @@ def test_gradients_equal_finite_differences(rng, kind):
 @either_path
 def test_a_masked_row_equals_the_row_cut_off(rng, kind, norm):
     state, inputs, weights, noise, _ = draw.device(material(rng, kind, norm))
-    last, hidden = scan(state, inputs, jnp.asarray(MASK), weights, noise)
+    last, hidden = jax.jit(scan)(state, inputs, jnp.asarray(MASK), weights, noise)
     for row, length in enumerate(LENGTHS):
         alone = Noise(*(None if x is None else x[min(row, len(x) - 1)][None] for x in noise))
         alone = Noise(alone.hidden, *(None if x is None else x[:, :length] for x in alone[1:]))

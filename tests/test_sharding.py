@@ -9,19 +9,23 @@ import numpy as np
 import pytest
 from close import assert_close
 from fake import batch
+from jax.sharding import AxisType
 
 from hae_jax.training import sharding
 
 TRAIN = """
 import jax, numpy as np, sys
-from fake import batch
-from test_step import KEY, ready
-from hae_jax.training import sharding
-mesh = sharding.local_mesh()
-state, train_step = ready(mesh=mesh)
-state = sharding.replicate(state, mesh)
-for seed in range(5):
-    state, info = train_step(state, sharding.spread(batch(seed), mesh), KEY)
+from fake import VOCAB, batch
+from hae_jax.config import Config, ModelConfig
+from hae_jax.models import build
+from hae_jax.training import optim, sharding, step
+
+config = Config(model=ModelConfig(embed=5, hidden=7, sentence_hidden=11))
+model, optimizer, mesh = build(config.model, VOCAB), optim.build(config.optim, 7), sharding.local_mesh()
+state = jax.jit(lambda: step.start(model.init(jax.random.key(1), batch())["params"], optimizer))()
+train_step, state = step.make_step(model, optimizer, config, mesh), sharding.replicate(state, mesh)
+for seed in range(3):
+    state, info = train_step(state, sharding.spread(batch(seed), mesh), jax.random.key(0))
 assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state))
 assert sharding.spread(batch(), mesh).slots.addressable_shards[0].data.shape[0] == 8 // jax.device_count()
 np.savez(sys.argv[1], jax.device_count(), info.loss, info.norm, *jax.tree.leaves(state.params))
@@ -48,8 +52,6 @@ def test_one_device_equals_eight(tmp_path):
 
 
 def test_the_mesh_leaves_placement_to_the_compiler():
-    from jax.sharding import AxisType
-
     assert sharding.local_mesh().axis_types == (AxisType.Auto,)
 
 

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ from hae_jax.inference import texts as module
 from hae_jax.inference.decoding import Decoding
 from hae_jax.inference.texts import decode, encode, interpolate, reconstruct
 from hae_jax.models import build
+from hae_jax.models.interface import Code
 
 TEXTS = [
     "The cat sat. The dog ran away from it! It rained.",
@@ -25,10 +28,12 @@ SIZE = 19
 def trained(**options):
     """A model with parameters large enough for each code to say something else."""
     tokenizer = Tokenizer.train(TEXTS, "word", 50)
-    model = build(ModelConfig(**{"embed": 11, "hidden": 13, "sentence_hidden": SIZE, **options}), tokenizer.vocab_size)
+    config = ModelConfig(embed=11, hidden=13, sentence_hidden=SIZE, sentence_loss=0.0, **options)
+    model = build(config, tokenizer.vocab_size)
     batch = next(in_order(encode_text(TEXTS, tokenizer, CONFIG)[0], CONFIG, 5))[0]
-    params = model.init(jax.random.key(0), jax.tree.map(jnp.asarray, batch))["params"]
-    return model, jax.tree.map(lambda x: 4 * x, params), tokenizer, CONFIG
+    shapes, random = jax.eval_shape(model.init, jax.random.key(0), batch)["params"], np.random.default_rng(0)
+    params = jax.tree.map(lambda x: random.normal(0, 0.7, x.shape).astype(np.float32), shapes)
+    return model, params, tokenizer, CONFIG
 
 
 @pytest.fixture(scope="module")
@@ -125,5 +130,6 @@ def test_texts_that_say_nothing_are_refused(use):
 
 
 def test_an_unknown_method_is_refused(use):
+    unknown = SimpleNamespace(method="gready")
     with pytest.raises(ValueError, match="method must be greedy, sample or beam, got 'gready'"):
-        decode(*use, encode(*use, TEXTS), Decoding("gready"))
+        Decoding.__call__(unknown, *use[:2], Code(jnp.zeros((2, SIZE))), 5)

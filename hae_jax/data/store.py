@@ -236,7 +236,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         whole = manifest.pop("checksum") == _digest(manifest)
-    except (ValueError, AttributeError, KeyError):
+    except (ValueError, TypeError, KeyError):
         whole = False
     if not whole:
         raise StoreError(f"{path} must be as it was written, got something else. {_REPAIR}")

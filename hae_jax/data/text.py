@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import SupportsIndex
 
 from nupunkt import sent_tokenize
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
@@ -18,6 +19,8 @@ BYTES = 256
 """Byte-level BPE starts from one id for each byte."""
 
 _BLANK_LINES = re.compile(r"\n\s*\n")
+# The time to learn byte pairs grows with the square of a word's length, so endless words are learned from in pieces.
+_PIECE = re.compile(r"\S{1,256}")
 _UNWRITABLE = re.compile(r"[\x00\ud800-\udfff]")
 
 
@@ -95,7 +98,7 @@ class Tokenizer:
             engine.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
             engine.pre_tokenizer = pre_tokenizers.Split(Regex(WORDS), "removed", invert=True)
             trainer = trainers.WordLevelTrainer(vocab_size=size, show_progress=False)
-        engine.train_from_iterator(map(clean, texts), trainer)
+        engine.train_from_iterator((" ".join(_PIECE.findall(clean(text))) for text in texts), trainer)
         if not engine.get_vocab_size():
             raise TokenizerError("texts must hold at least one word, got none. Check the corpus.")
         return cls(_with_specials(engine))
@@ -108,12 +111,12 @@ class Tokenizer:
         """Returns the ids of many sentences, using all cores."""
         return [encoding.ids for encoding in self._engine.encode_batch_fast([clean(text) for text in sentences])]
 
-    def decode(self, ids: Iterable[int]) -> str:
+    def decode(self, ids: Iterable[SupportsIndex]) -> str:
         """Returns the text of some ids; padding and end marks are left out."""
-        ids = [i for i in map(int, ids) if i == UNK or i > EOD]
+        kept = [i for i in map(int, ids) if i == UNK or i > EOD]
         if self._engine.decoder is None:
-            return " ".join(str(self._engine.id_to_token(i)) for i in ids)
-        return self._engine.decode(ids).strip()
+            return " ".join(str(self._engine.id_to_token(i)) for i in kept)
+        return self._engine.decode(kept).strip()
 
     def save(self, path: Path) -> None:
         """Writes the tokenizer as a `tokenizer.json` that the `tokenizers` library reads."""

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from hae_jax.batch import EOD, PAD
-from hae_jax.inference.generate import blocks, check, speakable
+from hae_jax.inference.generate import ask, blocks, check, speakable
 from hae_jax.models.interface import Code
 
 
@@ -58,13 +58,13 @@ def trace(parents: Int[Array, "token doc beam"], tokens: Int[Array, "token doc b
 def _beam(
     model: nn.Module, params: PyTree, code: Code, beam: int, max_tokens: int, length_penalty: Float[Array, ""]
 ) -> Int[Array, "doc token"]:
-    apply = partial(model.apply, {"params": params})
-    state = jax.tree.map(lambda x: jnp.repeat(x, beam, axis=0), apply(code, method="start"))
+    step = ask(model, params, "step")
+    state = jax.tree.map(lambda x: jnp.repeat(x, beam, axis=0), ask(model, params, "start")(code))
     docs = code.document.shape[0]
 
     def advance(carry, position):
         state, token, total, length, ended = carry
-        state, logits = apply(state, token.reshape(-1), method="step")
+        state, logits = step(state, token.reshape(-1))
         score = jax.nn.log_softmax(speakable(logits)).reshape(docs, beam, -1)
         vocab = score.shape[-1]
         silence = jnp.where(jnp.arange(vocab) == PAD, 0.0, -jnp.inf)[None, None]
@@ -77,13 +77,15 @@ def _beam(
         total = jnp.take_along_axis(total, best, axis=1)
         return (state, token, total, pick(length), ended), (parent, token)
 
+    def over(carry):
+        _, _, total, length, ended = carry
+        return decided(total, length, ended, max_tokens, length_penalty)
+
     # At first all beams are the same, so only one of them counts.
     total = jnp.broadcast_to(jnp.where(jnp.arange(beam) == 0, 0.0, -jnp.inf), (docs, beam))
     empty = jnp.zeros((docs, beam), jnp.int32)
     carry = state, jnp.full((docs, beam), PAD, jnp.int32), total, empty, empty.astype(bool)
-    _, (parents, tokens) = blocks(
-        advance, lambda carry: decided(*carry[2:], max_tokens, length_penalty), carry, max_tokens
-    )
+    _, (parents, tokens) = blocks(advance, over, carry, max_tokens)
     return trace(parents, tokens)
 
 

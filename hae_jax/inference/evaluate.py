@@ -165,7 +165,8 @@ def evaluate(
 ) -> Evaluation:
     """Evaluates an autoencoder on documents.
 
-    All numbers are ratios of sums over all documents, so batch size and padding documents cannot change them.
+    All numbers are ratios of sums over all documents, so batch size and padding documents cannot change them. Texts are
+    compared with their sources as the model read them: cut to its size, and unknown words as one and the same word.
 
     Args:
         model: an autoencoder of `hae_jax.models`.

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, PyTree
 
 from hae_jax.batch import Batch
+from hae_jax.inference.generate import ask
 from hae_jax.models.interface import Code, Scores
 
 
@@ -27,13 +28,13 @@ class Tokens(NamedTuple):
 @partial(jax.jit, static_argnums=0)
 def encode(model: nn.Module, params: PyTree, batch: Batch) -> Code:
     """Encodes the documents of a batch."""
-    return model.apply({"params": params}, batch, method="encode")
+    return ask(model, params, "encode")(batch)
 
 
 @partial(jax.jit, static_argnums=0)
 def score(model: nn.Module, params: PyTree, code: Code, batch: Batch) -> Scores:
     """Scores the tokens of a batch, teacher-forced, as decoded from `code`."""
-    return model.apply({"params": params}, code, batch, method="score")
+    return ask(model, params, "score")(code, batch)
 
 
 def foreign(before: Code, last: int, code: Code) -> Code:

@@ -5,8 +5,10 @@ it serves every autoencoder. The whole loop runs on the device: a `while` over b
 every `BLOCK` tokens whether all documents have ended.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -19,6 +21,11 @@ from hae_jax.models.interface import Code
 
 BLOCK = 16
 """Tokens between two looks at whether every document has ended; on a GPU each look waits for the device."""
+
+
+def ask(model: nn.Module, params: PyTree, method: str) -> Callable[..., Any]:
+    """Returns a method of a model as a function of its other arguments."""
+    return partial(model.apply, {"params": params}, method=method)
 
 
 def check(max_tokens: int) -> None:
@@ -75,17 +82,16 @@ def unroll(
     choose: Callable[[Float[Array, "doc vocab"], Int[Array, ""]], Int[Array, " doc"]],
 ) -> Int[Array, "doc token"]:
     """Generates token by token, each chosen from its logits and position alone."""
-    apply = partial(model.apply, {"params": params})
-    state = apply(code, method="start")
+    step = ask(model, params, "step")
     docs = code.document.shape[0]
 
     def advance(carry, position):
         state, token, ended = carry
-        state, logits = apply(state, token, method="step")
+        state, logits = step(state, token)
         token = jnp.where(ended, PAD, choose(speakable(logits), position).astype(jnp.int32))
         return (state, token, ended | (token == EOD)), token
 
-    carry = state, jnp.full(docs, PAD, jnp.int32), jnp.zeros(docs, bool)
+    carry = ask(model, params, "start")(code), jnp.full(docs, PAD, jnp.int32), jnp.zeros(docs, bool)
     _, tokens = blocks(advance, lambda carry: carry[2].all(), carry, max_tokens)
     return tokens.T
 
@@ -182,14 +188,14 @@ def sample(
         Token ids as from `greedy`.
 
     Raises:
-        ValueError: if `temperature` is negative, `top_p` outside (0, 1], or `max_tokens` not positive.
+        ValueError: if `temperature` is negative or infinite, `top_p` outside (0, 1], or `max_tokens` not positive.
 
     Reference:
         Holtzman et al., 2020, https://arxiv.org/abs/1904.09751
     """
     check(max_tokens)
-    if not temperature >= 0:
-        raise ValueError(f"temperature must be at least 0, got {temperature}. Use 0 for greedy decoding.")
+    if not 0 <= temperature < math.inf:
+        raise ValueError(f"temperature must be finite and at least 0, got {temperature}. Use 0 for greedy decoding.")
     if not 0 < top_p <= 1:
         raise ValueError(f"top_p must lie in (0, 1], got {top_p}. Use 1 to draw from all words.")
     return _sample(model, params, code, key, jnp.float32(temperature), jnp.float32(top_p), max_tokens)
@@ -204,7 +210,8 @@ def sentences(ids: Iterable[int]) -> list[list[int]]:
         >>> sentences([7, EOS, 8, 9, EOD, PAD]), sentences([5, 6, EOS, 4, 7, 8])
         ([[7], [8, 9]], [[5, 6], [4, 7, 8]])
     """
-    found, sentence = [], []
+    found: list[list[int]] = []
+    sentence: list[int] = []
     for token in ids:
         if token in (EOS, EOD):
             found.append(sentence)

@@ -85,7 +85,7 @@ def decode(
     like = jax.eval_shape(
         lambda params, batch: encode_batch(model, params, batch),
         params,
-        Batch((_ids(ROWS, config.max_words + 1),), _ids(1, config.max_sentences)),
+        Batch((jnp.zeros((ROWS, config.max_words + 1), int),), jnp.zeros((1, config.max_sentences), int)),
     )
     if like.memory is not None:
         raise ValueError(
@@ -172,7 +172,7 @@ def read(
 
 
 def codes_of(
-    model: nn.Module, params: PyTree, documents: Sequence[Sequence[Sequence[int]]], config: DataConfig
+    model: nn.Module, params: PyTree, documents: Sequence[Sequence], config: DataConfig
 ) -> Iterator[tuple[Code, int]]:
     """Encodes documents, many at a time; with each part comes the number of its real documents."""
     for batch, count in in_order(documents, config, min(DOCS, len(documents))):
@@ -193,7 +193,3 @@ def write(
     limit = config.max_sentences * (config.max_words + 1)
     documents = split(decoding(model, params, code, limit, part))[:count]
     return [join(tokenizer.decode(sentence) for sentence in document) for document in documents]
-
-
-def _ids(*shape: int) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape, np.int32)

@@ -1,6 +1,6 @@
 """Additive attention: a query looks at a memory and takes a weighted mean of it.
 
-    score_j = u . tanh(q Q + m_j M)        weight = softmax over the real j        context = sum_j weight_j m_j
+score_j = u . tanh(q Q + m_j M)        weight = softmax over the real j        context = sum_j weight_j m_j
 """
 
 from typing import NamedTuple

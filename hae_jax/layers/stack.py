@@ -1,7 +1,6 @@
-"""A stack of LSTM layers, as pure functions: over all steps at once, or one step at a time for decoders that have a loop
-of their own."""
+"""A stack of LSTM layers, as pure functions: over all steps at once, or one step at a time for decoders that have a
+loop of their own."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 

@@ -1,4 +1,4 @@
-"""The autoencoders, as Flax modules: all answer `encode`, `score`, `start` and `step`, and return `Losses` when called."""
+"""The autoencoders, as Flax modules: all answer `encode`, `score`, `start`, `step`, and return `Losses` when called."""
 
 from hae_jax.config import ModelConfig
 from hae_jax.models.flat import Flat

@@ -20,8 +20,8 @@ def summarize(states: States, config: ModelConfig) -> Float[Array, "batch vec"]:
     """Turns a stack's states into one vector.
 
     Returns:
-        With `state="last"` the top layer's h. With `state="all"` c and h of all layers, as in the program of Li, Luong &
-        Jurafsky (2015), whose document code of 4 layers of 1,000 units has 8,000 numbers.
+        With `state="last"` the top layer's h. With `state="all"` c and h of all layers, as in the program of Li, Luong
+        & Jurafsky (2015), whose document code of 4 layers of 1,000 units has 8,000 numbers.
     """
     if config.state == "last":
         return states[-1].hidden

@@ -5,11 +5,10 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from hae_jax.batch import EOS, PAD, Batch
 from hae_jax.config import ModelConfig
-from hae_jax.layers.cell import Noise
 from hae_jax.layers.losses import Loss
 from hae_jax.layers.stack import States, stack_scan, stack_step, zero_states
 from hae_jax.models.decoder import SentenceDecoder, WordDecoder, every_step, next_sentence

@@ -17,7 +17,7 @@ def rows(batch: Batch) -> int:
 
 
 def places(batch: Batch) -> Int[Array, "row"]:
-    """Returns for each row of the stacked tables the sentence that it holds, as doc * sents + sent; -1 for a spare row."""
+    """Returns for each row of the stacked tables the sentence it holds, as doc * sents + sent; -1 for a spare row."""
     spare = rows(batch)
     targets = jnp.where(batch.slots < 0, spare, batch.slots).ravel()
     return jnp.full(spare, -1).at[targets].set(jnp.arange(batch.slots.size), mode="drop")

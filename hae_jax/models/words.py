@@ -9,7 +9,6 @@ from hae_jax.batch import PAD
 from hae_jax.config import ModelConfig
 from hae_jax.layers.losses import Loss, cross_entropy, token_scores
 
-
 EMBEDDING_STD = 0.1
 """Standard deviation of fresh word vectors."""
 
@@ -61,9 +60,7 @@ class Words(nn.Module):
         return token_scores(hidden, *self.output(), targets)
 
 
-def drop_words(
-    module: nn.Module, vectors: Float[Array, "*batch embed"], train: bool
-) -> Float[Array, "*batch embed"]:
+def drop_words(module: nn.Module, vectors: Float[Array, "*batch embed"], train: bool) -> Float[Array, "*batch embed"]:
     """Hides each word from the decoder with probability `word_dropout`, so that it has to ask the code.
 
     Reference:

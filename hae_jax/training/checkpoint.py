@@ -58,6 +58,7 @@ class Checkpoints:
         self._folder.mkdir(parents=True, exist_ok=True)
         for leftover in self._folder.glob("*tmp*"):
             shutil.rmtree(leftover)
+        self._losses = {step: loss_of(self._folder, step) for step in steps(self._folder)}
 
     def save(self, state: TrainState, record: Record) -> None:
         """Copies the state to the host and starts to write it; waits first for the write before it, if need be.
@@ -76,6 +77,7 @@ class Checkpoints:
             overwrite=True,
             custom_metadata=note | {"checksum": digest(note)},
         )
+        self._losses[record.step] = record.loss
 
     def finish(self) -> None:
         """Waits until all is written, and removes checkpoints that are neither new nor best."""
@@ -105,15 +107,17 @@ class Checkpoints:
         rest = fit_to(like._replace(params=None), arrays["rest"], record.step)
         for damaged in (step for step in order if step > record.step):
             # Left in place they would count as the newest, and push whole ones out.
-            shutil.rmtree(self._folder / str(damaged))
+            self._remove(damaged)
         return rest._replace(params=params), record
 
     def _prune(self) -> None:
-        order = steps(self._folder)
-        losses = {step: loss for step in order if (loss := loss_of(self._folder, step)) is not None}
-        kept = {*order[-self._keep :], *([min(losses, key=losses.__getitem__)] if losses else [])}
-        for step in set(order) - kept:
-            shutil.rmtree(self._folder / str(step))
+        kept = {*sorted(self._losses)[-self._keep :], *best(self._losses)}
+        for step in self._losses.keys() - kept:
+            self._remove(step)
+
+    def _remove(self, step: int) -> None:
+        shutil.rmtree(self._folder / str(step))
+        del self._losses[step]
 
 
 def load_params(folder: Path, like: PyTree, say: Say | None = None) -> tuple[PyTree, Record]:
@@ -132,9 +136,8 @@ def load_params(folder: Path, like: PyTree, say: Say | None = None) -> tuple[PyT
     """
     folder = folder.absolute()
     newest = steps(folder)[::-1]
-    losses = {step: loss for step in newest if (loss := loss_of(folder, step)) is not None}
-    best = sorted(losses, key=losses.__getitem__)[:1]
-    order = [*best, *(step for step in newest if step not in best)]
+    preferred = best({step: loss_of(folder, step) for step in newest})
+    order = [*preferred, *(step for step in newest if step not in preferred)]
     found = first_whole(folder, order, ("params",), say or (lambda line: print(line, file=sys.stderr)))
     if found is None:
         raise CheckpointError(f"{folder} must hold a checkpoint, got none. Train a while longer.")
@@ -176,7 +179,8 @@ def read(path: Path, parts: tuple[str, ...]) -> tuple[Record, dict[str, dict[str
     """
     note = note_of(path)
     try:
-        arrays = ocp.load_checkpointables(path, dict.fromkeys(parts))
+        # One by one: together, Orbax would leave the others' coroutines behind when one fails.
+        arrays = {part: ocp.load_checkpointables(path, {part: None})[part] for part in parts}
     # What a broken file makes Orbax and TensorStore raise is not to be foreseen.
     except Exception as error:
         reason = str(error.__cause__ or error).strip().split("\n")[0]
@@ -213,6 +217,17 @@ def loss_of(folder: Path, step: int) -> float | None:
         return None
 
 
+def best(losses: Mapping[int, float | None]) -> list[int]:
+    """Returns the step of the lowest loss, alone in a list; an empty list if none was evaluated.
+
+    Example:
+        >>> best({10: 3.5, 20: None, 30: 3.25})
+        [30]
+    """
+    known = {step: loss for step, loss in losses.items() if loss is not None}
+    return sorted(known, key=known.__getitem__)[:1]
+
+
 def fit_to(like: PyTree, arrays: Mapping[str, np.ndarray], step: int) -> PyTree:
     """Arranges arrays by their names in the structure of `like`.
 
@@ -237,7 +252,9 @@ def describe(array: tuple[tuple[int, ...], np.dtype] | None) -> str:
 
 def checksums(arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
     """Returns the CRC-32 of every array's bytes."""
-    return {name: zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8)) for name, array in arrays.items()}
+    return {
+        name: zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data) for name, array in arrays.items()
+    }
 
 
 def digest(note: Mapping) -> int:

@@ -31,7 +31,7 @@ class AutoClip(NamedTuple):
     """The last `HISTORY` gradient norms as a ring, infinite where none is yet, and how many there were in all."""
 
     norms: Float[Array, "history"]
-    count: Int[Array, ""]
+    steps: Int[Array, ""]
 
 
 class ZClip(NamedTuple):
@@ -39,7 +39,7 @@ class ZClip(NamedTuple):
 
     mean: Float[Array, ""]
     variance: Float[Array, ""]
-    count: Int[Array, ""]
+    steps: Int[Array, ""]
 
 
 def witness(clip: optax.GradientTransformation) -> optax.GradientTransformation:
@@ -126,13 +126,13 @@ def autoclip(percentile: float, history: int = HISTORY) -> optax.GradientTransfo
         updates: optax.Updates, state: AutoClip, params: optax.Params | None = None
     ) -> tuple[optax.Updates, AutoClip]:
         norm = optax.tree.norm(updates)
-        norms = state.norms.at[state.count % history].set(norm)
-        last = jnp.minimum(state.count, history - 1)
+        norms = state.norms.at[state.steps % history].set(norm)
+        last = jnp.minimum(state.steps, history - 1)
         place = percentile / 100 * last
         low = jnp.floor(place).astype(jnp.int32)
         ordered = jnp.sort(norms)
         below, above = ordered[low], ordered[jnp.minimum(low + 1, last)]
-        return rescale(updates, norm, below + (place - low) * (above - below)), AutoClip(norms, state.count + 1)
+        return rescale(updates, norm, below + (place - low) * (above - below)), AutoClip(norms, state.steps + 1)
 
     return optax.GradientTransformation(init, update)
 
@@ -159,16 +159,16 @@ def zclip(threshold: float) -> optax.GradientTransformation:
 
     def update(updates: optax.Updates, state: ZClip, params: optax.Params | None = None) -> tuple[optax.Updates, ZClip]:
         norm = optax.tree.norm(updates)
-        warm = state.count >= WARMUP
+        warmed = state.steps >= WARMUP
         deviation = jnp.sqrt(state.variance)
         score = (norm - state.mean) / (deviation + 1e-6)
-        spike = warm & (score > threshold)
+        spike = warmed & (score > threshold)
         bound = jnp.where(spike, state.mean + threshold**2 * deviation / jnp.where(spike, score, 1), jnp.inf)
         seen = jnp.minimum(norm, bound)
-        rate = jnp.where(warm, 1 - DECAY, 1 / (state.count + 1))
+        rate = jnp.where(warmed, 1 - DECAY, 1 / (state.steps + 1))
         mean = state.mean + rate * (seen - state.mean)
         # The exact variance of the norms so far while warming up, the paper's moving average afterwards.
-        square = (seen - mean) * jnp.where(warm, seen - mean, seen - state.mean)
-        return rescale(updates, norm, bound), ZClip(mean, (1 - rate) * state.variance + rate * square, state.count + 1)
+        square = (seen - mean) * jnp.where(warmed, seen - mean, seen - state.mean)
+        return rescale(updates, norm, bound), ZClip(mean, (1 - rate) * state.variance + rate * square, state.steps + 1)
 
     return optax.GradientTransformation(init, update)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from hae_jax.batch import Batch
 from hae_jax.config import Config
-from hae_jax.models import objective
+from hae_jax.models import Losses, objective
 
 
 class TrainState(NamedTuple):
@@ -99,7 +99,7 @@ def make_step(
     def step(state: TrainState, batch: Batch, key: Key[Array, ""]) -> tuple[TrainState, StepInfo]:
         def loss(params: optax.Params):
             rngs = {"dropout": jax.random.fold_in(key, state.step)}
-            losses = model.apply({"params": params}, batch, train=True, rngs=rngs)
+            losses: Losses = model.apply({"params": params}, batch, train=True, rngs=rngs)  # type: ignore[assignment]
             return objective(losses, config.model.sentence_loss), losses
 
         (value, losses), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)

@@ -1,0 +1,1 @@
+"""Measurements behind one door: `python -m benchmarks list | run NAME [--quick] [--force] | report`."""

@@ -1,0 +1,88 @@
+"""The one door to all measurements."""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from benchmarks import first_run, overfit, report
+from benchmarks.record import RESULTS, ROOT, Benchmark, Cell, device, now, read, revision, slug, versions, write
+
+MODULES = {"first_run": first_run, "overfit": overfit}
+"""All benchmarks by name; the docstring of each says what it asks, on which device, how long, and what to expect."""
+BENCHMARKS: dict[str, Benchmark] = {name: module.BENCHMARK for name, module in MODULES.items()}
+FOLDERS = ROOT / "runs" / "benchmarks"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Lists, runs or reports; returns the exit code."""
+    parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
+    doors = parser.add_subparsers(dest="door", required=True)
+    doors.add_parser("list", help="name the benchmarks, and the questions they answer")
+    door = doors.add_parser("run", help="measure what has not been measured yet on this device")
+    door.add_argument("name", choices=BENCHMARKS)
+    door.add_argument("--quick", action="store_true", help="less of everything, to see whether it works")
+    door.add_argument("--force", action="store_true", help="measure everything anew")
+    doors.add_parser("report", help="put the results into the README")
+    chosen = parser.parse_args(arguments)
+    if chosen.door == "list":
+        for name, module in MODULES.items():
+            print(f"{name:12} {(module.__doc__ or '').splitlines()[0]}")
+    elif chosen.door == "run":
+        return run(BENCHMARKS[chosen.name], chosen.quick, chosen.force)
+    else:
+        report.update(ROOT / "README.md", BENCHMARKS, RESULTS)
+    return 0
+
+
+def run(benchmark: Benchmark, quick: bool, force: bool, results: Path = RESULTS, folders: Path = FOLDERS) -> int:
+    """Measures the cells that have no record yet, and writes each as soon as it is measured.
+
+    Args:
+        benchmark: what to measure.
+        quick: whether to measure less; such results stand in a file of their own that no table is made of.
+        force: whether to forget the records there are.
+        results: folder of the records.
+        folders: where each cell has its own folder, in which a measurement that was stopped can go on.
+
+    Returns:
+        The exit code: 1 if a cell was begun with other code and so cannot go on.
+    """
+    name = f"{benchmark.table}-{slug()}{'-quick' if quick else ''}"
+    path = results / f"{name}.json"
+    for cell in benchmark.cells(quick):
+        folder = folders / name / "".join(c if c.isalnum() else "-" for c in cell.name)
+        known = {record["cell"] for record in read(path)}
+        if force:
+            shutil.rmtree(folder, ignore_errors=True)
+        elif cell.name in known:
+            print(f"{cell.name}: measured before")
+            continue
+        begun = begin(cell, folder)
+        if begun["revision"] != revision():
+            print(
+                f"{folder} must have been begun with this code, got commit {begun['revision']['commit']}. "
+                "Measure anew: --force.",
+                file=sys.stderr,
+            )
+            return 1
+        numbers = benchmark.measure(cell, folder)
+        write(path, begun | {"numbers": numbers, "finished": now()})
+        print(f"{cell.name}: {path}")
+    return 0
+
+
+def begin(cell: Cell, folder: Path) -> dict:
+    """Returns where the numbers of a cell come from, as it was when the cell was begun."""
+    (found,) = read(folder / "begun.json") or [None]
+    if found is None:
+        found = {
+            "cell": cell.name, "config": dict(cell.config), "seeds": list(cell.seeds), "versions": versions(),
+            "device": device(), "revision": revision(), "started": now(),
+        }  # fmt: skip
+        write(folder / "begun.json", found)
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""Results to the README: tables stand between `<!-- table:NAME -->` and `<!-- end -->`, and nobody types a number."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmarks.record import Benchmark, Record, read
+
+_TABLE = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def tables(benchmark: Benchmark, results: Path) -> str:
+    """Renders the records of all devices, each table over a line that says where its numbers come from."""
+    paths = [path for path in results.glob(f"{benchmark.table}-*.json") if not path.stem.endswith("-quick")]
+    parts = [f"{benchmark.render(records)}\n\n{origin(records)}" for records in map(read, sorted(paths)) if records]
+    return "\n\n".join(parts) or f"*Not measured yet: `python -m benchmarks run {benchmark.table}`.*"
+
+
+def origin(records: list[Record]) -> str:
+    """Says on what the records were measured, in one line."""
+    last = max(records, key=lambda record: record["finished"])
+    where, revision = last["device"], last["revision"]
+    device = where["name"] if where["platform"] == "cpu" else f"{where['count']} x {where['name']}"
+    packages = ", ".join(f"{name} {number}" for name, number in last["versions"].items())
+    commit = f"revision {(revision['commit'] or 'unknown')[:10]}{', changed' if revision['dirty'] else ''}"
+    seeds = sorted({seed for record in records for seed in record["seeds"]})
+    return (
+        f"<sub>{device}, {where['cores']} cores; {packages}; {commit}; seed{'s' * (len(seeds) > 1)} "
+        f"{', '.join(map(str, seeds))}; {last['finished'][:10]}.</sub>"
+    )
+
+
+def fill(text: str, benchmarks: Mapping[str, Benchmark], results: Path) -> str:
+    """Returns a text with the tables that it asks for.
+
+    Raises:
+        ValueError: if it asks for a table that no benchmark makes.
+    """
+    by_table = {benchmark.table: benchmark for benchmark in benchmarks.values()}
+
+    def replace(found: re.Match[str]) -> str:
+        start, name, end = found.groups()
+        if name not in by_table:
+            raise ValueError(f"table must be one of {', '.join(by_table)}, got {name}. Correct the marker.")
+        return f"{start}{tables(by_table[name], results)}\n{end}"
+
+    return _TABLE.sub(replace, text)
+
+
+def update(readme: Path, benchmarks: Mapping[str, Benchmark], results: Path) -> None:
+    """Puts the newest results into the README."""
+    readme.write_text(fill(readme.read_text(encoding="utf-8"), benchmarks, results), encoding="utf-8")

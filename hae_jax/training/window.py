@@ -1,0 +1,96 @@
+"""The numbers of the steps since the last line of the journal, left on the device until they are asked for."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from hae_jax.training.step import StepInfo, TrainState, named
+
+AHEAD = 2
+"""Steps that may be under way: the device makes one while the host builds the batch of the next."""
+
+
+class NonFinite(FloatingPointError):
+    """Too many steps in a row had a loss or a gradient that is not finite."""
+
+
+class Window:
+    """Gathers what the steps report, without making the device wait.
+
+    Args:
+        state: state that the run starts or resumes from.
+        clock: tells the training time so far, in seconds.
+        limit: non-finite steps in a row after which training gives up.
+    """
+
+    def __init__(self, state: TrainState, clock: Callable[[], float], limit: int) -> None:
+        self._names = list(named(state.params))
+        self._step, self._streak, self._skipped = int(state.step), int(state.skipped), int(state.skipped_total)
+        self._clock, self._limit = clock, limit
+        self._infos: list[StepInfo] = []
+        self._since: float | None = None
+
+    def add(self, info: StepInfo) -> None:
+        """Takes the info of the next step, and waits until no more than `AHEAD` steps are under way."""
+        self._infos.append(info)
+        if self._since is None:
+            # The first step compiles: its words are not counted, nor is its time.
+            jax.block_until_ready(info)
+            self._since, self._untimed = self._clock(), 1
+        jax.block_until_ready(self._infos[-AHEAD:][0])
+
+    def close(self) -> dict[str, Any] | None:
+        """Fetches and sums up what came since the last time.
+
+        Means are over the steps that were taken, the losses weighted by tokens; they are nan if there was none.
+
+        Returns:
+            The numbers for the journal; None if there was no step.
+
+        Raises:
+            NonFinite: if there were too many steps in a row that could not be taken.
+        """
+        if not self._infos or self._since is None:
+            return None
+        infos: list[StepInfo] = jax.device_get(self._infos)
+        for info in infos:
+            self._step += 1
+            self._streak = 0 if info.finite else self._streak + 1
+            self._skipped += not info.finite
+            if self._streak >= self._limit:
+                raise NonFinite(self._complaint(int(info.culprit)))
+        now = self._clock()
+        taken = [info for info in infos if info.finite]
+        timed = infos[self._untimed :]
+        values = {
+            "loss": mean([info.loss for info in taken], [info.tokens for info in taken]),
+            "norm": mean([info.norm for info in taken]),
+            "binding": mean([info.binding for info in taken]),
+            "skipped": self._skipped,
+            "words_per_second": float(sum(info.tokens for info in timed)) / (now - self._since) if timed else math.nan,
+            "seconds": now,
+        }
+        if infos[0].sentence_loss is not None:
+            values["sentence_loss"] = mean([info.sentence_loss for info in taken], [info.tokens for info in taken])
+        self._infos, self._since, self._untimed = [], now, 0
+        return values
+
+    def _complaint(self, culprit: int) -> str:
+        what = f"the gradient of {self._names[culprit]} is the first" if culprit >= 0 else "the loss alone is"
+        return (
+            f"steps {self._step - self._streak + 1} to {self._step} must be finite, got NaN or infinity in each: "
+            f"{what} that is not. Start a new workdir with a lower optim.learning_rate or optim.clip_norm."
+        )
+
+
+def mean(values: Sequence[Any], weights: Sequence[Any] | None = None) -> float:
+    """Returns the weighted mean of some numbers; nan if there are none.
+
+    Example:
+        >>> mean([1.0, 4.0], weights=[2, 1])
+        2.0
+    """
+    return float(np.average(np.asarray(values, np.float64), weights=weights)) if len(values) else math.nan

