@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import first_run, overfit, report
-from benchmarks.record import RESULTS, ROOT, Benchmark, Cell, device, now, read, revision, slug, versions, write
+from benchmarks.record import RESULTS, ROOT, Benchmark, Cell, Record, device, now, read, revision, slug, versions, write
 
 MODULES = {"first_run": first_run, "overfit": overfit}
 """All benchmarks by name; the docstring of each says what it asks, on which device, how long, and what to expect."""
@@ -72,16 +72,16 @@ def run(benchmark: Benchmark, quick: bool, force: bool, results: Path = RESULTS,
     return 0
 
 
-def begin(cell: Cell, folder: Path) -> dict:
+def begin(cell: Cell, folder: Path) -> Record:
     """Returns where the numbers of a cell come from, as it was when the cell was begun."""
-    (found,) = read(folder / "begun.json") or [None]
-    if found is None:
-        found = {
+    path = folder / "begun.json"
+    if not read(path):
+        record: Record = {
             "cell": cell.name, "config": dict(cell.config), "seeds": list(cell.seeds), "versions": versions(),
             "device": device(), "revision": revision(), "started": now(),
         }  # fmt: skip
-        write(folder / "begun.json", found)
-    return found
+        write(path, record)
+    return read(path)[0]
 
 
 if __name__ == "__main__":

@@ -16,9 +16,9 @@ from typing import Any
 
 from benchmarks.record import Benchmark, Cell, Record
 from hae_jax.config import Config, TrainConfig
-from hae_jax.presets import preset
 from hae_jax.data import Dataset, in_order
 from hae_jax.inference.evaluate import evaluate
+from hae_jax.presets import preset
 from hae_jax.training import Run, fit
 
 CURVE = ("step", "loss", "code_gap", "bleu", "token_accuracy")

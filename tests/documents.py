@@ -1,4 +1,4 @@
-"""Small documents and the batches made of them, written out by hand so that the data pipeline is not its own witness."""
+"""Small documents and the batches made of them, written out by hand not by the pipeline, which is no witness of itself."""
 
 import jax.numpy as jnp
 import numpy as np

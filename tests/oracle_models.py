@@ -4,6 +4,7 @@ Documents are lists of sentences, sentences lists of word ids with their end mar
 mask. Written from the equations in docs and docstrings; it shares only parameter names with hae_jax.
 """
 
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -117,7 +118,7 @@ class Oracle:
         if self.config.kind == "flat":
             rows, _ = self.say(code, [word for sentence in document for word in sentence], self.params["decoder"])
             starts = np.cumsum([0] + [len(sentence) for sentence in document])
-            return [rows[a:b] for a, b in zip(starts[:-1], starts[1:], strict=True)]
+            return [rows[a:b] for a, b in pairwise(starts)]
         config, params = self.config, self.params["sentence_decoder"]
         stack = layers(params["recurrent"])
         states = self.opening(code, params.get("opening"))

@@ -6,7 +6,20 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "hae_jax"
-ORDER = ["config", "presets", "batch", "layers", "models", "data", "inference", "training", "doctor", "plots", "cli", "__main__"]
+ORDER = [
+    "config",
+    "presets",
+    "batch",
+    "layers",
+    "models",
+    "data",
+    "inference",
+    "training",
+    "doctor",
+    "plots",
+    "cli",
+    "__main__",
+]
 """Each may import what stands to its left, and itself."""
 FORBIDDEN = {"data": {"layers", "models"}}
 """Exceptions: `data` knows no models."""
@@ -61,7 +74,9 @@ def test_a_backward_import_is_noticed(part, source):
 
 
 def test_a_forward_import_is_allowed():
-    assert offences("training", "from hae_jax.inference import generate\nimport jax\nfrom hae_jax.batch import PAD") == []
+    assert (
+        offences("training", "from hae_jax.inference import generate\nimport jax\nfrom hae_jax.batch import PAD") == []
+    )
 
 
 @every_file

@@ -17,9 +17,7 @@ MASK = np.array([[1, 1, 1, 1, 1, 1, 1], [1, 1, 0, 1, 0, 0, 0], [0, 0, 0, 0, 0, 0
 @pytest.fixture
 def given(rng):
     """Query, memory and weights, in float64."""
-    weights = AttentionWeights(
-        rng.normal(size=(HIDDEN, ALIGN)), rng.normal(size=(FEAT, ALIGN)), rng.normal(size=ALIGN)
-    )
+    weights = AttentionWeights(rng.normal(size=(HIDDEN, ALIGN)), rng.normal(size=(FEAT, ALIGN)), rng.normal(size=ALIGN))
     return rng.normal(size=(BATCH, HIDDEN)), rng.normal(size=(BATCH, SENT, FEAT)), weights
 
 
@@ -31,7 +29,9 @@ def arrays(tree, dtype=None):
 def test_context_equals_its_slow_twin(given):
     query, memory, weights = given
     context = attend(*arrays((query, memory)), jnp.asarray(MASK), arrays(weights))
-    assert_close(context, np.stack([oracle.attend(q, m, r, weights) for q, m, r in zip(query, memory, MASK, strict=True)]))
+    assert_close(
+        context, np.stack([oracle.attend(q, m, r, weights) for q, m, r in zip(query, memory, MASK, strict=True)])
+    )
 
 
 @pytest.mark.usefixtures("double")

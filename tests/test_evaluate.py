@@ -10,10 +10,12 @@ import pytest
 from markov import Markov
 
 from hae_jax.batch import EOD, EOS, PAD, Batch
+from hae_jax.config import ModelConfig
 from hae_jax.data.text import Tokenizer
 from hae_jax.inference import metrics
 from hae_jax.inference.evaluate import evaluate, join
 from hae_jax.inference.generate import greedy, split
+from hae_jax.models import build
 from hae_jax.models.interface import Code
 
 WORDS = "ant bee cat dog eel fox gnu"
@@ -102,6 +104,19 @@ def test_teacher_forced_scores_equal_a_plain_loop():
     assert result.loss == pytest.approx(np.mean(own), rel=1e-5)
     assert result.perplexity == pytest.approx(math.exp(np.mean(own)), rel=1e-4)
     assert result.code_gap == pytest.approx(np.mean(foreign) - np.mean(own), rel=1e-4)
+
+
+@pytest.mark.parametrize("options", [{}, {"attention": True, "feedback": "word"}, {"kind": "flat"}], ids=str)
+def test_the_loss_is_what_training_minimises(options):
+    config = ModelConfig(embed=5, hidden=3, sentence_hidden=7, **options)
+    model, (batch, count) = build(config, VOCAB), next(batches(documents(), 13))
+    shapes, random = jax.eval_shape(model.init, jax.random.key(0), batch)["params"], np.random.default_rng(0)
+    params = jax.tree.map(lambda x: random.normal(0, 0.7, x.shape).astype(np.float32), shapes)
+    losses = jax.jit(model.apply)({"params": params}, batch)
+    result = evaluate(model, params, [(batch, count)], TOKENIZER)
+    assert result.loss == pytest.approx(float(losses.words.mean), rel=1e-5)
+    assert result.tokens == losses.words.count
+    assert result.code_gap != 0
 
 
 def test_free_running_scores_equal_the_metrics_of_the_texts():

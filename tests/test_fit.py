@@ -19,7 +19,7 @@ from hae_jax.training.journal import read_lines
 
 # When a file is damaged, threads of TensorStore still call the event loop that Orbax has closed already.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-TIMES = ("seconds", "words_per_second")
+TIMES = {"seconds", "words_per_second"}
 SCRIPT = """
 import sys
 from pathlib import Path
@@ -33,8 +33,11 @@ raise SystemExit(fit(Config.load(Path(sys.argv[1])), Path(sys.argv[2])).exit_cod
 def config(tmp_path_factory):
     """A config on a file of random sentences."""
     rng = random.Random(5)
-    words = ["the", "a", "red", "blue", "small", "old", "dog", "cat", "house", "tree", "river", "sees", "likes", "finds", "near", "under", "and", "slowly"]
-    sentence = lambda: " ".join(rng.choices(words, k=rng.randint(2, 7))).capitalize() + "."  # noqa: E731
+    words = ["the", "a", "red", "small", "dog", "cat", "house", "river", "sees", "likes", "near", "and", "slowly"]
+
+    def sentence():
+        return " ".join(rng.choices(words, k=rng.randint(2, 7))).capitalize() + "."
+
     paragraphs = (" ".join(sentence() for _ in range(rng.randint(2, 3))) for _ in range(101))
     path = tmp_path_factory.mktemp("corpus") / "text.txt"
     path.write_text("\n\n".join(paragraphs), encoding="utf-8")
@@ -76,20 +79,25 @@ def arrays(workdir, step=22):
     return {f"{part}/{name}": array for part, leaves in parts.items() for name, array in leaves.items()}
 
 
+def stretches(workdir):
+    """Lines of the journal without times, by kind and the steps that they cover."""
+    lines, since = {}, 0
+    for line in read_lines(workdir / "metrics.jsonl"):
+        lines[line["kind"], since, line["step"]] = {key: line[key] for key in line.keys() - TIMES}
+        since = line["step"]
+    return lines
+
+
 def assert_same_run(workdir, whole):
-    """Same arrays, bit for bit, and the same numbers at the same steps."""
+    """Same arrays, bit for bit, and the same numbers, but for the stretches that were cut in two."""
     expected, actual = arrays(whole), arrays(workdir)
     assert expected.keys() == actual.keys()
     for name in expected:
         np.testing.assert_array_equal(actual[name], expected[name], err_msg=name)
-    lines = [
-        {(line["step"], line["kind"]): {k: v for k, v in line.items() if k not in TIMES} for line in read_lines(path)}
-        for path in (whole / "metrics.jsonl", workdir / "metrics.jsonl")
-    ]
-    assert lines[0].keys() <= lines[1].keys()
-    assert [lines[1][key] for key in lines[0] if key[1] != "train"] == [
-        line for key, line in lines[0].items() if key[1] != "train"
-    ]
+    expected, actual = stretches(whole), stretches(workdir)
+    common = expected.keys() & actual.keys()
+    assert len(common) > len(expected) - 4
+    assert {key: actual[key] for key in common} == {key: expected[key] for key in common}
 
 
 def test_a_run_leaves_everything_behind(config, whole):
@@ -102,7 +110,7 @@ def test_a_run_leaves_everything_behind(config, whole):
     assert kinds[-1] == (22, "final")
     assert text.count("reconstruction") == 3
     assert "step 8: held-out loss" in text
-    assert outcome.evaluation.documents == 20
+    assert outcome.evaluation.documents > config.train.eval_documents
     assert {20, 22} < set(checkpoint.steps(workdir / "checkpoints"))
 
 

@@ -98,10 +98,8 @@ def test_jit_equals_eager(name):
         assert generators()[name](model, params, code, 5).tolist() == compiled.tolist()
 
 
-@pytest.mark.parametrize("name", generators())
-def test_a_longer_limit_only_adds_to_greedy_and_sampled_texts(name):
-    if name == "beam":
-        pytest.skip("a beam may change its mind about the beginning")
+@pytest.mark.parametrize("name", ["greedy", "sample"])  # a beam may change its mind about the beginning
+def test_a_longer_limit_only_adds_to_the_text(name):
     short, long = (np.asarray(generators()[name](*markov(), limit)) for limit in (13, LIMIT))
     assert (long[:, :13] == short).all()
 

@@ -12,18 +12,14 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 from zipfile import BadZipFile
 
+import numpy as np
 from tyro.conf import FlagConversionOff, Positional, arg
 
 from hae_jax.config import Config
 from hae_jax.presets import PRESETS
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from hae_jax.inference.decoding import Decoding
 
 STDIN = Path("-")
 """As an input: the text comes from standard input."""
@@ -54,7 +50,7 @@ class Configured(Config):
 class Train(Configured, Trained):
     """Trains an autoencoder; the same command again goes on where it left off."""
 
-    workdir: Path
+    workdir: Annotated[Path, arg(help_behavior_hint="(required)")]
     """Folder of the run. If it holds one already, the options start from the config of that, not from a preset."""
 
     def run(self) -> None:
@@ -104,24 +100,22 @@ class Writing(Trained):
     """Samples from this seed."""
 
     @property
-    def decoding(self) -> "Decoding":
-        """The way of decoding that the options ask for.
+    def decoding(self) -> dict[str, Any]:
+        """The settings of the `Decoding` that the options ask for.
 
         Raises:
             ValueError: if they ask for two ways.
         """
-        from hae_jax.inference.decoding import Decoding
-
         wanted = {name: getattr(self, name) for name in ("temperature", "top_p", "seed")}
         sampling = {name: value for name, value in wanted.items() if value is not None}
         if self.beam is None:
-            return Decoding("sample", **sampling) if sampling else Decoding()
+            return {"method": "sample", **sampling} if sampling else {}
         if sampling:
             raise ValueError(
                 f"beam must stand alone, got {' and '.join(f'--{name}' for name in sampling)} beside it. "
                 "Sample or search, not both."
             )
-        return Decoding("beam", beam=self.beam)
+        return {"method": "beam", "beam": self.beam}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,10 +157,11 @@ class Reconstruct(Writing, Reading):
 
     def run(self) -> None:
         """Writes a line a text."""
+        from hae_jax.inference.decoding import Decoding
         from hae_jax.inference.texts import reconstruct
         from hae_jax.training import Run
 
-        decoding, run = self.decoding, Run.load(self.workdir)
+        decoding, run = Decoding(**self.decoding), Run.load(self.workdir)
         texts = texts_of(self.input, self.data.field or run.config.data.field)
         pairs = reconstruct(run.model, run.params, run.tokenizer, run.config.data, texts, decoding)
         write(pair._asdict() for pair in pairs)
@@ -202,10 +197,11 @@ class Decode(Writing):
 
     def run(self) -> None:
         """Writes a line a code."""
+        from hae_jax.inference.decoding import Decoding
         from hae_jax.inference.texts import decode
         from hae_jax.training import Run
 
-        decoding, codes, run = self.decoding, codes_of(self.input), Run.load(self.workdir)
+        decoding, codes, run = Decoding(**self.decoding), codes_of(self.input), Run.load(self.workdir)
         texts = decode(run.model, run.params, run.tokenizer, run.config.data, codes, decoding)
         write({"reconstruction": text} for text in texts)
 
@@ -221,10 +217,11 @@ class Interpolate(Writing):
 
     def run(self) -> None:
         """Writes a line a point."""
+        from hae_jax.inference.decoding import Decoding
         from hae_jax.inference.texts import interpolate
         from hae_jax.training import Run
 
-        decoding, run = self.decoding, Run.load(self.workdir)
+        decoding, run = Decoding(**self.decoding), Run.load(self.workdir)
         texts = interpolate(
             run.model, run.params, run.tokenizer, run.config.data, *self.texts, self.points, decoding
         )  # fmt: skip
@@ -259,10 +256,8 @@ def texts_of(source: Path, field: str) -> list[str]:
             raise CorpusError(str(error).replace(str(path), "standard input")) from None
 
 
-def codes_of(path: Path) -> "np.ndarray":
+def codes_of(path: Path) -> np.ndarray:
     """Reads a .npy; what its array must look like, the model knows."""
-    import numpy as np
-
     data = path.read_bytes()
     try:
         codes = np.load(io.BytesIO(data), allow_pickle=False)
@@ -273,10 +268,8 @@ def codes_of(path: Path) -> "np.ndarray":
     return codes
 
 
-def save(codes: "np.ndarray", path: Path) -> None:
+def save(codes: np.ndarray, path: Path) -> None:
     """Writes a .npy that appears whole or not at all."""
-    import numpy as np
-
     part = path.with_name(f".{path.name}.part")
     try:
         with part.open("wb") as stream:

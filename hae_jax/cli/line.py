@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, g
 
 import tyro
 
-from hae_jax.cli.commands import COMMANDS, Command, Configured
+from hae_jax.cli.commands import COMMANDS, Command, Configured, Trained
 from hae_jax.config import Config
 from hae_jax.presets import preset
 
@@ -29,6 +29,7 @@ TOPIC = """Hierarchical LSTM autoencoders: a document through one code and back.
 
 `hae COMMAND --help` lists the options of a command."""
 
+EVERY = "What is not given is as in the preset, or in the run that goes on. -H explains every option."
 HELP = ("-h", "--help", "-H", "--help-verbose")
 NUMBERS: dict[object, str] = {int: "a whole number", float: "a number"}
 
@@ -53,11 +54,10 @@ def parse(argv: Sequence[str]) -> Command:
     needed = [f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING]
     for missing in (option for option in needed if option not in given and option != "texts"):
         raise ValueError(f"--{missing} must be given to hae {name}, got nothing. Add --{missing} PATH.")
-    if len(texts) != (wanted := 2 if "texts" in needed else 0):
-        raise ValueError(
-            f"hae {name} must be given {wanted} texts besides its options, got {len(texts)}: {texts}. "
-            "Put each text in quotes, and -- before each option's name."
-        )
+    if "texts" in needed and len(texts) != 2:
+        raise ValueError(f"hae {name} must be given two texts, got {len(texts)}: {texts}. Put each text in quotes.")
+    if "texts" not in needed and texts:
+        raise ValueError(f"hae {name} must be given options only, got {texts[0]!r}. Write them as --name value.")
     return build(name, kind, [*(f"--{option}={value}" for option, value in given.items()), "--", *texts], given)
 
 
@@ -133,6 +133,7 @@ def build(name: str, kind: type[Command], args: Sequence[str], given: dict[str, 
             return tyro.cli(
                 kind,
                 prog=f"hae {name}",
+                description=f"{kind.__doc__}\n\n{EVERY}" if issubclass(kind, Configured) else None,
                 args=args,
                 default=start(kind, given),
                 use_underscores=True,
@@ -153,11 +154,11 @@ def start(kind: type[Command], given: dict[str, str]) -> Any:
     """Returns what the options of a command start from: the run's own config, or else the preset."""
     if not issubclass(kind, Configured):
         return tyro.MISSING_NONPROP
-    stored = Path(given.get("workdir", "")) / "config.json"
+    workdir = Path(given.get("workdir", ""))
+    stored = workdir / "config.json"
     resumed = "workdir" in given and "preset" not in given and stored.is_file()
     config = Config.load(stored) if resumed else preset(given.get("preset", "small"))
-    needed = {f.name: tyro.MISSING for f in dataclasses.fields(kind) if f.name == "workdir"}
-    return kind(**vars(config), **needed)
+    return kind(**vars(config), **({"workdir": workdir} if issubclass(kind, Trained) else {}))
 
 
 def near(name: str, known: Iterable[str], dashes: str = "") -> str:

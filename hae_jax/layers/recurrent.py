@@ -108,7 +108,7 @@ class LSTM(nn.Module):
 
     def __call__(
         self,
-        inputs: Float[Array, "*#batch time feat"] | None,
+        inputs: Float[Array, "*part time feat"] | None,
         mask: Bool[Array, "*batch time"],
         states: States | None = None,
         context: Float[Array, "*batch vec"] | None = None,

@@ -136,41 +136,34 @@ class Hierarchical(nn.Module):
         Returns:
             The state after, and the logits.
         """
-        config = self.config
-        begins = (token == PAD) | (token == EOS)
+        config, docs = self.config, len(token)
+        begins, follows = ((token == PAD) | (token == EOS))[:, None], (token == EOS)[:, None]
         layers, opening = self.word_decoder.weights()
-        quiet = self.word_decoder.recurrent.noises(len(token), 1, False)
         still = (None,) * config.layers
-        noises = jax.tree.map(lambda x: x[:, 0], quiet)
+        upper, lower = (
+            jax.tree.map(lambda x: x[:, 0], decoder.recurrent.noises(docs, 1, False))
+            for decoder in (self.sentence_decoder, self.word_decoder)
+        )
         vectors = self.words(token)
 
-        def say(states, vectors, vector):
-            return stack_step(states, vectors, layers, noises, still, self.word_decoder.context(vector))[0]
-
         def choose(new, old):
-            return jax.tree.map(lambda n, o: jnp.where(begins[:, None], n, o), new, old)
+            return jax.tree.map(lambda n, o: jnp.where(begins, n, o), new, old)
 
-        goes_on = say(state.word, vectors, state.vector)
+        def say(states, vectors, vector):
+            return stack_step(states, vectors, layers, lower, still, self.word_decoder.context(vector))[0]
+
         reader, feedback = None, None
         if config.feedback == "word":
-            feedback = jnp.where((token == EOS)[:, None], summarize(goes_on, config), 0)
+            feedback = jnp.where(follows, summarize(say(state.word, vectors, state.vector), config), 0)
         if config.feedback == "sentence":
-            reader = stack_step(state.reader, vectors, self.encoder.word.weights(), noises, still)[0]
-            feedback = jnp.where((token == EOS)[:, None], summarize(reader, config), 0)
-            reader = choose(zero_states(config, len(token), config.hidden), reader)
-        quiet = self.sentence_decoder.recurrent.noises(len(token), 1, False)
-        sentence, vector, _ = next_sentence(
-            state.sentence,
-            feedback,
-            state.code,
-            self.sentence_decoder.weights(),
-            jax.tree.map(lambda x: x[:, 0], quiet),
-            still,
-            config,
-        )
+            reader, _ = stack_step(state.reader, vectors, self.encoder.word.weights(), lower, still)
+            feedback = jnp.where(follows, summarize(reader, config), 0)
+            reader = choose(zero_states(config, docs, config.hidden), reader)
+        weights = self.sentence_decoder.weights()
+        sentence, vector, _ = next_sentence(state.sentence, feedback, state.code, weights, upper, still, config)
         sentence, vector = choose((sentence, vector), (state.sentence, state.vector))
-        afresh = say(open_states(vector, opening, config), jnp.zeros_like(vectors), vector)
-        word = choose(afresh, goes_on)
+        word = choose(open_states(vector, opening, config), state.word)
+        word = say(word, jnp.where(begins, 0, vectors), vector)
         return DecoderState(state.code, sentence, word, vector, reader), self.words.logits(word[-1].hidden)
 
     def _unfold(self, code: Code, own: Float[Array, "row vec"], batch: Batch, train: bool):

@@ -146,6 +146,7 @@ def zclip(threshold: float) -> optax.GradientTransformation:
         m + threshold s / (z / threshold)
 
     The first `WARMUP` norms are not clipped and give the first m and s; then both are moving averages of decay `DECAY`.
+    Differs from the authors' program, which by default caps every norm at 1 besides: here a spike is all that is cut.
 
     Args:
         threshold: z-score above which a norm is a spike; 2.5 in the paper.

@@ -81,7 +81,6 @@ def fit(config: Config, workdir: Path, console: Console | None = None) -> Outcom
     open_workdir(config, workdir)
     with Screen(config.train.steps, console) as screen:
         dataset = prepare(config.data, workdir / "data", screen.preparing)
-        config.save(workdir / "config.json")
         checkpoints = Checkpoints(workdir / "checkpoints", config.train.keep, screen.say)
         try:
             return _Fit(config, workdir, dataset, checkpoints, screen).run()
@@ -153,6 +152,8 @@ class _Fit:
         optimizer = optim.build(config.optim, config.train.steps)
         first = self._batches.at(0)
         sharding.check(first, self._mesh.size)
+        # Only now: a config that cannot be trained must not claim the workdir.
+        config.save(self._workdir / "config.json")
 
         def begin(batch: Batch) -> TrainState:
             return start(self._model.init({"params": params_key}, batch)["params"], optimizer)

@@ -1,0 +1,190 @@
+"""Bad input: one line that says what is wrong and what to do, exit code 2, and nothing written or lost."""
+
+import io
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from trained import OPTIONS, corpus, trained
+
+from hae_jax import training
+from hae_jax.cli import main
+from hae_jax.data.text import Tokenizer
+from hae_jax.training import checkpoint
+
+__all__ = ["corpus", "trained"]
+# When a file is damaged, threads of TensorStore still call the event loop that Orbax has closed already.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+HOUSE = re.compile(r"hae: .+ must .+, got .+\. .+\.\n|hae: .+ must .+, got .+\?\n|hae: .+ must .+: hae train .+\n")
+
+
+@pytest.fixture
+def complaint(capsys):
+    """Runs a command that must fail as bad input does; returns its complaint."""
+
+    def run(*words):
+        capsys.readouterr()
+        code = main([str(word) for word in words])
+        written = capsys.readouterr()
+        assert code == 2
+        assert written.err.count("\n") == 1, written.err
+        assert HOUSE.fullmatch(written.err), written.err
+        return written.err
+
+    return run
+
+
+@pytest.fixture
+def copy(trained, tmp_path):
+    """A trained workdir that may be damaged."""
+    return shutil.copytree(trained, tmp_path / "copy")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["trian"], "Did you mean train?"),
+        (["train"], "--workdir must be given"),
+        (["train", "--workdir", "W", "--model.hiden", "8"], "Did you mean --model.hidden?"),
+        (["train", "--workdir", "W", "--hidden=8"], "Did you mean --model.hidden?"),
+        (["train", "--workdir", "W", "--model.hidden", "big"], "--model.hidden must be a whole number, got 'big'"),
+        (["train", "--workdir", "W", "--model.hidden"], "must have a value"),
+        (["train", "--workdir", "W", "--optim.clip", "globalnorm"], "Did you mean global_norm?"),
+        (["train", "--workdir", "W", "--model.tied=perhaps"], "must be one of True, False"),
+        (["train", "--workdir", "W", "--preset", "smal"], "Did you mean 'small'?"),
+        (["train", "--workdir", "W", "--model.hidden", "0"], "model.hidden must be at least 1, got 0"),
+        (["train", "--workdir", "W", "--data.min_sentences", "9"], "must be at most data.max_sentences (4), got 9"),
+        (["train", "--workdir", "W", "--optim.learning_rate", "nan"], "must be positive, got nan"),
+        (["evaluate", "--workdir", "W", "letters.txt"], "must be given options only, got 'letters.txt'"),
+        (["evaluate", "--workdir", "W", "--input"], "--input must have a value"),
+        (["interpolate", "--workdir", "W", "one"], "must be given two texts"),
+        (["reconstruct", "--workdir", "W", "--input", "f", "--beam", "2", "--top-p", "0.5"], "got --top_p beside it"),
+        (["evaluate", "--workdir", "W"], "Train one: hae train --workdir W"),
+        (["decode", "--workdir", "W", "--input", "none.npy"], "none.npy must be usable, got No such file"),
+    ],
+)
+def test_a_wrong_line_is_answered_before_any_work(complaint, tmp_path, monkeypatch, words, said):
+    monkeypatch.chdir(tmp_path)
+    assert said in complaint(*words)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "existing path"),
+        (b"", "must contain text"),
+        (b"Fine so far.\xff", "0xff at offset 12"),
+        (b"Short.\n\nShort too.", "got none among 2"),
+    ],
+)
+def test_a_corpus_that_is_no_good_trains_nothing(complaint, tmp_path, content, said):
+    path, workdir = tmp_path / "corpus.txt", tmp_path / "run"
+    if content is not None:
+        path.write_bytes(content)
+    assert said in complaint("train", "--workdir", workdir, "--data.corpus", path, *OPTIONS)
+    assert not workdir.exists() or not list(workdir.iterdir())
+
+
+def test_another_config_is_told_by_its_fields_and_changes_nothing(complaint, copy):
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    said = complaint("train", "--workdir", copy, "--model.hidden", "37", "--train.seed", "5")
+    assert "another model.hidden, train.seed" in said
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+
+
+def test_a_workdir_that_cannot_be_written_is_named(complaint, tmp_path, corpus):
+    (tmp_path / "file").touch()
+    workdir = tmp_path / "file" / "run"
+    assert str(workdir) in complaint("train", "--workdir", workdir, "--data.corpus", corpus, *OPTIONS)
+
+
+def cut(folder):
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "params",
+        pytest.param(
+            ".",
+            marks=pytest.mark.xfail(
+                strict=True, raises=AssertionError, reason="an unreadable loss hides that it was the best"
+            ),
+        ),
+    ],
+)
+def test_a_truncated_checkpoint_gives_way_to_another_and_the_user_is_told(copy, capsys, part):
+    folder = copy / "checkpoints"
+    best = min(checkpoint.steps(folder), key=lambda step: checkpoint.loss_of(folder, step))
+    cut(folder / str(best) / part)
+    capsys.readouterr()
+    assert main(["interpolate", "--workdir", str(copy), "--points", "2", "The rain began.", "Nobody came."]) == 0
+    written = capsys.readouterr()
+    assert len(written.out.splitlines()) == 2
+    assert f"checkpoint {best} is damaged and left aside" in written.err
+
+
+def test_without_a_whole_checkpoint_there_is_a_complaint(copy, capsys):
+    cut(copy / "checkpoints")
+    capsys.readouterr()
+    assert main(["interpolate", "--workdir", str(copy), "The rain began.", "Nobody came."]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "must hold a checkpoint that is whole" in last
+    assert HOUSE.fullmatch(last + "\n")
+
+
+def test_a_foreign_vocabulary_is_noticed(complaint, copy):
+    Tokenizer.train(["only a few words"], "word", 17).save(copy / "data" / "tokenizer.json")
+    assert "must fit the model" in complaint("interpolate", "--workdir", copy, "The rain began.", "Nobody came.")
+
+
+@pytest.mark.parametrize(
+    ("codes", "said"),
+    [
+        (np.zeros((3, 47), np.float32), "shape [any, 48]"),
+        (np.zeros(48, np.float32), "shape [any, 48]"),
+        (np.full((2, 48), "x"), "must be numbers"),
+        (np.full((2, 48), np.nan), "must be finite"),
+        (None, "must be a whole .npy file"),
+    ],
+)
+def test_codes_that_the_model_cannot_read_are_refused(complaint, trained, tmp_path, codes, said):
+    path = tmp_path / "codes.npy"
+    if codes is None:
+        path.write_bytes(b"\x93NUMPY\x01\x00")
+    else:
+        np.save(path, codes)
+    assert said in complaint("decode", "--workdir", trained, "--input", path)
+
+
+def test_text_that_cannot_be_read_is_named_by_where_it_came_from(complaint, trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"Fine.\xfe")))
+    assert "standard input with the byte 0xfe at offset 5" in complaint(
+        "reconstruct", "--workdir", trained, "--input", "-"
+    )
+    output = tmp_path / "none" / "codes.npy"
+    assert "existing folder" in complaint("encode", "--workdir", trained, "--input", "-", "--output", output)
+    assert "at least one word" in complaint("interpolate", "--workdir", trained, "", "Nobody came.")
+    assert "points must be at least 2" in complaint("interpolate", "--workdir", trained, "--points", "1", "A.", "B.")
+
+
+def test_a_full_disk_is_told_in_a_line(complaint, monkeypatch, tmp_path):
+    def fit(*_):
+        raise OSError(28, "No space left on device", "checkpoints/3")
+
+    monkeypatch.setattr(training, "fit", fit)
+    assert "checkpoints/3 must be usable, got No space left on device" in complaint("train", "--workdir", tmp_path)
+
+
+def test_the_process_ends_with_the_exit_code_and_no_traceback():
+    ended = subprocess.run([sys.executable, "-m", "hae_jax", "trian"], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2
+    assert HOUSE.fullmatch(ended.stderr)
+    assert not ended.stdout

@@ -1,0 +1,210 @@
+"""`hae` on a small run: what each command writes, and how it ends."""
+
+import io
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from trained import OPTIONS, PARAGRAPHS, STEPS, corpus, trained
+
+from hae_jax import __version__, training
+from hae_jax.cli import main
+from hae_jax.cli.commands import COMMANDS
+from hae_jax.cli.line import options, parse
+from hae_jax.config import Config
+from hae_jax.presets import PRESETS, preset
+
+__all__ = ["corpus", "trained"]
+SCORES = ("loss", "perplexity", "token_accuracy", "code_gap", "bleu", "rouge1", "rouge2", "rougeL", "exact_match")
+
+
+@pytest.fixture
+def hae(capsys):
+    """Runs a command that must succeed; returns what it wrote to standard output."""
+
+    def run(*words):
+        capsys.readouterr()
+        code = main([str(word) for word in words])
+        written = capsys.readouterr()
+        assert code == 0, written.err
+        return written.out
+
+    return run
+
+
+def rows(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_config_prints_the_preset(hae, name):
+    assert Config.from_json(hae("config", "--preset", name)) == preset(name)
+
+
+def test_every_field_is_an_option():
+    fields = {f"{section}.{name}" for section, part in vars(Config()).items() for name in vars(part)}
+    assert fields <= set(options(COMMANDS["train"]))
+    assert fields <= set(options(COMMANDS["config"]))
+
+
+@pytest.mark.parametrize(
+    ("words", "section", "field", "value"),
+    [
+        (["--model.hidden", "37"], "model", "hidden", 37),
+        (["--optim.learning-rate=1e-3"], "optim", "learning_rate", 1e-3),
+        (["--model.forget_bias", "-1.5"], "model", "forget_bias", -1.5),
+        (["--model.use_bias", "false"], "model", "use_bias", False),
+        (["--model.layer_norm"], "model", "layer_norm", True),
+        (["--data.corpus", "my letters.txt"], "data", "corpus", "my letters.txt"),
+        (["--train.seed", "3", "--train.seed", "5"], "train", "seed", 5),
+    ],
+)
+def test_options_are_understood_in_every_spelling(hae, words, section, field, value):
+    config = Config.from_json(hae("config", *words))
+    assert getattr(getattr(config, section), field) == value
+
+
+def test_the_same_command_resumes(hae, trained, corpus):
+    before = (trained / "metrics.jsonl").read_bytes()
+    again = hae("train", "--workdir", trained, "--data.corpus", corpus, *OPTIONS)
+    assert f"complete, at step {STEPS}" in again
+    assert (trained / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_run_is_resumed_without_its_options(trained):
+    stored = Config.load(trained / "config.json")
+    assert parse(["train", "--workdir", str(trained)]).config == stored
+    longer = parse(["train", "--workdir", str(trained), "--train.minutes", "2"]).config
+    assert (longer.train.minutes, longer.model) == (2.0, stored.model)
+
+
+def test_evaluate_writes_all_scores_as_one_object(hae, trained, corpus):
+    for scores in rows(hae("evaluate", "--workdir", trained, "--json")) + rows(
+        hae("evaluate", "--workdir", trained, "--input", corpus, "--json")
+    ):
+        assert all(math.isfinite(scores[name]) for name in SCORES)
+        assert "coherence" in scores
+        assert scores["by_length"]
+        assert set(scores["by_position"]) >= {"1", "2"}
+    assert scores["documents"] == len(PARAGRAPHS)
+
+
+def test_evaluate_writes_tables_for_people(hae, trained):
+    text = hae("evaluate", "--workdir", trained)
+    assert "code_gap" in text
+    assert "step" in text
+    assert "tokens right" in text
+
+
+def test_reconstruct_keeps_the_order_and_says_what_was_cut_off(hae, trained, corpus):
+    found = rows(hae("reconstruct", "--workdir", trained, "--input", corpus))
+    assert [row["source"] for row in found] == PARAGRAPHS
+    assert all(isinstance(row["reconstruction"], str) for row in found)
+    most = preset("tiny").data.max_words
+    cut = [any(len(s.split()) + 1 > most for s in text.split(". ")) for text in PARAGRAPHS]
+    assert [row["truncated"] for row in found] == cut
+    assert 0 < sum(cut) < len(cut)
+
+
+def test_text_comes_from_standard_input_and_from_columns(hae, trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("Grüße from the mill.\n\nTwo.".encode())))
+    assert [r["source"] for r in rows(hae("reconstruct", "--workdir", trained, "--input", "-"))] == [
+        "Grüße from the mill.",
+        "Two.",
+    ]
+    path = tmp_path / "table.csv"
+    path.write_text("id,note\n1,The rain began.\n", encoding="utf-8")
+    found = rows(hae("reconstruct", "--workdir", trained, "--input", path, "--data.field", "note"))
+    assert found[0]["source"] == "The rain began."
+
+
+def test_codes_decode_to_what_reconstruct_writes(hae, trained, corpus, tmp_path):
+    codes = tmp_path / "codes.npy"
+    hae("encode", "--workdir", trained, "--input", corpus, "--output", codes)
+    array = np.load(codes)
+    assert (array.shape, array.dtype) == ((len(PARAGRAPHS), preset("tiny").model.sentence_hidden), np.float32)
+    assert list(tmp_path.iterdir()) == [codes]
+    decoded = rows(hae("decode", "--workdir", trained, "--input", codes))
+    whole = rows(hae("reconstruct", "--workdir", trained, "--input", corpus))
+    assert [row["reconstruction"] for row in decoded] == [row["reconstruction"] for row in whole]
+
+
+def test_interpolation_has_both_ends(hae, trained):
+    found = rows(hae("interpolate", "--workdir", trained, "--points=3", "--", "The rain began.", "-- Nobody came."))
+    assert [row["share"] for row in found] == [0.0, 0.5, 1.0]
+
+
+def test_decoding_is_by_sampling_or_by_beam_if_wanted(hae, trained):
+    ends = ["interpolate", "--workdir", trained, "--points", "2", "The rain began.", "Nobody came."]
+    sampled = [hae(*ends, "--temperature", "1.5", "--top-p", "0.9", "--seed", seed) for seed in (3, 3, 4)]
+    assert sampled[0] == sampled[1] != sampled[2]
+    assert hae(*ends, "--beam", "1") == hae(*ends)
+
+
+def test_a_signal_and_giving_up_have_their_exit_codes(monkeypatch, capsys, tmp_path):
+    def ends(how):
+        def fit(*_):
+            if isinstance(how, BaseException):
+                raise how
+            return training.Outcome(3, "signal", how)
+
+        monkeypatch.setattr(training, "fit", fit)
+        return main(["train", "--workdir", str(tmp_path)])
+
+    assert [ends(number) for number in (signal.SIGINT, signal.SIGTERM)] == [130, 143]
+    assert ends(KeyboardInterrupt()) == 130
+    assert ends(training.NonFinite("loss must be finite, got nan in steps 3 to 5.")) == 3
+    assert capsys.readouterr().err == "hae: loss must be finite, got nan in steps 3 to 5.\n"
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch, tmp_path):
+    monkeypatch.setattr(training, "fit", lambda *_: np.zeros(3).reshape(2))
+    with pytest.raises(ValueError, match="reshape"):
+        main(["train", "--workdir", str(tmp_path)])
+
+
+def test_help_fits_and_names_every_command(hae, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    text = hae("--help")
+    assert all(name in text for name in COMMANDS)
+    assert len(text.splitlines()) < 40
+    for name in COMMANDS:
+        assert max(map(len, hae(name, "--help").splitlines())) <= 100
+    assert hae("--version") == f"hae_jax {__version__}\n"
+
+
+def test_help_does_not_wait_for_jax():
+    code = "import sys; from hae_jax.cli import main; main(['train', '--help']); sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60).returncode == 0
+
+
+def test_a_reader_that_goes_away_is_no_reason_to_complain():
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run(
+        [sys.executable, "-m", "hae_jax", "config"], stdout=writing, stderr=subprocess.PIPE, timeout=60
+    )
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+def test_libraries_are_silent(trained):
+    words = [
+        sys.executable,
+        "-m",
+        "hae_jax",
+        "interpolate",
+        "--workdir",
+        trained,
+        "--points",
+        "2",
+        "A mill.",
+        "A hill.",
+    ]
+    ended = subprocess.run(words, capture_output=True, timeout=120)
+    assert (ended.returncode, ended.stderr, len(ended.stdout.splitlines())) == (0, b"", 2)

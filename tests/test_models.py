@@ -1,0 +1,121 @@
+"""The autoencoders against their slow twin, forward and backward."""
+
+from itertools import product
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from close import assert_close
+from documents import DOCUMENTS, batch
+from oracle_models import Oracle, nats
+from variants import SIZES, VARIANTS, by_sentence, compiled, drawn, total
+
+from hae_jax.config import ModelConfig
+from hae_jax.layers.losses import Loss
+
+WORDS = sum(len(sentence) for document in DOCUMENTS for sentence in document)
+
+
+def combination(feedback, state, feed):
+    """Options that spread over the combinations, so that each meets each of the others somewhere."""
+    sizes = SIZES | ({"sentence_hidden": SIZES["hidden"]} if state == "all" else {})
+    attention = (feedback == "word") == (state == feed == "all") or feed == "start"
+    layers = 2 if (feedback, state) in (("none", "all"), ("sentence", "last")) else 1
+    return ModelConfig(**sizes, feedback=feedback, state=state, feed=feed, attention=attention, layers=layers)
+
+
+CONFIGS = {
+    f"{feedback}-{state}-{feed}": combination(feedback, state, feed)
+    for feedback, state, feed in product(("none", "sentence", "word"), ("last", "all"), ("start", "every"))
+} | {
+    "flat-last-every": ModelConfig(**SIZES, kind="flat"),
+    "flat-all-start": ModelConfig(**SIZES, kind="flat", state="all", feed="start", layers=2),
+    "layer norm": ModelConfig(**SIZES, layer_norm=True, feedback="sentence", layers=2),
+    "tied, no biases, no sentence loss": ModelConfig(
+        embed=3, hidden=3, sentence_hidden=7, tied=True, use_bias=False, sentence_loss=0
+    ),
+    "noise that must be silent": ModelConfig(
+        **SIZES, feedback="word", input_dropout=0.3, recurrent_dropout=0.2, word_dropout=0.4,
+        zoneout_cell=0.5, zoneout_hidden=0.1,
+    ),
+}  # fmt: skip
+
+
+def twin(config, params):
+    return Oracle(config, jax.tree.map(lambda x: np.asarray(x, np.float64), params))
+
+
+def summed(rows):
+    return np.float64(sum(sum(map(sum, nats(r, d))) for r, d in zip(rows, DOCUMENTS, strict=True)))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_answers_equal_the_slow_twins(name):
+    config = CONFIGS[name]
+    oracle = twin(config, drawn(config)[1])
+    losses, code, scores = compiled(config)(batch())
+    codes = [oracle.encode(document) for document in DOCUMENTS]
+    rows = [oracle.decode(*c, document) for c, document in zip(codes, DOCUMENTS, strict=True)]
+    assert_close(code.document[: len(DOCUMENTS)], np.array([c for c, _ in codes]))
+    assert_close(losses.words, Loss(summed(rows), np.float64(WORDS)), slack=10)
+    if config.kind == "flat" or config.sentence_loss == 0:
+        assert losses.sentences is None
+    else:
+        beside = summed([oracle.beside(document) for document in DOCUMENTS])
+        assert_close(losses.sentences, Loss(beside, np.float64(WORDS)), slack=10)
+    expected, likeliest = {}, {}
+    for number, (document, r) in enumerate(zip(DOCUMENTS, rows, strict=True)):
+        for place, (sentence, values) in enumerate(zip(nats(r, document), r, strict=True)):
+            expected[number, place] = np.array(sentence)
+            likeliest[number, place] = [np.argmax(v) == w for v, w in zip(values, document[place], strict=True)]
+    assert_close(by_sentence(scores), expected, slack=10)
+    assert_close(by_sentence(scores._replace(nll=scores.hit)), {k: np.array(v) for k, v in likeliest.items()})
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_gradients_follow_the_slow_twins_slope(name):
+    """Moving all parameters a little changes the float64 loss as the float32 gradient says."""
+    config = VARIANTS[name]
+    model, params = drawn(config)
+    gradient = jax.jit(jax.grad(lambda p: total(model.apply({"params": p}, batch()))))(params)
+    # One direction for each top-level module, so that none can hide behind another.
+    for part in params:
+        way = jax.tree.map(jnp.zeros_like, params) | {part: jax.tree.map(jnp.sign, gradient[part])}
+
+        def loss(amount, way=way):
+            moved = jax.tree.map(lambda p, w: np.asarray(p, np.float64) + amount * np.asarray(w), params, way)
+            oracle = Oracle(config, moved)
+            through = summed([oracle.decode(*oracle.encode(document), document) for document in DOCUMENTS])
+            if config.kind == "flat":
+                return through
+            return through + 0.3 * summed([oracle.beside(document) for document in DOCUMENTS])
+
+        slope = (loss(1e-5) - loss(-1e-5)) / 2e-5
+        said = sum(np.abs(np.asarray(g, np.float64)).sum() for g in jax.tree.leaves(gradient[part]))
+        assert said > 0.1
+        np.testing.assert_allclose(said, slope, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_saying_word_by_word_gives_the_scores(name):
+    """`start` and `step`, fed the document's own words, give each word the nats that `score` gives it."""
+    config = VARIANTS[name]
+    model, params = drawn(config)
+    _, code, scores = compiled(config)(batch())
+    expected = by_sentence(scores)
+    state = model.apply({"params": params}, code, method="start")
+    step = jax.jit(lambda state, token: model.apply({"params": params}, state, token, method="step"))
+    texts = [[word for sentence in document for word in sentence] for document in (*DOCUMENTS, [])]
+    said = [[] for _ in texts]
+    token = jnp.zeros(len(texts), jnp.int32)
+    for time in range(max(map(len, texts))):
+        state, logits = step(state, token)
+        nll = -np.asarray(jax.nn.log_softmax(logits))
+        words = [text[time] if time < len(text) else 0 for text in texts]
+        for row, word in enumerate(words):
+            said[row].append(nll[row, word])
+        token = jnp.asarray(words, jnp.int32)
+    for row, document in enumerate(DOCUMENTS):
+        wanted = np.concatenate([expected[row, place] for place in range(len(document))])
+        assert_close(np.array(said[row][: len(wanted)]), wanted, slack=10)

@@ -1,0 +1,116 @@
+"""A stack of layers as a module: axes, parts, probes and noise."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from close import assert_close
+
+from hae_jax.config import ModelConfig
+from hae_jax.layers.recurrent import LSTM
+from hae_jax.layers.stack import stack_scan, zero_states
+
+FEAT, HIDDEN, VEC, TIME = 5, 3, 2, 7
+
+
+def stack(batch=(4,), vec=0, **options):
+    """A module, its parameters, inputs and mask."""
+    lstm = LSTM(ModelConfig(**options), HIDDEN, FEAT, vec)
+    rng = np.random.default_rng(11)
+    inputs = jnp.asarray(rng.normal(size=(*batch, TIME, FEAT)), jnp.float32)
+    lengths = jnp.asarray(rng.integers(0, TIME + 1, batch))
+    mask = jnp.arange(TIME) < lengths[..., None]
+    context = jnp.ones((*batch, vec)) if vec else None
+    params = jax.jit(lstm.init)(jax.random.key(0), inputs, mask, None, context)["params"]
+    return lstm, params, inputs, mask
+
+
+def test_initialisation_makes_parameters_and_nothing_else():
+    lstm = LSTM(ModelConfig(), HIDDEN, FEAT)
+    shapes = jax.eval_shape(lstm.init, jax.random.key(0), jnp.ones((4, TIME, FEAT)), jnp.ones((4, TIME), bool))
+    assert set(shapes) == {"params"}
+
+
+@pytest.mark.parametrize("axes", [(), (2, 3)])
+def test_batch_axes_are_just_rows(axes):
+    lstm, params, inputs, mask = stack(axes, layers=2)
+    run = jax.jit(lambda x, m: lstm.apply({"params": params}, x, m))
+    states, hidden = run(inputs, mask)
+    assert hidden.shape == (*axes, TIME, HIDDEN)
+    flat_states, flat_hidden = run(inputs.reshape(-1, TIME, FEAT), mask.reshape(-1, TIME))
+    assert_close(hidden.reshape(-1, TIME, HIDDEN), flat_hidden)
+    assert_close(jax.tree.map(lambda x: x.reshape(-1, HIDDEN), states), flat_states)
+
+
+def test_two_halves_make_a_whole():
+    lstm, params, inputs, mask = stack(layers=2)
+    run = jax.jit(lambda *args: lstm.apply({"params": params}, *args))
+    states, first = run(inputs[:, :3], mask[:, :3])
+    states, second = run(inputs[:, 3:], mask[:, 3:], states)
+    assert_close((states, jnp.concatenate([first, second], axis=1)), run(inputs, mask))
+
+
+def test_the_context_is_read_at_every_step():
+    lstm, params, inputs, mask = stack(vec=VEC)
+    context = jnp.asarray(np.random.default_rng(0).normal(size=(4, VEC)), jnp.float32)
+    wide = LSTM(lstm.config, HIDDEN, FEAT + VEC)
+    layer = params["layer_0"]
+    joined = {"recurrent": layer["recurrent"], "bias": layer["bias"],
+              "kernel": jnp.concatenate([layer["kernel"], layer["context"]])}  # fmt: skip
+    beside = jnp.concatenate([inputs, jnp.broadcast_to(context[:, None], (4, TIME, VEC))], axis=-1)
+    expected = wide.apply({"params": {"layer_0": joined}}, beside, mask)
+    assert_close(lstm.apply({"params": params}, inputs, mask, None, context), expected)
+
+
+def test_probes_cost_nothing_when_nobody_asks():
+    """The module compiles to as much arithmetic as the bare functions; with probes it does not."""
+    lstm, params, inputs, mask = stack()
+    quiet = lstm.apply({"params": params}, 4, TIME, False, method="noises")
+
+    def bare(params, inputs):
+        weights = lstm.apply({"params": params}, method="weights")
+        return stack_scan(zero_states(lstm.config, 4, HIDDEN), inputs, mask, weights, quiet, (None,))[:2]
+
+    def module(params, inputs, **kwargs):
+        return lstm.apply({"params": params}, inputs, mask, **kwargs)
+
+    def cost(run):
+        return jax.jit(run).lower(params, inputs).compile().cost_analysis()
+
+    plain, off = cost(bare), cost(module)
+    assert off["flops"] <= plain["flops"]
+    assert off["bytes accessed"] <= 1.05 * plain["bytes accessed"]
+    on = cost(lambda p, x: module(p, x, mutable=["perturbations", "gates"]))
+    assert on["bytes accessed"] > 1.2 * off["bytes accessed"]
+
+
+def test_gates_and_nudges_are_named_after_their_layer():
+    lstm, params, inputs, mask = stack(layers=2)
+    _, seen = lstm.apply({"params": params}, inputs, mask, mutable=["gates", "perturbations"])
+    assert set(seen["gates"]) == {"gates_0_0", "gates_0_1"}
+    assert set(seen["perturbations"]) == {"hidden_0_0", "hidden_0_1"}
+    forget = seen["gates"]["gates_0_1"][0].forget
+    assert forget.shape == (4, TIME, HIDDEN)
+    assert ((forget > 0) & (forget < 1)).all()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"input_dropout": 0.5},
+        {"recurrent_dropout": 0.5},
+        {"recurrent_dropout": 0.5, "recurrent_dropout_kind": "semeniuta"},
+        {"zoneout_cell": 0.5},
+        {"zoneout_hidden": 0.5},
+    ],
+)
+def test_noise_is_drawn_in_training_alone(options):
+    lstm, params, inputs, mask = stack(**options)
+    mask = jnp.ones_like(mask)
+    train = jax.jit(lambda key: lstm.apply({"params": params}, inputs, mask, train=True, rngs={"dropout": key})[1])
+    one, same, other = (train(jax.random.key(seed)) for seed in (1, 1, 2))
+    assert (one == same).all()
+    assert (one != other).any()
+    still = jax.jit(lambda: lstm.apply({"params": params}, inputs, mask)[1])
+    assert (still() == still()).all()
+    assert (still() != one).any()
