@@ -27,7 +27,7 @@ def _positive(config: object, section: str, *names: str) -> None:
 def _choices(config: object, section: str) -> None:
     for name, kind in get_type_hints(type(config)).items():
         got, known = getattr(config, name), get_args(kind)
-        if known and got not in known:
+        if isinstance(got, str) and known and got not in known:
             near = difflib.get_close_matches(str(got), known, 1)
             hint = f"Did you mean {near[0]!r}?" if near else "Choose one of them."
             raise ValueError(f"{section}.{name} must be one of {', '.join(known)}, got {got!r}. {hint}")
@@ -174,8 +174,9 @@ class OptimConfig:
     """Learning rate at the end, as a share of the peak."""
     clip: Clip = "global_norm"
     """How gradients are clipped; see `hae_jax.training.optim`."""
-    clip_norm: float = 1.0
-    """Threshold of the clipping: a norm, a value, AGC's ratio, AutoClip's percentile, or ZClip's z."""
+    clip_norm: float | None = None
+    """Threshold of the clip; by default the usual one: 1 for a norm or a value, 0.01 for agc, the 10th percentile for
+    autoclip, 2.5 standard deviations for zclip."""
     b1: float = 0.9
     """Adam's decay of the first moment."""
     b2: float = 0.999
@@ -189,7 +190,7 @@ class OptimConfig:
         _choices(self, "optim")
         for name in ("learning_rate", "clip_norm", "eps"):
             got = getattr(self, name)
-            _need(got > 0, f"optim.{name}", "be positive", got, "Use a number above 0.")
+            _need(got is None or got > 0, f"optim.{name}", "be positive", got, "Use a number above 0.")
         _rate(self, "optim", "b1", "b2")
         _need(self.warmup >= 0, "optim.warmup", "be at least 0", self.warmup, "0 starts at the peak.")
         _need(0 <= self.final <= 1, "optim.final", "lie in [0, 1]", self.final, "1 keeps the rate constant.")
@@ -262,7 +263,10 @@ class Config:
                 near = difflib.get_close_matches(name, known, 1)
                 hint = f"Did you mean {near[0]!r}?" if near else "Remove it."
                 _need(name in known, f"config field of {section}", "be known", name, hint)
-        return cls(**{section: sections[section](**values) for section, values in raw.items()})
+        try:
+            return cls(**{section: sections[section](**values) for section, values in raw.items()})
+        except TypeError as error:
+            raise ValueError(f"config must hold values of the right types, got {error}. Restore config.json.") from None
 
     def save(self, path: Path) -> None:
         """Writes the config as JSON."""

@@ -86,10 +86,10 @@ def normalize(x: Float[Array, "*batch feat"]) -> Float[Array, "*batch feat"]:
 
 
 def project(
-    inputs: Float[Array, "*batch feat"] | None,
+    inputs: Float[Array, "*steps feat"] | None,
     weights: LSTMWeights,
-    context: Float[Array, "*#batch vec"] | None = None,
-) -> Float[Array, "*#batch gates"]:
+    context: Float[Array, "*rows vec"] | None = None,
+) -> Float[Array, "*batch gates"]:
     """Maps inputs to the gates: all of a step's arithmetic that does not wait for the previous state.
 
     Being independent of the state it runs for all steps at once, as one large matrix product.
@@ -97,7 +97,8 @@ def project(
     Args:
         inputs: any number of leading axes; None for a layer that reads nothing.
         weights: the layer's parameters.
-        context: broadcast against `inputs`; give it an axis of 1 where they have time, and it is multiplied once.
+        context: its leading axes are broadcast against those of `inputs`: with 1 where they have time, it is multiplied
+            once.
 
     Returns:
         x W + v V + b, normalised before the bias where the layer has layer normalisation.

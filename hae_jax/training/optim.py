@@ -10,16 +10,16 @@ from jaxtyping import Array, Float, Int
 from hae_jax.config import OptimConfig
 from hae_jax.training import clipping
 
-CLIPPERS: dict[str, Callable[[float], optax.GradientTransformation]] = {
-    "global_norm": optax.clip_by_global_norm,
-    "per_tensor": clipping.per_tensor,
-    "value": optax.clip,
-    "agc": optax.adaptive_grad_clip,
-    "autoclip": clipping.autoclip,
-    "zclip": clipping.zclip,
-    "none": lambda _: optax.identity(),
+CLIPPERS: dict[str, tuple[Callable[[float], optax.GradientTransformation], float]] = {
+    "global_norm": (optax.clip_by_global_norm, 1.0),
+    "per_tensor": (clipping.per_tensor, 1.0),
+    "value": (optax.clip, 1.0),
+    "agc": (optax.adaptive_grad_clip, 0.01),
+    "autoclip": (clipping.autoclip, 10.0),
+    "zclip": (clipping.zclip, 2.5),
+    "none": (lambda _: optax.identity(), 1.0),
 }
-"""The clips by name, each built from `optim.clip_norm`.
+"""The clips by name, each with its usual threshold.
 
 | name | bounds | reference |
 |---|---|---|
@@ -83,4 +83,5 @@ def build(config: OptimConfig, steps: int) -> optax.GradientTransformation:
         )  # fmt: skip
     else:
         adam = optax.adam(rate, config.b1, config.b2, config.eps)
-    return optax.chain(clipping.witness(CLIPPERS[config.clip](config.clip_norm)), adam)
+    clip, usual = CLIPPERS[config.clip]
+    return optax.chain(clipping.witness(clip(config.clip_norm or usual)), adam)
