@@ -75,7 +75,7 @@ def render(records: list[Record]) -> str:
             *(
                 f"| {bucket} | {part['documents']:,} | {part['loss']:.2f} | {part['bleu']:.1f} "
                 f"| {part['exact_match']:.1%} |"
-                for bucket, part in n["by_length"].items()
+                for bucket, part in sorted(n["by_length"].items(), key=lambda item: int(item[0].split("-")[0]))
             ),
             "",
             "While it was training (the last line on all held-out documents, the others on some):",

@@ -25,6 +25,7 @@ from hae_jax import models
 from hae_jax.batch import Batch
 from hae_jax.config import Config, DataConfig, ModelConfig, OptimConfig
 from hae_jax.data import Tokenizer, encode_text, in_order, read, split_sentences
+from hae_jax.inference.forced import encode
 from hae_jax.inference.generate import greedy, split
 from hae_jax.training import optim, step
 
@@ -96,7 +97,6 @@ def overfit(config: ModelConfig, seed: int = 0, limit: int = LIMIT) -> Outcome:
     optimizer = optim.build(OPTIM, limit)
     train = step.make_step(model, optimizer, Config(model=config))
     state, key = step.start(params, optimizer), jax.random.key(seed + 1)
-    encode = jax.jit(lambda params: model.apply({"params": params}, batch, method="encode"))
     room = DATA.max_sentences * (DATA.max_words + 1)
     exact, done = False, 0
     while not exact and done < limit:
@@ -105,7 +105,7 @@ def overfit(config: ModelConfig, seed: int = 0, limit: int = LIMIT) -> Outcome:
         done += EVERY
         # Free running costs more than the steps between; before the words are learned it cannot succeed.
         if info.loss < 0.1:
-            exact = split(greedy(model, state.params, encode(state.params), room)) == documents
+            exact = split(greedy(model, state.params, encode(model, state.params, batch), room)) == documents
     return Outcome(exact, done, float(info.loss), time.perf_counter() - began)
 
 

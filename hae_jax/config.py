@@ -86,7 +86,12 @@ class ModelConfig:
     word_dropout: float = 0.0
     """Probability that the decoder's input word is hidden from it while training, so that it must use the code."""
     sentence_loss: float = 1.0
-    """Weight of the auxiliary loss: each sentence decoded straight from its own vector; 0 turns it off."""
+    """Weight of an auxiliary loss: sentences decoded straight from their own vectors; 0 turns it off."""
+    sentence_share: float = 0.5
+    """Share of a training batch's sentences, drawn at random, for that loss; only the others go through the code."""
+    vector_loss: float = 1.0
+    """Weight of an auxiliary loss: the squared distance of each sentence vector that the decoder finds from
+    the one that the encoder found; 0 turns it off."""
     tied: bool = False
     """Whether the softmax shares the word vectors (needs embed == hidden)."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -104,7 +109,12 @@ class ModelConfig:
                 "These schemes live in the biases; choose another, or allow biases.",
             )  # fmt: skip
         _rate(self, "model", "input_dropout", "recurrent_dropout", "zoneout_cell", "zoneout_hidden", "word_dropout")
-        _need(self.sentence_loss >= 0, "model.sentence_loss", "be at least 0", self.sentence_loss, "0 turns it off.")
+        for name in ("sentence_loss", "vector_loss"):
+            _need(getattr(self, name) >= 0, f"model.{name}", "be at least 0", getattr(self, name), "0 turns it off.")
+        _need(
+            0 < self.sentence_share < 1, "model.sentence_share", "lie in (0, 1)", self.sentence_share,
+            "Use model.sentence_loss 0 to turn that loss off.",
+        )  # fmt: skip
         if self.tied:
             _need(
                 self.embed == self.hidden, "model.embed", f"equal model.hidden ({self.hidden}) when model.tied is set",

@@ -1,4 +1,4 @@
-"""Small documents and the batches made of them, written out by hand not by the pipeline, which is no witness of itself."""
+"""Small documents and the batches made of them, written out by hand: the pipeline is no witness of itself."""
 
 import jax.numpy as jnp
 import numpy as np

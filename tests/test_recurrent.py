@@ -1,5 +1,8 @@
 """A stack of layers as a module: axes, parts, probes and noise."""
 
+import re
+from collections import Counter
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -63,7 +66,7 @@ def test_the_context_is_read_at_every_step():
 
 
 def test_probes_cost_nothing_when_nobody_asks():
-    """The module compiles to as much arithmetic as the bare functions; with probes it does not."""
+    """The module does what the bare functions do and no more; with a probe it adds."""
     lstm, params, inputs, mask = stack()
     quiet = lstm.apply({"params": params}, 4, TIME, False, method="noises")
 
@@ -74,19 +77,19 @@ def test_probes_cost_nothing_when_nobody_asks():
     def module(params, inputs, **kwargs):
         return lstm.apply({"params": params}, inputs, mask, **kwargs)
 
-    def cost(run):
-        return jax.jit(run).lower(params, inputs).compile().cost_analysis()
+    def operations(run):
+        text = str(jax.make_jaxpr(run)(params, inputs))
+        return Counter(re.findall(r"= (\w+)", text)) - Counter({"broadcast_in_dim": 100})  # unused zeros
 
-    plain, off = cost(bare), cost(module)
-    assert off["flops"] <= plain["flops"]
-    assert off["bytes accessed"] <= 1.05 * plain["bytes accessed"]
-    on = cost(lambda p, x: module(p, x, mutable=["perturbations", "gates"]))
-    assert on["bytes accessed"] > 1.2 * off["bytes accessed"]
+    assert operations(module) == operations(bare)
+    probed = operations(lambda p, x: module(p, x, mutable=["perturbations"]))
+    assert probed["add"] > operations(module)["add"]
 
 
 def test_gates_and_nudges_are_named_after_their_layer():
     lstm, params, inputs, mask = stack(layers=2)
-    _, seen = lstm.apply({"params": params}, inputs, mask, mutable=["gates", "perturbations"])
+    collections = ["gates", "perturbations"]
+    _, seen = jax.jit(lambda x: lstm.apply({"params": params}, x, mask, mutable=collections))(inputs)
     assert set(seen["gates"]) == {"gates_0_0", "gates_0_1"}
     assert set(seen["perturbations"]) == {"hidden_0_0", "hidden_0_1"}
     forget = seen["gates"]["gates_0_1"][0].forget

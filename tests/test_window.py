@@ -22,7 +22,7 @@ def window(step=0, skipped=0, total=0, limit=3):
 def info(loss=1.0, tokens=10.0, finite=True, culprit=-1, sentence_loss=None):
     loss, sentence_loss = (None if x is None else jnp.float32(x) for x in (loss, sentence_loss))
     return StepInfo(
-        loss=loss, sentence_loss=sentence_loss, tokens=jnp.float32(tokens), norm=jnp.float32(0.5),
+        loss=loss, sentence_loss=sentence_loss, vector_loss=None, tokens=jnp.float32(tokens), norm=jnp.float32(0.5),
         binding=jnp.array(tokens > 10), finite=jnp.array(finite), culprit=jnp.int32(culprit),
     )  # fmt: skip
 

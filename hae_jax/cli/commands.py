@@ -135,13 +135,14 @@ class Evaluate(Trained):
         from hae_jax.training import Run
 
         run = Run.load(self.workdir)
+        data = run.config.data
         if self.input is None:
-            documents = Dataset.load(self.workdir / "data").heldout
+            batches = in_order(Dataset.load(self.workdir / "data").heldout, data, data.batch_size)
         else:
-            texts = texts_of(self.input, self.data.field or run.config.data.field)
-            documents, truncated = encode_text(texts, run.tokenizer, run.config.data)
+            texts = texts_of(self.input, self.data.field or data.field)
+            documents, truncated = encode_text(texts, run.tokenizer, data)
             warn_of_truncated(truncated)
-        batches = in_order(documents, run.config.data, run.config.data.batch_size)
+            batches = in_order(documents, data, data.batch_size)
         evaluation = evaluate(run.model, run.params, batches, run.tokenizer)
         if self.json:
             write([evaluation.to_dict()])

@@ -68,7 +68,7 @@ def options(kind: type, prefix: str = "") -> dict[str, Any]:
         >>> list(options(Config))[:2]
         ['model.kind', 'model.attention']
     """
-    found = {}
+    found: dict[str, Any] = {}
     for name, hint in get_type_hints(kind).items():
         if dataclasses.is_dataclass(hint):
             found |= options(cast(type, hint), f"{prefix}{name}.")
@@ -79,7 +79,9 @@ def options(kind: type, prefix: str = "") -> dict[str, Any]:
 
 def read(command: str, words: Sequence[str], known: dict[str, Any]) -> tuple[dict[str, str], list[str]]:
     """Sorts the words after a command into options, with their values, and texts."""
-    given, texts, rest = {}, [], list(words)
+    given: dict[str, str] = {}
+    texts: list[str] = []
+    rest = list(words)
     while rest:
         word = rest.pop(0)
         if word == "--":
@@ -158,7 +160,8 @@ def start(kind: type[Command], given: dict[str, str]) -> Any:
     stored = workdir / "config.json"
     resumed = "workdir" in given and "preset" not in given and stored.is_file()
     config = Config.load(stored) if resumed else preset(given.get("preset", "small"))
-    return kind(**vars(config), **({"workdir": workdir} if issubclass(kind, Trained) else {}))
+    values: dict[str, Any] = vars(config) | ({"workdir": workdir} if issubclass(kind, Trained) else {})
+    return kind(**values)
 
 
 def near(name: str, known: Iterable[str], dashes: str = "") -> str:

@@ -5,17 +5,17 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from hae_jax.batch import EOS, PAD, Batch
 from hae_jax.config import ModelConfig
-from hae_jax.layers.losses import Loss
+from hae_jax.layers.losses import Loss, squared_error
 from hae_jax.layers.stack import States, stack_scan, stack_step, zero_states
 from hae_jax.models.decoder import SentenceDecoder, WordDecoder, every_step, next_sentence
 from hae_jax.models.encoder import Encoder
 from hae_jax.models.handover import open_states, summarize, vector_size
 from hae_jax.models.interface import Code, Losses, Scores
-from hae_jax.models.tables import by_document, by_row, dense_words, places, shift, split_rows
+from hae_jax.models.tables import by_document, by_row, dense_words, places, real_sentences, shift, split_rows
 from hae_jax.models.words import Words, drop_words
 
 
@@ -66,7 +66,10 @@ class Hierarchical(nn.Module):
         self.word_decoder = WordDecoder(self.config)
 
     def __call__(self, batch: Batch, train: bool = False) -> Losses:
-        """Sums the nats of a batch: encoded, decoded through the codes, and each sentence from its own vector.
+        """Sums the losses of a batch: decoded through the codes, sentences from their own vectors, vectors compared.
+
+        While training, a share of the sentences, drawn at random, is decoded from the encoder's vectors instead of
+        through the code: both losses for the price of one. Otherwise each sentence is decoded both ways.
 
         Args:
             batch: the documents.
@@ -74,16 +77,18 @@ class Hierarchical(nn.Module):
         """
         own = self.encoder.sentences(self.words, batch, train)
         code = self.encoder.documents(own, batch, train)
-        beside = self.config.sentence_loss > 0
         if self.config.feedback == "word":
-            hidden, words = self._in_turn(code, batch, train)
-            through = self.words.loss(hidden.reshape(-1, hidden.shape[-1]), words.ravel())
-            if not beside:
-                return Losses(through)
-            return Losses(through, self._side_by_side(own[None], batch, train)[0])
-        vectors = by_row(self._unfold(code, own, batch, train), batch)
-        losses = self._side_by_side(jnp.stack([vectors, own]) if beside else vectors[None], batch, train)
-        return Losses(*losses)
+            vectors, words, sentences = self._tell_in_turn(code, own, batch, train)
+        else:
+            vectors = self._unfold(code, own, batch, train)
+            words, sentences = self._tell_side_by_side(by_row(vectors, batch), own, batch, train)
+        if not self.config.vector_loss:
+            return Losses(words, sentences)
+        # Drawn to the encoder's vectors, which must not be drawn to it: all vectors being equal would be best.
+        target = jax.lax.stop_gradient(by_document(own, batch))
+        real = real_sentences(batch)
+        distance = squared_error(vectors, target, jnp.broadcast_to(real[..., None], target.shape))
+        return Losses(words, sentences, Loss(distance.total, real.sum(dtype=jnp.float32)))
 
     def encode(self, batch: Batch) -> Code:
         """Returns the documents' codes."""
@@ -97,7 +102,7 @@ class Hierarchical(nn.Module):
         """Scores the words of a batch, teacher forced, decoded through the given codes."""
         sents = batch.slots.shape[1]
         if self.config.feedback == "word":
-            hidden, words = self._in_turn(code, batch, False)
+            _, hidden, words = self._in_turn(code, batch, False)
             place = jnp.broadcast_to(jnp.arange(batch.slots.size).reshape(*batch.slots.shape, 1), words.shape)
             pieces = [(hidden, words, place)]
         else:
@@ -179,22 +184,68 @@ class Hierarchical(nn.Module):
         mask = jnp.tile(words != PAD, (len(vectors) // len(words), 1))
         return self.word_decoder(vectors, inputs, mask, train, part)
 
-    def _side_by_side(self, sets: Float[Array, "set row vec"], batch: Batch, train: bool) -> list[Loss]:
-        """Decodes every table from each set of vectors in one go, and sums the nats of each set."""
+    def _tell_side_by_side(
+        self, vectors: Float[Array, "row vec"], own: Float[Array, "row vec"], batch: Batch, train: bool
+    ) -> tuple[Loss, Loss | None]:
+        """Sums the nats of the words decoded from `vectors`, and of those decoded from `own`."""
         losses = []
-        for part, (table, vectors) in enumerate(zip(batch.tables, split_rows(sets, batch), strict=True)):
-            hidden = self._say(vectors.reshape(-1, vectors.shape[-1]), table, train, part)
-            flat = hidden.reshape(len(sets), table.size, -1)
-            losses.append([self.words.loss(h, table.ravel()) for h in flat])
-        return [jax.tree.map(lambda *parts: sum(parts), *tables) for tables in zip(*losses, strict=True)]
+        for part, (words, given, known) in enumerate(
+            zip(batch.tables, split_rows(vectors, batch), split_rows(own, batch), strict=True)
+        ):
+            if not self.config.sentence_loss:
+                losses.append([self._nats(self._say(given, words, train, part), words)])
+            elif train:
+                order, cut = self._draw(len(words))
+                words, mixed = words[order], jnp.concatenate([known[order[:cut]], given[order[cut:]]])
+                hidden = self._say(mixed, words, train, part)
+                losses.append([self._nats(hidden[cut:], words[cut:]), self._nats(hidden[:cut], words[:cut])])
+            else:
+                hidden = self._say(jnp.concatenate([given, known]), words, train, part)
+                losses.append([self._nats(half, words) for half in jnp.split(hidden, 2)])
+        through, *beside = (jax.tree.map(lambda *parts: sum(parts), *tables) for tables in zip(*losses, strict=True))
+        return through, beside[0] if beside else None
+
+    def _tell_in_turn(
+        self, code: Code, own: Float[Array, "row vec"], batch: Batch, train: bool
+    ) -> tuple[Float[Array, "doc sent vec"], Loss, Loss | None]:
+        """Does the same for the published coupling; returns the decoder's sentence vectors as well."""
+        if not (train and self.config.sentence_loss):
+            vectors, hidden, words = self._in_turn(code, batch, train)
+            beside = None
+            if self.config.sentence_loss:
+                beside = self._tell_side_by_side(jnp.zeros_like(own), own, batch, False)[1]
+            return vectors, self._nats(hidden, words), beside
+        order, cut = self._draw(batch.slots.size)
+        known = jnp.zeros(batch.slots.size, bool).at[order[:cut]].set(True).reshape(batch.slots.shape)
+        vectors, hidden, words = self._in_turn(code, batch, train, (known, by_document(own, batch)))
+        hidden, words = (x.reshape(-1, *x.shape[2:])[order] for x in (hidden, words))
+        return vectors, self._nats(hidden[cut:], words[cut:]), self._nats(hidden[:cut], words[:cut])
+
+    def _draw(self, sentences: int) -> tuple[Int[Array, "sentence"], int]:
+        """Shuffles sentences; returns how many of the first ones are to be decoded from their own vectors, too."""
+        cut = min(max(round(self.config.sentence_share * sentences), 1), sentences - 1)
+        return jax.random.permutation(self.make_rng("dropout"), sentences), cut
+
+    def _nats(self, hidden: Float[Array, "*batch hidden"], words: Int[Array, "*batch"]) -> Loss:
+        return self.words.loss(hidden.reshape(-1, hidden.shape[-1]), words.ravel())
 
     def _in_turn(
-        self, code: Code, batch: Batch, train: bool
-    ) -> tuple[Float[Array, "doc sent word hidden"], Int[Array, "doc sent word"]]:
+        self,
+        code: Code,
+        batch: Batch,
+        train: bool,
+        instead: tuple[Bool[Array, "doc sent"], Float[Array, "doc sent vec"]] | None = None,
+    ) -> tuple[Float[Array, "doc sent vec"], Float[Array, "doc sent word hidden"], Int[Array, "doc sent word"]]:
         """Decodes sentence after sentence, each begun from the word decoder's last state, as published.
 
+        Args:
+            code: the documents' codes.
+            batch: the words.
+            train: draws noise.
+            instead: which sentences are decoded from other vectors than the decoder's own, and those vectors.
+
         Returns:
-            The hidden states, and the words to be read from them.
+            The decoder's sentence vectors, the hidden states, and the words to be read from them.
         """
         config = self.config
         words = dense_words(batch)
@@ -211,25 +262,27 @@ class Hierarchical(nn.Module):
             upper.nudges(docs, sents),
             _by_sentence(lower.noises(docs * sents, width + 1, train), docs, sents),
             lower.nudges(docs, sents, width + 1, part=len(batch.tables)),
+            instead,
         )
 
         def advance(carry, step):
             states, feedback = carry
-            inputs, mask, upper_noises, upper_nudges, lower_noises, lower_nudges = step
+            inputs, mask, upper_noises, upper_nudges, lower_noises, lower_nudges, instead = step
             states, vector, upper_gates = next_sentence(
                 states, feedback, code, weights, upper_noises, upper_nudges, config
             )
-            begun, context = open_states(vector, opening, config), self.word_decoder.context(vector)
+            told = vector if instead is None else jnp.where(instead[0][:, None], instead[1], vector)
+            begun, context = open_states(told, opening, config), self.word_decoder.context(told)
             said, hidden, lower_gates = stack_scan(begun, inputs, mask, layers, lower_noises, lower_nudges, context)
-            return (states, summarize(said, config)), (hidden, upper_gates, lower_gates)
+            return (states, summarize(said, config)), (vector, hidden, upper_gates, lower_gates)
 
         begun = open_states(code.document, weights.opening, config)
         silence = jnp.zeros((docs, vector_size(config, config.hidden)), config.dtype)
         swap = lambda tree: jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), tree)  # noqa: E731
-        _, (hidden, upper_gates, lower_gates) = jax.lax.scan(advance, (begun, silence), swap(steps))
+        _, (vectors, hidden, upper_gates, lower_gates) = jax.lax.scan(advance, (begun, silence), swap(steps))
         upper.show(swap(upper_gates))
         lower.show(swap(lower_gates), len(batch.tables))
-        return jnp.swapaxes(hidden, 0, 1)[:, :, :width], words
+        return jnp.swapaxes(vectors, 0, 1), jnp.swapaxes(hidden, 0, 1)[:, :, :width], words
 
 
 def _by_sentence(noises, docs: int, sents: int):

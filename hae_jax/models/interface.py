@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from jaxtyping import Array, Bool, Float, Int
 
+from hae_jax.config import ModelConfig
 from hae_jax.layers.losses import Loss
 
 
@@ -22,15 +23,18 @@ class Code(NamedTuple):
 
 
 class Losses(NamedTuple):
-    """Sums of nats over real tokens.
+    """Sums over what a batch really holds.
 
     Attributes:
-        words: every word decoded through the document's code.
-        sentences: every word decoded from its own sentence's vector; None where the model has no such loss.
+        words: nats of words decoded through the document's code.
+        sentences: nats of words decoded from their own sentence's vector; None where the model has no such loss.
+        vectors: squared distances from the sentence vectors that the decoder finds to those that the encoder found, one
+            a sentence; None where the model has no such loss.
     """
 
     words: Loss
     sentences: Loss | None = None
+    vectors: Loss | None = None
 
 
 class Scores(NamedTuple):
@@ -51,8 +55,11 @@ class Scores(NamedTuple):
     sent: Int[Array, "token"]
 
 
-def objective(losses: Losses, sentence_weight: float) -> Float[Array, ""]:
-    """Returns what training minimises: nats a word through the code, plus the weighted nats a word of the sentences."""
-    if losses.sentences is None:
-        return losses.words.mean
-    return losses.words.mean + sentence_weight * losses.sentences.mean
+def objective(losses: Losses, config: ModelConfig) -> Float[Array, ""]:
+    """Returns what training minimises: the mean of each loss, weighted as the config says."""
+    weighted = losses.words.mean
+    if losses.sentences is not None:
+        weighted += config.sentence_loss * losses.sentences.mean
+    if losses.vectors is not None:
+        weighted += config.vector_loss * losses.vectors.mean
+    return weighted

@@ -1,7 +1,7 @@
 """Between a batch's tables of sentences and its documents."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from hae_jax.batch import PAD, Batch
 
@@ -36,7 +36,7 @@ def by_row(values: Float[Array, "doc sent feat"], batch: Batch) -> Float[Array, 
     return jnp.where(place[:, None] >= 0, flat[jnp.maximum(place, 0)], 0)
 
 
-def split_rows(values: Float[Array, "*batch row feat"], batch: Batch) -> list[Float[Array, "*batch part feat"]]:
+def split_rows(values: Shaped[Array, "*batch row feat"], batch: Batch) -> list[Shaped[Array, "*batch part feat"]]:
     """Cuts what belongs to the stacked rows into the tables' shares."""
     ends = [sum(len(table) for table in batch.tables[: k + 1]) for k in range(len(batch.tables) - 1)]
     return jnp.split(values, ends, axis=-2)

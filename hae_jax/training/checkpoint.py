@@ -135,10 +135,11 @@ def load_params(folder: Path, like: PyTree, say: Say | None = None) -> tuple[PyT
         CheckpointError: if there is no checkpoint, if all are damaged, or if it does not fit `like`.
     """
     folder = folder.absolute()
+    say = say or (lambda line: print(line, file=sys.stderr))
     newest = steps(folder)[::-1]
-    preferred = best({step: loss_of(folder, step) for step in newest})
+    preferred = best({step: loss_of(folder, step, say) for step in newest})
     order = [*preferred, *(step for step in newest if step not in preferred)]
-    found = first_whole(folder, order, ("params",), say or (lambda line: print(line, file=sys.stderr)))
+    found = first_whole(folder, order, ("params",), say)
     if found is None:
         raise CheckpointError(f"{folder} must hold a checkpoint, got none. Train a while longer.")
     record, arrays = found
@@ -209,11 +210,12 @@ def note_of(path: Path) -> dict:
     return note
 
 
-def loss_of(folder: Path, step: int) -> float | None:
-    """Returns the evaluation loss noted with a checkpoint; None if there is none, or none to be trusted."""
+def loss_of(folder: Path, step: int, say: Say = lambda line: None) -> float | None:
+    """Returns the evaluation loss noted with a checkpoint; None if there is none or, as is said, none to trust."""
     try:
         return note_of(folder / str(step))["loss"]
-    except CheckpointError:
+    except CheckpointError as error:
+        say(f"checkpoint {step} is damaged and left aside: {error}")
         return None
 
 

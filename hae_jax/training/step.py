@@ -38,7 +38,8 @@ class StepInfo(NamedTuple):
 
     Attributes:
         loss: nats a token, teacher forced.
-        sentence_loss: nats a token of the auxiliary loss; None without one.
+        sentence_loss: nats a token, each sentence decoded from its own vector; None without that loss.
+        vector_loss: squared distance a sentence of the decoder's vectors from the encoder's; None without that loss.
         tokens: real tokens of the batch.
         norm: global norm of the gradient before clipping.
         binding: whether the clip changed the gradient.
@@ -48,6 +49,7 @@ class StepInfo(NamedTuple):
 
     loss: Float[Array, ""]
     sentence_loss: Float[Array, ""] | None
+    vector_loss: Float[Array, ""] | None
     tokens: Float[Array, ""]
     norm: Float[Array, ""]
     binding: Bool[Array, ""]
@@ -89,7 +91,7 @@ def make_step(
     Args:
         model: an autoencoder of `hae_jax.models`.
         optimizer: what `hae_jax.training.optim.build` returns.
-        config: the run; `config.model.sentence_loss` weighs the auxiliary loss.
+        config: the run; `config.model` weighs the auxiliary losses.
         mesh: devices over which the returned state is replicated; None for one device.
 
     Returns:
@@ -100,7 +102,7 @@ def make_step(
         def loss(params: optax.Params):
             rngs = {"dropout": jax.random.fold_in(key, state.step)}
             losses: Losses = model.apply({"params": params}, batch, train=True, rngs=rngs)  # type: ignore[assignment]
-            return objective(losses, config.model.sentence_loss), losses
+            return objective(losses, config.model), losses
 
         (value, losses), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
@@ -116,7 +118,9 @@ def make_step(
         info = StepInfo(
             loss=losses.words.mean,
             sentence_loss=None if losses.sentences is None else losses.sentences.mean,
-            tokens=losses.words.count,
+            vector_loss=None if losses.vectors is None else losses.vectors.mean,
+            # While training every sentence is decoded once, through the code or from its own vector.
+            tokens=losses.words.count + (0 if losses.sentences is None else losses.sentences.count),
             norm=optax.tree.norm(gradient),
             binding=opt_state[0].binding & finite,
             finite=finite,

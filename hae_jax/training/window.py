@@ -73,8 +73,9 @@ class Window:
             "words_per_second": float(sum(info.tokens for info in timed)) / (now - self._since) if timed else math.nan,
             "seconds": now,
         }
-        if infos[0].sentence_loss is not None:
-            values["sentence_loss"] = mean([info.sentence_loss for info in taken], [info.tokens for info in taken])
+        for name in ("sentence_loss", "vector_loss"):
+            if getattr(infos[0], name) is not None:
+                values[name] = mean([getattr(info, name) for info in taken], [info.tokens for info in taken])
         self._infos, self._since, self._untimed = [], now, 0
         return values
 
