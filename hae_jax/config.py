@@ -296,7 +296,3 @@ def differences(old: Config, new: Config) -> list[str]:
         for f in dataclasses.fields(getattr(old, section.name))
         if getattr(getattr(old, section.name), f.name) != getattr(getattr(new, section.name), f.name)
     ]
-
-
-CLIPS: tuple[str, ...] = get_args(Clip)
-INITIALIZERS: tuple[str, ...] = get_args(Initializer)

@@ -1,6 +1,7 @@
 """Statistics of the weight schemes, read off large draws."""
 
 from functools import cache
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +9,10 @@ import numpy as np
 import pytest
 from jax.nn import sigmoid
 
-from hae_jax.config import INITIALIZERS
+from hae_jax.config import Initializer
 from hae_jax.layers.initializers import scheme
+
+INITIALIZERS = get_args(Initializer)
 
 FEAT, HIDDEN = 47, 128
 OWN_BIAS = {"torch", "chrono", "uniform_gate", "critical"}

@@ -90,7 +90,8 @@ def test_a_probe_reads_the_gradient_of_the_code():
     """The encoder's last sentence state is the code, so dL/dh there is dL/dcode; at padding it is zero."""
     model, params = drawn(VARIANTS["none"])
     given = batch()
-    shapes = jax.eval_shape(model.init, jax.random.key(0), given)["perturbations"]
+    _, shapes = jax.eval_shape(lambda: model.apply({"params": params}, given, mutable=["perturbations"]))
+    shapes = shapes["perturbations"]
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
 
     def probed(perturbations):
@@ -128,6 +129,7 @@ def test_dropout_draws_from_its_key_alone():
     assert first != other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sentence, attention", "word, paper"])
 def test_bfloat16_stays_near_float32(name):
     config = VARIANTS[name]

@@ -1,13 +1,17 @@
 """Optimizer and clips, against NumPy twins of the papers' formulas."""
 
+from typing import get_args
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from hae_jax.config import CLIPS, OptimConfig
+from hae_jax.config import Clip, OptimConfig
 from hae_jax.training import clipping, optim
+
+CLIPS = get_args(Clip)
 
 PARAMS = {"kernel": jnp.linspace(-1, 1, 15).reshape(3, 5), "bias": jnp.zeros(5)}
 

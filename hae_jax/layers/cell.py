@@ -152,10 +152,11 @@ def lstm_step(
     gates = activate(projected.astype(wide) + recurrent)
     candidate = gates.candidate if noise.candidate is None else gates.candidate * noise.candidate
     cell = gates.forget * state.cell + gates.input * candidate
-    cell = zoneout(cell, state.cell, noise.keep_cell)
     exposed = cell if weights.norm is None else normalize(cell) * weights.norm.cell + weights.norm.bias
     hidden = (gates.output * jnp.tanh(exposed)).astype(state.hidden.dtype)
-    return LSTMState(cell, zoneout(hidden, state.hidden, noise.keep_hidden)), gates
+    # The output exposes the proposed cell: what a unit zones out is what it remembers, not what it says.
+    kept = LSTMState(zoneout(cell, state.cell, noise.keep_cell), zoneout(hidden, state.hidden, noise.keep_hidden))
+    return kept, gates
 
 
 def activate(z: Float[Array, "*batch gates"]) -> Gates:

@@ -47,7 +47,7 @@ def scheme(name: str, forget_bias: float = 1.0, timescale: int = 64) -> Scheme:
     =============  ====================  ==========================  =================================================
 
     Args:
-        name: one of `hae_jax.config.INITIALIZERS`.
+        name: one of `hae_jax.config.Initializer`.
         forget_bias: initial bias of the forget gate; the other gates' biases start at 0.
         timescale: T_max of chrono.
 

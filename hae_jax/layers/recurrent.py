@@ -152,11 +152,13 @@ class LSTM(nn.Module):
         The loss's gradient with respect to the perturbation `hidden_p_k` is dL/dh_t of layer k, for every t of part p.
         """
         names = [f"hidden_{part}_{layer}" for layer in range(self.config.layers)]
-        probed = self.is_mutable_collection("perturbations") or self.has_variable("perturbations", names[0])
+        wanted = self.is_mutable_collection("perturbations") or self.has_variable("perturbations", names[0])
+        if self.is_initializing() or not wanted:
+            return (None,) * len(names)
         zeros = jnp.zeros((*steps, self.hidden), self.config.dtype)
-        return tuple(self.perturb(name, zeros) if probed else None for name in names)
+        return tuple(self.perturb(name, zeros) for name in names)
 
     def show(self, gates: tuple[Gates, ...], part: int = 0) -> None:
         """Puts the gates of every layer into the collection `gates`, as `gates_p_k`, if it is asked for."""
-        for layer, values in enumerate(gates):
+        for layer, values in enumerate(() if self.is_initializing() else gates):
             self.sow("gates", f"gates_{part}_{layer}", values)
