@@ -19,7 +19,7 @@ class Loss(NamedTuple):
     """A sum over real elements, and how many there were."""
 
     total: Float[Array, ""]
-    count: Float[Array, ""]
+    count: Float[Array, ""]  # type: ignore[assignment]  # hides tuple.count, which nobody asks of a loss
 
     @property
     def mean(self) -> Float[Array, ""]:

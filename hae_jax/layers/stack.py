@@ -76,8 +76,8 @@ def stack_scan(
     for state, weight, (drop, noise), nudge in zip(states, weights, noises, nudges, strict=True):
         if drop is not None and inputs is not None:
             inputs = jnp.tile(inputs, (len(mask) // len(inputs), 1, 1)) * drop[:, None].astype(inputs.dtype)
-        state, inputs, gates = lstm_scan(state, inputs, mask, weight, noise, nudge, context)
-        context = None
+        state, hidden, gates = lstm_scan(state, inputs, mask, weight, noise, nudge, context)
+        inputs, context = hidden, None
         last.append(state)
         seen.append(gates)
-    return tuple(last), inputs, tuple(seen)
+    return tuple(last), hidden, tuple(seen)

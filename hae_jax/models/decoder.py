@@ -73,7 +73,7 @@ def next_sentence(
         sentence decoder, with attention. Here every sentence follows a step, and the first one's reads zeros.
     """
     parts = [] if feedback is None else [feedback]
-    if weights.attention is not None:
+    if weights.attention is not None and code.memory is not None and code.memory_mask is not None:
         parts.append(attend(states[-1].hidden, code.memory, code.memory_mask, weights.attention))
     states, gates = stack_step(
         states,

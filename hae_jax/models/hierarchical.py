@@ -160,7 +160,7 @@ class Hierarchical(nn.Module):
         reader, feedback = None, None
         if config.feedback == "word":
             feedback = jnp.where(follows, summarize(say(state.word, vectors, state.vector), config), 0)
-        if config.feedback == "sentence":
+        if state.reader is not None:
             reader, _ = stack_step(state.reader, vectors, self.encoder.word.weights(), lower, still)
             feedback = jnp.where(follows, summarize(reader, config), 0)
             reader = choose(zero_states(config, docs, config.hidden), reader)
