@@ -5,38 +5,14 @@ import difflib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args, get_type_hints
+from typing import Literal
+
+from hae_jax.conditions import choices, need, positive, rate
 
 Initializer = Literal[
     "orthogonal", "glorot", "flax", "keras", "torch", "uniform", "normal", "chrono", "uniform_gate", "critical"
 ]
 Clip = Literal["global_norm", "per_tensor", "value", "agc", "autoclip", "zclip", "none"]
-
-
-def _need(condition: bool, argument: str, must: str, got: object, repair: str) -> None:
-    if not condition:
-        raise ValueError(f"{argument} must {must}, got {got}. {repair}")
-
-
-def _positive(config: object, section: str, *names: str) -> None:
-    for name in names:
-        got = getattr(config, name)
-        _need(got >= 1, f"{section}.{name}", "be at least 1", got, "Use a positive whole number.")
-
-
-def _choices(config: object, section: str) -> None:
-    for name, kind in get_type_hints(type(config)).items():
-        got, known = getattr(config, name), get_args(kind)
-        if isinstance(got, str) and known and got not in known:
-            near = difflib.get_close_matches(str(got), known, 1)
-            hint = f"Did you mean {near[0]!r}?" if near else "Choose one of them."
-            raise ValueError(f"{section}.{name} must be one of {', '.join(known)}, got {got!r}. {hint}")
-
-
-def _rate(config: object, section: str, *names: str) -> None:
-    for name in names:
-        got = getattr(config, name)
-        _need(0 <= got < 1, f"{section}.{name}", "lie in [0, 1)", got, "Use 0 to turn it off.")
 
 
 @dataclass(frozen=True)
@@ -61,6 +37,9 @@ class ModelConfig:
     """The sentence decoder reads: nothing, the previous sentence's vector, the word decoder's last state (paper)."""
     feed: Literal["start", "every"] = "every"
     """Whether the word decoder sees its sentence vector as initial state only (paper), or beside every word as well."""
+    reverse: bool = True
+    """The encoder reads words and sentences backwards and so has read last what will be said first; but with `feedback`
+    "sentence" words are read forwards, as they are said."""
     initializer: Initializer = "orthogonal"
     """Weight scheme of all LSTM layers; see `hae_jax.layers.initializers`."""
     use_bias: bool = True
@@ -89,7 +68,7 @@ class ModelConfig:
     """Weight of an auxiliary loss: sentences decoded straight from their own vectors; 0 turns it off."""
     sentence_share: float = 0.5
     """Share of a training batch's sentences, drawn at random, for that loss; only the others go through the code."""
-    vector_loss: float = 1.0
+    vector_loss: float = 0.3
     """Weight of an auxiliary loss: the squared distance of each sentence vector that the decoder finds from
     the one that the encoder found; 0 turns it off."""
     tied: bool = False
@@ -98,36 +77,36 @@ class ModelConfig:
     """Type of the computation; parameters and cell states stay float32."""
 
     def __post_init__(self) -> None:
-        _choices(self, "model")
-        _positive(self, "model", "embed", "hidden", "sentence_hidden", "layers")
-        _need(
+        choices(self, "model")
+        positive(self, "model", "embed", "hidden", "sentence_hidden", "layers")
+        need(
             self.timescale >= 3, "model.timescale", "be at least 3", self.timescale, "Use a sentence's length or more."
         )
         if self.initializer in ("chrono", "uniform_gate", "critical"):
-            _need(
+            need(
                 self.use_bias, "model.use_bias", f"be set with model.initializer {self.initializer!r}", self.use_bias,
                 "These schemes live in the biases; choose another, or allow biases.",
             )  # fmt: skip
-        _rate(self, "model", "input_dropout", "recurrent_dropout", "zoneout_cell", "zoneout_hidden", "word_dropout")
+        rate(self, "model", "input_dropout", "recurrent_dropout", "zoneout_cell", "zoneout_hidden", "word_dropout")
         for name in ("sentence_loss", "vector_loss"):
-            _need(getattr(self, name) >= 0, f"model.{name}", "be at least 0", getattr(self, name), "0 turns it off.")
-        _need(
+            need(getattr(self, name) >= 0, f"model.{name}", "be at least 0", getattr(self, name), "0 turns it off.")
+        need(
             0 < self.sentence_share < 1, "model.sentence_share", "lie in (0, 1)", self.sentence_share,
             "Use model.sentence_loss 0 to turn that loss off.",
         )  # fmt: skip
         if self.tied:
-            _need(
+            need(
                 self.embed == self.hidden, "model.embed", f"equal model.hidden ({self.hidden}) when model.tied is set",
                 self.embed, "Give both the same size, or use an untied softmax.",
             )  # fmt: skip
         if self.state == "all" and self.kind == "hierarchical":
-            _need(
+            need(
                 self.sentence_hidden == self.hidden, "model.sentence_hidden",
                 f'equal model.hidden ({self.hidden}) when model.state is "all"', self.sentence_hidden,
                 'Give both levels the same size, or use model.state "last".',
             )  # fmt: skip
         if self.attention:
-            _need(
+            need(
                 self.kind == "hierarchical", "model.kind", 'be "hierarchical" with model.attention', self.kind,
                 "A flat model has no sentence states to attend to.",
             )  # fmt: skip
@@ -159,14 +138,14 @@ class DataConfig:
     """Number of sentence tables of different widths a batch."""
 
     def __post_init__(self) -> None:
-        _choices(self, "data")
-        _positive(self, "data", "max_sentences", "max_words", "min_sentences", "batch_size", "buckets")
-        _need(self.vocab_size >= 5, "data.vocab_size", "be at least 5", self.vocab_size, "Four ids are special.")
-        _need(
+        choices(self, "data")
+        positive(self, "data", "max_sentences", "max_words", "min_sentences", "batch_size", "buckets")
+        need(self.vocab_size >= 5, "data.vocab_size", "be at least 5", self.vocab_size, "Four ids are special.")
+        need(
             0 < self.holdout < 1, "data.holdout", "lie in (0, 1)", self.holdout,
             "Training without held-out documents cannot show whether the code is used.",
         )  # fmt: skip
-        _need(
+        need(
             self.min_sentences <= self.max_sentences, "data.min_sentences",
             f"be at most data.max_sentences ({self.max_sentences})", self.min_sentences, "Lower it.",
         )  # fmt: skip
@@ -197,14 +176,14 @@ class OptimConfig:
     """Decoupled weight decay (AdamW)."""
 
     def __post_init__(self) -> None:
-        _choices(self, "optim")
+        choices(self, "optim")
         for name in ("learning_rate", "clip_norm", "eps"):
             got = getattr(self, name)
-            _need(got is None or got > 0, f"optim.{name}", "be positive", got, "Use a number above 0.")
-        _rate(self, "optim", "b1", "b2")
-        _need(self.warmup >= 0, "optim.warmup", "be at least 0", self.warmup, "0 starts at the peak.")
-        _need(0 <= self.final <= 1, "optim.final", "lie in [0, 1]", self.final, "1 keeps the rate constant.")
-        _need(self.weight_decay >= 0, "optim.weight_decay", "be at least 0", self.weight_decay, "0 turns it off.")
+            need(got is None or got > 0, f"optim.{name}", "be positive", got, "Use a number above 0.")
+        rate(self, "optim", "b1", "b2")
+        need(self.warmup >= 0, "optim.warmup", "be at least 0", self.warmup, "0 starts at the peak.")
+        need(0 <= self.final <= 1, "optim.final", "lie in [0, 1]", self.final, "1 keeps the rate constant.")
+        need(self.weight_decay >= 0, "optim.weight_decay", "be at least 0", self.weight_decay, "0 turns it off.")
 
 
 @dataclass(frozen=True)
@@ -233,11 +212,11 @@ class TrainConfig:
     """Writes TensorBoard files as well (needs the extra `tensorboard`)."""
 
     def __post_init__(self) -> None:
-        _positive(
+        positive(
             self, "train", "steps", "log_every", "eval_every", "eval_documents", "save_every", "keep", "max_skipped"
         )
-        _need(self.seed >= 0, "train.seed", "be at least 0", self.seed, "Use any whole number from 0 on.")
-        _need(self.minutes >= 0, "train.minutes", "be at least 0", self.minutes, "0 means no limit.")
+        need(self.seed >= 0, "train.seed", "be at least 0", self.seed, "Use any whole number from 0 on.")
+        need(self.minutes >= 0, "train.minutes", "be at least 0", self.minutes, "0 means no limit.")
 
 
 @dataclass(frozen=True)
@@ -265,14 +244,14 @@ class Config:
             raw = json.loads(text)
         except json.JSONDecodeError as error:
             raise ValueError(f"config must be JSON, got {error}. Restore config.json or start a new workdir.") from None
-        _need(isinstance(raw, dict), "config", "be a JSON object", type(raw).__name__, "Restore config.json.")
+        need(isinstance(raw, dict), "config", "be a JSON object", type(raw).__name__, "Restore config.json.")
         for section, values in raw.items():
-            _need(section in sections, "config section", f"be one of {', '.join(sections)}", section, "Remove it.")
+            need(section in sections, "config section", f"be one of {', '.join(sections)}", section, "Remove it.")
             known = [f.name for f in dataclasses.fields(sections[section])]
             for name in values:
                 near = difflib.get_close_matches(name, known, 1)
                 hint = f"Did you mean {near[0]!r}?" if near else "Remove it."
-                _need(name in known, f"config field of {section}", "be known", name, hint)
+                need(name in known, f"config field of {section}", "be known", name, hint)
         try:
             return cls(**{section: sections[section](**values) for section, values in raw.items()})
         except TypeError as error:

@@ -21,7 +21,8 @@ PRESETS: dict[str, Config] = {
     "paper": Config(
         ModelConfig(
             embed=1000, hidden=1000, sentence_hidden=1000, layers=4, state="all", feedback="word", feed="start",
-            initializer="uniform", use_bias=False, forget_bias=0.0, input_dropout=0.2, sentence_loss=0.0,
+            reverse=False, initializer="uniform", use_bias=False, forget_bias=0.0, input_dropout=0.2,
+            sentence_loss=0.0, vector_loss=0.0,
         ),
         DataConfig(corpus="reviews", vocab_size=25_000, max_sentences=16, max_words=50, buckets=4),
         OptimConfig(learning_rate=1e-3, warmup=500),

@@ -95,20 +95,24 @@ class Oracle:
             rows.append(log_softmax(self.logits(states[-1][1])))
         return rows[:-1], states
 
+    def turned(self, sequence):
+        return sequence[::-1] if self.config.reverse else sequence
+
     # Hierarchical.
 
     def sentence_vectors(self, document):
         stack = layers(self.params["encoder"]["word"])
-        return [self.summary(self.read(sentence, stack)) for sentence in document]
+        turn = -1 if self.config.reverse and self.config.feedback != "sentence" else 1
+        return [self.summary(self.read(sentence[::turn], stack)) for sentence in document]
 
     def encode(self, document):
         """The code, and the encoder's top hidden state at each sentence."""
         if self.config.kind == "flat":
             text = [word for sentence in document for word in sentence]
-            return self.summary(self.read(text, layers(self.params["encoder"]))), []
+            return self.summary(self.read(self.turned(text), layers(self.params["encoder"]))), []
         stack = layers(self.params["encoder"]["sentence"])
         states, memory = self.zeros(stack), []
-        for vector in self.sentence_vectors(document):
+        for vector in self.turned(self.sentence_vectors(document)):
             states = self.step(states, vector, stack)
             memory.append(states[-1][1])
         return self.summary(states), memory

@@ -16,8 +16,12 @@ from hae_jax.models.words import Words
 class Encoder(nn.Module):
     """A word-level LSTM turns each sentence into a vector, a sentence-level LSTM the vectors into a code.
 
+    With `reverse` both read backwards. The path from a word that was read to the same word being said is then shortest
+    where decoding starts, and a start is what all that follows leans on.
+
     Reference:
-        Li, Luong & Jurafsky, 2015, section 3.3, https://arxiv.org/abs/1506.01057
+        Li, Luong & Jurafsky, 2015, section 3.3, https://arxiv.org/abs/1506.01057; reading backwards: Sutskever,
+        Vinyals & Le, 2014, https://arxiv.org/abs/1409.3215
 
     Attributes:
         config: sizes and options.
@@ -33,14 +37,20 @@ class Encoder(nn.Module):
     def sentences(self, words: Words, batch: Batch, train: bool = False) -> Float[Array, "row vec"]:
         """Returns one vector for each row of the stacked tables, spare rows included."""
         vectors = []
+        # With this coupling a sentence is also read while it is being said, which goes forwards only.
+        backwards = self.config.reverse and self.config.feedback != "sentence"
         for part, table in enumerate(batch.tables):
+            # Padding then comes first, where it does as little harm: a masked step leaves the state of zeros alone.
+            table = table[:, ::-1] if backwards else table
             states, _ = self.word(words(table), table != PAD, train=train, part=part)
             vectors.append(summarize(states, self.config))
         return jnp.concatenate(vectors)
 
     def documents(self, vectors: Float[Array, "row vec"], batch: Batch, train: bool = False) -> Code:
         """Returns the code of each document, given the vectors of its sentences."""
-        mask = real_sentences(batch)
-        states, hidden = self.sentence(by_document(vectors, batch), mask, train=train)
+        inputs, mask = by_document(vectors, batch), real_sentences(batch)
+        if self.config.reverse:
+            inputs, mask = inputs[:, ::-1], mask[:, ::-1]
+        states, hidden = self.sentence(inputs, mask, train=train)
         code = summarize(states, self.config)
         return Code(code, hidden, mask) if self.config.attention else Code(code)

@@ -75,6 +75,7 @@ class Flat(nn.Module):
         return DecoderState(state.code, word), self.words.logits(word[-1].hidden)
 
     def _read(self, words: Int[Array, "doc word"], train: bool) -> Code:
+        words = words[:, ::-1] if self.config.reverse else words
         states, _ = self.encoder(self.words(words), words != PAD, train=train)
         return Code(summarize(states, self.config))
 
