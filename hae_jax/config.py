@@ -71,8 +71,8 @@ class ModelConfig:
     vector_loss: float = 0.3
     """Weight of an auxiliary loss: the squared distance of each sentence vector that the decoder finds from
     the one that the encoder found; 0 turns it off."""
-    tied: bool = False
-    """Whether the softmax shares the word vectors (needs embed == hidden)."""
+    tied: bool = True
+    """Whether the softmax shares the word vectors."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the computation; parameters and cell states stay float32."""
 
@@ -94,11 +94,6 @@ class ModelConfig:
             0 < self.sentence_share < 1, "model.sentence_share", "lie in (0, 1)", self.sentence_share,
             "Use model.sentence_loss 0 to turn that loss off.",
         )  # fmt: skip
-        if self.tied:
-            need(
-                self.embed == self.hidden, "model.embed", f"equal model.hidden ({self.hidden}) when model.tied is set",
-                self.embed, "Give both the same size, or use an untied softmax.",
-            )  # fmt: skip
         if self.state == "all" and self.kind == "hierarchical":
             need(
                 self.sentence_hidden == self.hidden, "model.sentence_hidden",

@@ -13,7 +13,7 @@ PRESETS: dict[str, Config] = {
     ),
     "small": Config(),
     "reviews": Config(
-        ModelConfig(embed=512, hidden=512, sentence_hidden=1024, tied=True),
+        ModelConfig(embed=512, hidden=512, sentence_hidden=1024),
         DataConfig(corpus="reviews", vocab_size=25_000, max_sentences=16, max_words=32, buckets=4),
         OptimConfig(learning_rate=1e-3, warmup=500),
         TrainConfig(steps=50_000, eval_every=2000, save_every=2000),
@@ -22,7 +22,7 @@ PRESETS: dict[str, Config] = {
         ModelConfig(
             embed=1000, hidden=1000, sentence_hidden=1000, layers=4, state="all", feedback="word", feed="start",
             reverse=False, initializer="uniform", use_bias=False, forget_bias=0.0, input_dropout=0.2,
-            sentence_loss=0.0, vector_loss=0.0,
+            sentence_loss=0.0, vector_loss=0.0, tied=False,
         ),
         DataConfig(corpus="reviews", vocab_size=25_000, max_sentences=16, max_words=50, buckets=4),
         OptimConfig(learning_rate=1e-3, warmup=500),

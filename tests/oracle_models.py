@@ -74,6 +74,8 @@ class Oracle:
 
     def logits(self, hidden):
         words = self.params["words"]
+        if "bridge" in words:
+            hidden = times(hidden, words["bridge"])
         kernel = words["embedding"].T if self.config.tied else words["kernel"]
         return times(hidden, kernel) + words.get("bias", 0)
 

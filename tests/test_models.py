@@ -35,6 +35,7 @@ CONFIGS = {
     "tied, no biases, no sentence loss": ModelConfig(
         embed=3, hidden=3, sentence_hidden=7, tied=True, use_bias=False, sentence_loss=0
     ),
+    "untied, forwards": ModelConfig(**SIZES, tied=False, reverse=False),
     "noise that must be silent": ModelConfig(
         **SIZES, feedback="word", input_dropout=0.3, recurrent_dropout=0.2, word_dropout=0.4,
         zoneout_cell=0.5, zoneout_hidden=0.1,

@@ -17,6 +17,11 @@ class Words(nn.Module):
     """The vocabulary: a table of word vectors, and the output layer.
 
     PAD's vector is zero: it is what the decoder reads at the start of a sentence, where the paper has no token either.
+    With `tied` the output layer says a word by the vector that it is read by, so that the two need not find each other;
+    where hidden states and word vectors differ in size, a linear map stands between.
+
+    Reference:
+        Press & Wolf, 2017, https://arxiv.org/abs/1608.05859
 
     Attributes:
         config: sizes, and whether the output layer shares the word vectors.
@@ -29,8 +34,11 @@ class Words(nn.Module):
     def setup(self) -> None:
         config = self.config
         self.table = self.param("embedding", nn.initializers.normal(EMBEDDING_STD), (self.vocab, config.embed))
+        lecun = nn.initializers.lecun_normal()
         if not config.tied:
-            self.kernel = self.param("kernel", nn.initializers.lecun_normal(), (config.hidden, self.vocab))
+            self.kernel = self.param("kernel", lecun, (config.hidden, self.vocab))
+        elif config.hidden != config.embed:
+            self.bridge = self.param("bridge", lecun, (config.hidden, config.embed))
         self.bias = self.param("bias", nn.initializers.zeros, (self.vocab,)) if config.use_bias else None
 
     def __call__(self, words: Int[Array, "*batch"]) -> Float[Array, "*batch embed"]:
@@ -38,26 +46,33 @@ class Words(nn.Module):
         vectors = self.table[words].astype(self.config.dtype)
         return jnp.where(words[..., None] == PAD, 0, vectors)
 
-    def output(self) -> tuple[Float[Array, "hidden vocab"], Float[Array, "vocab"] | None]:
-        """Returns kernel and bias of the softmax."""
-        return self.table.T if self.config.tied else self.kernel, self.bias
+    def output(
+        self, hidden: Float[Array, "*batch hidden"]
+    ) -> tuple[Float[Array, "*batch feat"], Float[Array, "feat vocab"], Float[Array, "vocab"] | None]:
+        """Returns what the softmax multiplies: the states, brought to the size of the word vectors if they share them;
+        the kernel; and the bias."""
+        if not self.config.tied:
+            return hidden, self.kernel, self.bias
+        if self.config.hidden != self.config.embed:
+            hidden = hidden @ self.bridge.astype(hidden.dtype)
+        return hidden, self.table.T, self.bias
 
     def logits(self, hidden: Float[Array, "*batch hidden"]) -> Float[Array, "*batch vocab"]:
         """Returns the unnormalised log-probabilities of all words, in float32 or wider."""
-        kernel, bias = self.output()
+        hidden, kernel, bias = self.output(hidden)
         wide = jnp.promote_types(hidden.dtype, jnp.float32)
         logits = jnp.matmul(hidden, kernel.astype(hidden.dtype), preferred_element_type=wide)
         return logits if bias is None else logits + bias
 
     def loss(self, hidden: Float[Array, "token hidden"], targets: Int[Array, "token"]) -> Loss:
         """Sums the nats of the targets that are not PAD."""
-        return cross_entropy(hidden, *self.output(), targets, targets != PAD)
+        return cross_entropy(*self.output(hidden), targets, targets != PAD)
 
     def scores(
         self, hidden: Float[Array, "token hidden"], targets: Int[Array, "token"]
     ) -> tuple[Float[Array, "token"], Bool[Array, "token"]]:
         """Returns the nats of each target, and whether it was the likeliest word."""
-        return token_scores(hidden, *self.output(), targets)
+        return token_scores(*self.output(hidden), targets)
 
 
 def drop_words(module: nn.Module, vectors: Float[Array, "*batch embed"], train: bool) -> Float[Array, "*batch embed"]:
