@@ -150,7 +150,7 @@ class DataConfig:
 class OptimConfig:
     """Clipping, then Adam, with warm-up and cosine decay."""
 
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     """Peak learning rate."""
     warmup: int = 100
     """Steps of linear warm-up."""
@@ -187,7 +187,7 @@ class TrainConfig:
 
     seed: int = 0
     """Seed of parameters, batches and dropout."""
-    steps: int = 3000
+    steps: int = 2500
     """Steps of the whole run, and of the learning-rate schedule."""
     minutes: float = 0.0
     """Stops early after so many minutes of training, counted over all resumes; 0 means no limit."""

@@ -11,7 +11,7 @@ PRESETS: dict[str, Config] = {
         OptimConfig(warmup=20),
         TrainConfig(steps=200, eval_every=100, eval_documents=64, save_every=100),
     ),
-    "small": Config(),
+    "small": Config(train=TrainConfig(minutes=15)),
     "reviews": Config(
         ModelConfig(embed=512, hidden=512, sentence_hidden=1024),
         DataConfig(corpus="reviews", vocab_size=25_000, max_sentences=16, max_words=32, buckets=4),
