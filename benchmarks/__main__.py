@@ -5,10 +5,10 @@ import shutil
 import sys
 from pathlib import Path
 
-from benchmarks import first_run, overfit, report
+from benchmarks import first_run, overfit, recipe, report
 from benchmarks.record import RESULTS, ROOT, Benchmark, Cell, Record, device, now, read, revision, slug, versions, write
 
-MODULES = {"first_run": first_run, "overfit": overfit}
+MODULES = {"first_run": first_run, "overfit": overfit, "recipe": recipe}
 """All benchmarks by name; the docstring of each says what it asks, on which device, how long, and what to expect."""
 BENCHMARKS: dict[str, Benchmark] = {name: module.BENCHMARK for name, module in MODULES.items()}
 FOLDERS = ROOT / "runs" / "benchmarks"

@@ -135,10 +135,11 @@ plt.show()
 
 # %% [markdown]
 # A gap is evidence of use, not a measure of what is stored: a wrong code actively misleads, so the gap overstates
-# what a right one tells. And what made the curves part so soon? Two auxiliary losses. Half of the sentences are decoded
-# straight from their own vectors (`sentence_loss`), so that the lower level has something to say before the upper one is
-# ready to pass it on; and the vectors that the decoder finds are drawn to those of the encoder (`vector_loss`), so that
-# the word decoder meets only one kind. Set both to 0 in the config above, and watch the curves lie together for longer.
+# what a right one tells. And what made the curves part so soon? Two auxiliary losses. Half of the sentences are
+# decoded straight from their own vectors (`sentence_loss`), so that the lower level has something to say before the
+# upper one is ready to pass it on; and the vectors that the decoder finds are drawn to those of the encoder
+# (`vector_loss`), so that the word decoder meets one kind only. Set both to 0 in the config above, and watch the
+# curves lie together for longer.
 #
 # ## Through the code and back
 #
