@@ -1,6 +1,7 @@
 """Conditions that a config must meet, and the words in which it is told that it does not."""
 
 import difflib
+import math
 from typing import get_args, get_type_hints
 
 
@@ -10,11 +11,23 @@ def need(condition: bool, argument: str, must: str, got: object, repair: str) ->
         raise ValueError(f"{argument} must {must}, got {got}. {repair}")
 
 
-def positive(config: object, section: str, *names: str) -> None:
-    """Needs fields of a config to be 1 or more."""
+MOST = 2**31 - 1
+"""The largest size that an array's axis can have everywhere."""
+
+
+def positive(config: object, section: str, *names: str, most: int = MOST) -> None:
+    """Needs fields of a config to be 1 or more, and no more than an axis can have."""
     for name in names:
         got = getattr(config, name)
         need(got >= 1, f"{section}.{name}", "be at least 1", got, "Use a positive whole number.")
+        need(got <= most, f"{section}.{name}", f"be at most {most:,}", f"{got:,}", "Use a smaller number.")
+
+
+def finite(config: object, section: str, *names: str) -> None:
+    """Needs fields of a config to be neither infinite nor NaN."""
+    for name in names:
+        got = getattr(config, name)
+        need(got is None or math.isfinite(got), f"{section}.{name}", "be finite", got, "Use an ordinary number.")
 
 
 def choices(config: object, section: str) -> None:

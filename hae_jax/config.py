@@ -3,11 +3,12 @@
 import dataclasses
 import difflib
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from hae_jax.conditions import choices, need, positive, rate
+from hae_jax.conditions import choices, finite, need, positive, rate
 
 Initializer = Literal[
     "orthogonal", "glorot", "flax", "keras", "torch", "uniform", "normal", "chrono", "uniform_gate", "critical"
@@ -43,7 +44,7 @@ class ModelConfig:
     initializer: Initializer = "orthogonal"
     """Weight scheme of all LSTM layers; see `hae_jax.layers.initializers`."""
     use_bias: bool = True
-    """Whether LSTM gates have biases."""
+    """Whether the LSTM's gates and the softmax have biases."""
     forget_bias: float = 1.0
     """Initial bias of the forget gate; torch, chrono, uniform_gate and critical set their own."""
     timescale: int = 64
@@ -78,7 +79,9 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         choices(self, "model")
-        positive(self, "model", "embed", "hidden", "sentence_hidden", "layers")
+        positive(self, "model", "embed", "hidden", "sentence_hidden")
+        positive(self, "model", "layers", most=100)
+        finite(self, "model", "forget_bias", "layer_norm_gain", "sentence_loss", "vector_loss")
         need(
             self.timescale >= 3, "model.timescale", "be at least 3", self.timescale, "Use a sentence's length or more."
         )
@@ -134,7 +137,9 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         choices(self, "data")
-        positive(self, "data", "max_sentences", "max_words", "min_sentences", "batch_size", "buckets")
+        positive(self, "data", "batch_size")
+        # The table widths are found by trying all pairs of lengths.
+        positive(self, "data", "max_sentences", "max_words", "min_sentences", "buckets", most=10_000)
         need(self.vocab_size >= 5, "data.vocab_size", "be at least 5", self.vocab_size, "Four ids are special.")
         need(
             0 < self.holdout < 1, "data.holdout", "lie in (0, 1)", self.holdout,
@@ -172,6 +177,7 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         choices(self, "optim")
+        finite(self, "optim", "learning_rate", "clip_norm", "eps", "weight_decay")
         for name in ("learning_rate", "clip_norm", "eps"):
             got = getattr(self, name)
             need(got is None or got > 0, f"optim.{name}", "be positive", got, "Use a number above 0.")
@@ -253,13 +259,22 @@ class Config:
             raise ValueError(f"config must hold values of the right types, got {error}. Restore config.json.") from None
 
     def save(self, path: Path) -> None:
-        """Writes the config as JSON."""
-        path.write_text(self.to_json(), encoding="utf-8")
+        """Writes the config as JSON; a crash leaves the file as it was."""
+        fresh = path.with_suffix(".tmp")
+        fresh.write_text(self.to_json(), encoding="utf-8")
+        os.replace(fresh, path)
 
     @classmethod
     def load(cls, path: Path) -> "Config":
-        """Reads a config that `save` wrote."""
-        return cls.from_json(path.read_text(encoding="utf-8"))
+        """Reads a config that `save` wrote.
+
+        Raises:
+            ValueError: as `from_json`, or if the file is not UTF-8.
+        """
+        try:
+            return cls.from_json(path.read_text(encoding="utf-8"))
+        except UnicodeDecodeError as error:
+            raise ValueError(f"config must be UTF-8, got {path}: {error}. Restore it or start a new workdir.") from None
 
 
 def differences(old: Config, new: Config) -> list[str]:

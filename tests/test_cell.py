@@ -95,3 +95,10 @@ def test_zoneout_keeps_or_replaces(rng):
     assert_close(zoneout(new, old, jnp.ones((BATCH, HIDDEN))), old)
     assert_close(zoneout(new, old, jnp.zeros((BATCH, HIDDEN))), new)
     assert zoneout(new, old, None) is new
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_zoneout_loses_no_digit_of_what_it_keeps(dtype):
+    old, new = jnp.array([1e-9, 0.001], dtype), jnp.array([1.0, 0.9], dtype)
+    assert (zoneout(new, old, jnp.ones(2)) == old).all()
+    assert (zoneout(new, old, jnp.zeros(2)) == new).all()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from markov import Markov
 
-from hae_jax.batch import EOD, EOS, PAD, Batch
+from hae_jax.batch import EOD, EOS, PAD, UNK, Batch
 from hae_jax.config import ModelConfig
 from hae_jax.data.text import Tokenizer
 from hae_jax.inference import metrics
@@ -165,6 +165,14 @@ def test_a_perfect_reconstruction_has_perfect_scores():
     assert (result.bleu, result.exact_match, result.coherence) == (100.0, 1.0, 0.0)
     assert (result.rouge1, result.rouge2, result.rougeL) == (1.0, 1.0, 1.0)
     assert set(result.examples) == {("ant bee cat dog eel fox gnu",) * 2}
+
+
+def test_an_unknown_word_said_again_is_no_merit():
+    model, params = saying([UNK, 5, 6, 7, EOD])
+    result = evaluate(model, params, batches([[[UNK, 5, 6, 7]]] * 3, 2), TOKENIZER)
+    assert result.token_accuracy == 1.0
+    assert (result.bleu, result.exact_match) == (metrics.bleu(["? b c d"] * 3, ["<unk> b c d"] * 3), 0.0)
+    assert set(result.examples) == {("<unk> bee cat dog",) * 2}
 
 
 def test_sentences_in_the_wrong_order_are_incoherent():

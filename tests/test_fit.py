@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from hae_jax.config import Config, DataConfig, ModelConfig, OptimConfig, TrainConfig
-from hae_jax.data.text import Tokenizer
+from hae_jax.data import prepare
 from hae_jax.training import NonFinite, Run, checkpoint, fit
 from hae_jax.training.journal import read_lines
 
@@ -42,7 +42,7 @@ def config(tmp_path_factory):
     path = tmp_path_factory.mktemp("corpus") / "text.txt"
     path.write_text("\n\n".join(paragraphs), encoding="utf-8")
     return Config(
-        ModelConfig(kind="flat", embed=5, hidden=7, word_dropout=0.3),
+        ModelConfig(embed=5, hidden=7, sentence_hidden=11, word_dropout=0.3),
         DataConfig(corpus=str(path), vocab_size=29, max_sentences=3, max_words=7, batch_size=8, holdout=0.2),
         OptimConfig(warmup=3),
         TrainConfig(steps=22, log_every=3, eval_every=8, eval_documents=5, save_every=4, keep=3),
@@ -211,10 +211,10 @@ def test_a_run_that_explodes_gives_up_and_says_where(config, tmp_path):
 
 def test_another_vocabulary_than_the_checkpoint_s_is_refused(whole, tmp_path):
     workdir = whole[0]
-    (tmp_path / "data").mkdir()
+    other = dataclasses.replace(Config.load(workdir / "config.json").data, vocab_size=11)
+    prepare(other, tmp_path / "data")
     (tmp_path / "checkpoints").symlink_to(workdir / "checkpoints")
     (tmp_path / "config.json").symlink_to(workdir / "config.json")
-    Tokenizer.train(["one two three"], "word", 7).save(tmp_path / "data" / "tokenizer.json")
     with pytest.raises(
         ValueError, match=r"must fit the model: .* Use the config and the vocabulary it was trained with"
     ):

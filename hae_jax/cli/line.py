@@ -110,6 +110,8 @@ def checked(name: str, value: str, hint: Any) -> str:
     Raises:
         ValueError: if it is not of the option's type.
     """
+    if not value:
+        raise ValueError(f"--{name} must have a value, got an empty one. Write --{name} VALUE.")
     if get_origin(hint) is types.UnionType:
         hint = get_args(hint)[0]
     choices: tuple[str, ...] = ("True", "False") if hint is bool else ()

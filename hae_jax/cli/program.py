@@ -48,8 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         where = error.filename or "the disk"
         return complain(f"{where} must be usable, got {error.strerror or error}. Check the path, rights and space.")
-    except (ValueError, MemoryError, RuntimeError) as error:
-        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+    except (ValueError, MemoryError, OverflowError, RuntimeError) as error:
+        if isinstance(error, MemoryError | OverflowError) or "RESOURCE_EXHAUSTED" in str(error):
             return complain("sizes must fit into memory, got too large ones. Lower model.hidden or data.batch_size.")
         if not ours(error):
             raise
@@ -77,7 +77,7 @@ def silence() -> Iterator[None]:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    logging.disable(logging.ERROR)
     try:
         with warnings.catch_warnings():
             if not sys.warnoptions:

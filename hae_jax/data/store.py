@@ -48,14 +48,8 @@ class Dataset:
             StoreError: if it is missing or damaged.
         """
         manifest = _manifest(folder)
-        for name, (size, checksum) in manifest["files"].items():
-            path = folder / name
-            if not path.is_file():
-                raise StoreError(f"store must hold {name}, got none in {folder}. {_REPAIR}")
-            if path.stat().st_size != size:
-                raise StoreError(f"{path} must have {size} bytes, got {path.stat().st_size}. {_REPAIR}")
-            if _checksum(path) != checksum:
-                raise StoreError(f"{path} must have the checksum {checksum}, got {_checksum(path)}. {_REPAIR}")
+        for name in manifest["files"]:
+            _check(folder, name, manifest)
         parts = (
             Corpus(*(np.memmap(folder / part / name, manifest["types"][name], "r") for name in _ARRAYS))
             for part in ("train", "heldout")
@@ -64,6 +58,16 @@ class Dataset:
 
 
 _REPAIR = "Delete that folder; it is then built again."
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """Opens the tokenizer of a store, after making sure that it is the one the store was built with.
+
+    Raises:
+        StoreError: if it is missing or another one, even one of the same size.
+    """
+    _check(folder, "tokenizer.json", _manifest(folder))
+    return Tokenizer.load(folder / "tokenizer.json")
 
 
 def prepare(config: DataConfig, folder: Path, progress: Progress | None = None) -> Dataset:
@@ -241,6 +245,16 @@ def _manifest(folder: Path) -> dict[str, Any]:
     if not whole:
         raise StoreError(f"{path} must be as it was written, got something else. {_REPAIR}")
     return manifest
+
+
+def _check(folder: Path, name: str, manifest: dict[str, Any]) -> None:
+    path, (size, checksum) = folder / name, manifest["files"][name]
+    if not path.is_file():
+        raise StoreError(f"store must hold {name}, got none in {folder}. {_REPAIR}")
+    if path.stat().st_size != size:
+        raise StoreError(f"{path} must have {size} bytes, got {path.stat().st_size}. {_REPAIR}")
+    if _checksum(path) != checksum:
+        raise StoreError(f"{path} must have the checksum {checksum}, got {_checksum(path)}. {_REPAIR}")
 
 
 def _digest(manifest: dict[str, Any]) -> int:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,7 +12,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, PyTree
 
-from hae_jax.batch import Batch
+from hae_jax.batch import SPECIALS, UNK, Batch
 from hae_jax.data.text import Tokenizer
 from hae_jax.inference import metrics
 from hae_jax.inference.forced import Tokens, encode, tokens_of
@@ -20,6 +21,8 @@ from hae_jax.models.interface import Code
 
 EXAMPLES = 3
 """Documents an evaluation shows beside their reconstructions."""
+NOTHING = "\ue000"
+"""Stands for an unknown word of a source; a sign for private use, which no text holds."""
 SHORTEST = 8
 """Tokens of the longest documents in the first length bucket; each further bucket ends at twice the length."""
 
@@ -56,7 +59,8 @@ class Evaluation:
         code_gap: nats a token by which the loss grows when each document is decoded from the code of the document
             before it. Near 0 the decoder ignores the code and is a mere language model. Overstates what the code
             tells, as a wrong code misleads. 0 if there is one document only.
-        bleu: corpus BLEU-4 in [0, 100] of greedy, free-running reconstructions; None without, as all that follow.
+        bleu: corpus BLEU-4 in [0, 100] of greedy, free-running reconstructions; None without, as all that follow. In
+            these an unknown word of the source matches nothing, though it counts as a word.
         rouge1: F1 of shared words.
         rouge2: F1 of shared word pairs.
         rougeL: F1 of the longest common subsequence.
@@ -110,6 +114,12 @@ def pairs_of(
     outputs = split(greedy(model, params, code, limit))[:documents]
     texts = ([[tokenizer.decode(ids) for ids in document] for document in side] for side in (sources, outputs))
     return [Pair(*pair) for pair in zip(*texts, strict=True)]
+
+
+def judged(pair: Pair) -> Pair:
+    """Replaces the unknown words of a source by what no reconstruction holds: saying `<unk>` again is no merit."""
+    unknown = f"(?<!\\S){re.escape(SPECIALS[UNK])}(?!\\S)"
+    return Pair([re.sub(unknown, NOTHING, sentence) for sentence in pair.source], pair.output)
 
 
 def join(text: Iterable[str]) -> str:
@@ -190,6 +200,8 @@ def evaluate(
     if free_run:
         for (batch, documents), code in zip(batches, codes, strict=True):
             pairs += pairs_of(model, params, batch, documents, code, tokenizer)
+    examples = tuple((join(pair.source), join(pair.output)) for pair in pairs[:EXAMPLES])
+    pairs = list(map(judged, pairs))
     texts = [(join(pair.source), join(pair.output)) for pair in pairs]
     whole = part_of(tokens, np.ones(len(tokens.nll), bool), texts)
     sources, outputs = zip(*texts, strict=True) if texts else ((), ())
@@ -208,5 +220,5 @@ def evaluate(
         by_position=by_position(tokens, pairs),
         documents=whole.documents,
         tokens=whole.tokens,
-        examples=tuple(texts[:EXAMPLES]),
+        examples=examples,
     )

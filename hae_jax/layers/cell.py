@@ -182,4 +182,8 @@ def zoneout(
     Reference:
         Krueger et al., 2017, https://arxiv.org/abs/1606.01305
     """
-    return new if keep is None else new + keep.astype(new.dtype) * (old - new)
+    if keep is None:
+        return new
+    keep = keep.astype(new.dtype)
+    # Not new + keep * (old - new), which rounds a small old value away.
+    return keep * old + (1 - keep) * new

@@ -56,7 +56,9 @@ def cross_entropy(
     # Where padding holds NaN, a product with 0 would not silence it.
     hidden = jnp.where(mask[:, None], hidden, 0)
     targets = jnp.where(mask, targets, 0)
-    return Loss(_total(hidden, kernel, bias, targets, mask, min(tile, len(targets))), mask.sum(dtype=jnp.float32))
+    return Loss(
+        _total(hidden, kernel, bias, targets, mask, max(1, min(tile, len(targets)))), mask.sum(dtype=jnp.float32)
+    )
 
 
 def token_scores(
@@ -75,7 +77,7 @@ def token_scores(
         chosen = jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
         return jax.nn.logsumexp(logits, axis=-1) - chosen, jnp.argmax(logits, axis=-1) == targets
 
-    nll, hit = jax.lax.map(score, _tiles((hidden, targets), min(tile, len(targets))))
+    nll, hit = jax.lax.map(score, _tiles((hidden, targets), max(1, min(tile, len(targets)))))
     return nll.reshape(-1)[: len(targets)], hit.reshape(-1)[: len(targets)]
 
 

@@ -196,7 +196,7 @@ class Hierarchical(nn.Module):
                 losses.append([self._nats(self._say(given, words, train, part), words)])
             elif train:
                 order, cut = self._draw(len(words))
-                words, mixed = words[order], jnp.concatenate([known[order[:cut]], given[order[cut:]]])
+                words, mixed = jnp.asarray(words)[order], jnp.concatenate([known[order[:cut]], given[order[cut:]]])
                 hidden = self._say(mixed, words, train, part)
                 losses.append([self._nats(hidden[cut:], words[cut:]), self._nats(hidden[:cut], words[:cut])])
             else:

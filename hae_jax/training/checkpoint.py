@@ -6,6 +6,7 @@ disk is otherwise loaded in silence, and the way back to the newest checkpoint t
 
 import dataclasses
 import json
+import math
 import shutil
 import sys
 import zlib
@@ -223,10 +224,10 @@ def best(losses: Mapping[int, float | None]) -> list[int]:
     """Returns the step of the lowest loss, alone in a list; an empty list if none was evaluated.
 
     Example:
-        >>> best({10: 3.5, 20: None, 30: 3.25})
+        >>> best({10: 3.5, 20: None, 30: 3.25, 40: float("nan")})
         [30]
     """
-    known = {step: loss for step, loss in losses.items() if loss is not None}
+    known = {step: loss for step, loss in losses.items() if loss is not None and math.isfinite(loss)}
     return sorted(known, key=known.__getitem__)[:1]
 
 

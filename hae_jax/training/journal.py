@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import math
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -29,7 +30,9 @@ class Journal:
         kept = [line for line in read_lines(path) if line["step"] <= step] if step else []
         self.complete: bool = bool(kept) and kept[-1]["kind"] == "final" and kept[-1]["step"] == step
         """Whether the run had made its final evaluation at that step."""
-        path.write_text("".join(map(dump, kept)), encoding="utf-8")
+        fresh = path.with_suffix(".tmp")
+        fresh.write_text("".join(map(dump, kept)), encoding="utf-8")
+        os.replace(fresh, path)
         self._file = path.open("a", encoding="utf-8")
         self._board = None
         if tensorboard:

@@ -10,6 +10,7 @@ from jaxtyping import PyTree
 from hae_jax.batch import EOD
 from hae_jax.config import Config
 from hae_jax.data.batches import in_order
+from hae_jax.data.store import load_tokenizer
 from hae_jax.data.text import Tokenizer
 from hae_jax.models import Flat, Hierarchical, build
 from hae_jax.training.checkpoint import Say, load_params
@@ -50,7 +51,7 @@ class Run:
                 f"workdir must hold a run, got no config.json in {workdir}. Train one: hae train --workdir {workdir}"
             )
         config = Config.load(path)
-        tokenizer = Tokenizer.load(workdir / "data" / "tokenizer.json")
+        tokenizer = load_tokenizer(workdir / "data")
         model = build(config.model, tokenizer.vocab_size)
         # Parameters have the same shapes whatever the batch: one document of one word will do.
         batch, _ = next(in_order([[np.array([EOD])]], config.data, 1))

@@ -110,7 +110,9 @@ def make_step(
 
         # A norm that overflows counts as non-finite: no clip can scale such a gradient.
         sound = jnp.stack([jnp.isfinite(optax.tree.norm(leaf)) for leaf in jax.tree.leaves(gradient)])
-        finite = jnp.isfinite(value) & jnp.all(sound)
+        # A learning rate may be too much for numbers even where the gradient is not.
+        within = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(updates)])
+        finite = jnp.isfinite(value) & jnp.all(sound) & jnp.all(within)
         params, opt_state = jax.tree.map(
             lambda new, old: jnp.where(finite, new, old), (params, opt_state), (state.params, state.opt_state)
         )
