@@ -49,8 +49,10 @@ class ModelConfig:
     """Initial bias of the forget gate; torch, chrono, uniform_gate and critical set their own."""
     timescale: int = 64
     """Longest dependency, in steps, that chrono initialisation prepares for (its T_max)."""
-    layer_norm: bool = False
-    """Layer normalisation inside the LSTM cell (Ba et al., 2016)."""
+    recurrent_gain: float = 1.0
+    """Multiplies the fresh recurrent kernel of the weight scheme."""
+    layer_norm: Literal["none", "cell", "output"] = "none"
+    """Layer normalisation inside the LSTM cell (Ba et al., 2016), or of what each LSTM layer gives away."""
     layer_norm_gain: float = 1.0
     """Initial gain of that normalisation."""
     input_dropout: float = 0.0
@@ -81,7 +83,7 @@ class ModelConfig:
         choices(self, "model")
         positive(self, "model", "embed", "hidden", "sentence_hidden")
         positive(self, "model", "layers", most=100)
-        finite(self, "model", "forget_bias", "layer_norm_gain", "sentence_loss", "vector_loss")
+        finite(self, "model", "forget_bias", "recurrent_gain", "layer_norm_gain", "sentence_loss", "vector_loss")
         need(
             self.timescale >= 3, "model.timescale", "be at least 3", self.timescale, "Use a sentence's length or more."
         )

@@ -53,13 +53,24 @@ def lstm_step(cell, hidden, x, weights, noise=SILENCE, context=None):
         gates.append((i, f, g, o))
         kept = 1 if noise.candidate is None else noise.candidate[unit]
         new_cell[unit] = f * cell[unit] + i * kept * g
-    seen = new_cell if weights.norm is None else norm(new_cell, weights.norm.cell) + weights.norm.bias
+    seen = (
+        new_cell
+        if weights.norm is None
+        else norm(new_cell, weights.norm.cell) + (weights.norm.bias if weights.norm.bias is not None else 0)
+    )
     new_hidden = np.array([gates[unit][3] * math.tanh(seen[unit]) for unit in range(units)])
     if noise.keep_cell is not None:
         new_cell = noise.keep_cell * cell + (1 - noise.keep_cell) * new_cell
     if noise.keep_hidden is not None:
         new_hidden = noise.keep_hidden * hidden + (1 - noise.keep_hidden) * new_hidden
     return new_cell, new_hidden, np.array(gates).T
+
+
+def given(hidden, weights):
+    """What others read of a layer's hidden state."""
+    if weights.output is None:
+        return hidden
+    return norm(hidden, weights.output.gain) + (0 if weights.output.bias is None else weights.output.bias)
 
 
 def lstm_row(cell, hidden, inputs, mask, weights, noises=None, context=None):

@@ -8,7 +8,7 @@ from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
-from oracle import SILENCE, attend, log_softmax, lstm_step, times
+from oracle import SILENCE, attend, given, log_softmax, lstm_step, times
 
 PAD = 0
 
@@ -25,10 +25,14 @@ def layers(params):
         norm = None
         if "norm_input" in p:
             norm = SimpleNamespace(
-                input=p["norm_input"], recurrent=p["norm_recurrent"], cell=p["norm_cell"], bias=p["norm_bias"]
+                input=p["norm_input"], recurrent=p["norm_recurrent"], cell=p["norm_cell"], bias=p.get("norm_bias")
             )
+        output = None
+        if "output_gain" in p:
+            output = SimpleNamespace(gain=p["output_gain"], bias=p.get("output_bias"))
         stack.append(SimpleNamespace(
-            kernel=p.get("kernel"), context=p.get("context"), recurrent=p["recurrent"], bias=p.get("bias"), norm=norm
+            kernel=p.get("kernel"), context=p.get("context"), recurrent=p["recurrent"], bias=p.get("bias"), norm=norm,
+            output=output,
         ))  # fmt: skip
     return stack
 
@@ -51,15 +55,15 @@ class Oracle:
         for (cell, hidden), weights in zip(states, stack, strict=True):
             cell, hidden, _ = lstm_step(cell, hidden, x, weights, self.noise, context)
             new.append((cell, hidden))
-            x, context = hidden, None
+            x, context = given(hidden, weights), None
         return new
 
     def zeros(self, stack):
         return [(np.zeros(len(w.recurrent)), np.zeros(len(w.recurrent))) for w in stack]
 
-    def summary(self, states):
+    def summary(self, states, stack):
         if self.config.state == "last":
-            return states[-1][1]
+            return given(states[-1][1], stack[-1])
         return np.concatenate([part for state in states for part in state])
 
     def opening(self, vector, params):
@@ -87,15 +91,15 @@ class Oracle:
         return states
 
     def say(self, vector, words, params):
-        """Log-probabilities before each word, teacher forced, and the states after the last word was read."""
+        """Log-probabilities before each word, teacher forced, and the summary after the last word was read."""
         stack = layers(params["recurrent"])
         states = self.opening(vector, params.get("opening"))
         context = vector if self.config.feed == "every" else None
         rows = []
         for word in [PAD, *words]:
             states = self.step(states, self.embed(word), stack, context)
-            rows.append(log_softmax(self.logits(states[-1][1])))
-        return rows[:-1], states
+            rows.append(log_softmax(self.logits(given(states[-1][1], stack[-1]))))
+        return rows[:-1], self.summary(states, stack)
 
     def turned(self, sequence):
         return sequence[::-1] if self.config.reverse else sequence
@@ -105,19 +109,20 @@ class Oracle:
     def sentence_vectors(self, document):
         stack = layers(self.params["encoder"]["word"])
         turn = -1 if self.config.reverse and self.config.feedback != "sentence" else 1
-        return [self.summary(self.read(sentence[::turn], stack)) for sentence in document]
+        return [self.summary(self.read(sentence[::turn], stack), stack) for sentence in document]
 
     def encode(self, document):
         """The code, and the encoder's top hidden state at each sentence."""
         if self.config.kind == "flat":
             text = [word for sentence in document for word in sentence]
-            return self.summary(self.read(self.turned(text), layers(self.params["encoder"]))), []
+            stack = layers(self.params["encoder"])
+            return self.summary(self.read(self.turned(text), stack), stack), []
         stack = layers(self.params["encoder"]["sentence"])
         states, memory = self.zeros(stack), []
         for vector in self.turned(self.sentence_vectors(document)):
             states = self.step(states, vector, stack)
-            memory.append(states[-1][1])
-        return self.summary(states), memory
+            memory.append(given(states[-1][1], stack[-1]))
+        return self.summary(states, stack), memory
 
     def decode(self, code, memory, document):
         """Log-probabilities before each word: a list of rows for each sentence."""
@@ -138,12 +143,12 @@ class Oracle:
                 parts.append(attend(states[-1][1], np.array(memory), [True] * len(memory), weights))
             x = np.concatenate(parts) if parts else None
             states = self.step(states, x, stack, code if config.feed == "every" else None)
-            vector = self.summary(states)
+            vector = self.summary(states, stack)
             if config.state == "last":
                 vector = times(vector, params["readout_kernel"]) + params["readout_bias"]
             rows, said = self.say(vector, sentence, self.params["word_decoder"])
             results.append(rows)
-            feedback = self.summary(said) if config.feedback == "word" else own[number]
+            feedback = said if config.feedback == "word" else own[number]
         return results
 
     def beside(self, document):

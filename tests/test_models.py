@@ -31,7 +31,13 @@ CONFIGS = {
 } | {
     "flat-last-every": ModelConfig(**SIZES, kind="flat"),
     "flat-all-start": ModelConfig(**SIZES, kind="flat", state="all", feed="start", layers=2),
-    "layer norm": ModelConfig(**SIZES, layer_norm=True, feedback="sentence", layers=2),
+    "layer norm": ModelConfig(**SIZES, layer_norm="cell", feedback="sentence", layers=2),
+    "layer norm of outputs": ModelConfig(**SIZES, layer_norm="output", feedback="word", layers=2, attention=True),
+    "layer norm of outputs, sentence, no biases": ModelConfig(
+        **SIZES, layer_norm="output", feedback="sentence", use_bias=False
+    ),
+    "layer norm, no biases": ModelConfig(**SIZES, layer_norm="cell", use_bias=False),
+    "flat, layer norm of outputs": ModelConfig(**SIZES, kind="flat", layer_norm="output"),
     "tied, no biases, no sentence loss": ModelConfig(
         embed=3, hidden=3, sentence_hidden=7, tied=True, use_bias=False, sentence_loss=0
     ),

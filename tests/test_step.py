@@ -33,7 +33,7 @@ def ready(config=CONFIG):
 MODELS = [
     {"kind": "flat"},
     {"feedback": "none"},
-    {"feedback": "sentence", "layer_norm": True},
+    {"feedback": "sentence", "layer_norm": "cell"},
     {"feedback": "word", "attention": True, "dtype": "bfloat16"},
 ]
 

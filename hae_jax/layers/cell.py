@@ -32,12 +32,19 @@ class Gates(NamedTuple):
 
 
 class Norm(NamedTuple):
-    """Parameters of layer normalisation inside the cell."""
+    """Parameters of layer normalisation inside the cell: three gains, and the cell's bias, if any."""
 
     input: Float[Array, "gates"]
     recurrent: Float[Array, "gates"]
     cell: Float[Array, "hidden"]
-    bias: Float[Array, "hidden"]
+    bias: Float[Array, "hidden"] | None
+
+
+class OutputNorm(NamedTuple):
+    """Parameters of layer normalisation of what a layer gives away."""
+
+    gain: Float[Array, "hidden"]
+    bias: Float[Array, "hidden"] | None
 
 
 class LSTMWeights(NamedTuple):
@@ -48,14 +55,16 @@ class LSTMWeights(NamedTuple):
         context: maps what is the same at every step to the gates; None where there is no such thing.
         recurrent: maps the previous hidden state to the gates.
         bias: None for a layer without biases.
-        norm: None without layer normalisation.
+        norm: None without layer normalisation inside the cell.
+        output: None without layer normalisation of the layer's output.
     """
 
     kernel: Float[Array, "feat gates"] | None
     context: Float[Array, "vec gates"] | None
     recurrent: Float[Array, "hidden gates"]
     bias: Float[Array, "gates"] | None
-    norm: Norm | None
+    norm: Norm | None = None
+    output: OutputNorm | None = None
 
 
 class Noise(NamedTuple):
@@ -152,11 +161,26 @@ def lstm_step(
     gates = activate(projected.astype(wide) + recurrent)
     candidate = gates.candidate if noise.candidate is None else gates.candidate * noise.candidate
     cell = gates.forget * state.cell + gates.input * candidate
-    exposed = cell if weights.norm is None else normalize(cell) * weights.norm.cell + weights.norm.bias
+    exposed = cell
+    if weights.norm is not None:
+        exposed = normalize(cell) * weights.norm.cell
+        exposed = exposed if weights.norm.bias is None else exposed + weights.norm.bias
     hidden = (gates.output * jnp.tanh(exposed)).astype(state.hidden.dtype)
     # The output exposes the proposed cell: what a unit zones out is what it remembers, not what it says.
     kept = LSTMState(zoneout(cell, state.cell, noise.keep_cell), zoneout(hidden, state.hidden, noise.keep_hidden))
     return kept, gates
+
+
+def expose(hidden: Float[Array, "*batch hidden"], weights: LSTMWeights) -> Float[Array, "*batch hidden"]:
+    """Turns a layer's hidden state into what others read of it: the next layer, the next level, the softmax.
+
+    The same, but for a layer whose output is normalised, as by a LayerNormalization after a Keras LSTM; the layer's own
+    recurrence never sees the normalisation.
+    """
+    if weights.output is None:
+        return hidden
+    given = normalize(hidden) * weights.output.gain
+    return (given if weights.output.bias is None else given + weights.output.bias).astype(hidden.dtype)
 
 
 def activate(z: Float[Array, "*batch gates"]) -> Gates:

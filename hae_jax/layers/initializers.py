@@ -28,7 +28,7 @@ class Scheme(NamedTuple):
     bias: Initializer
 
 
-def scheme(name: str, forget_bias: float = 1.0, timescale: int = 64) -> Scheme:
+def scheme(name: str, forget_bias: float = 1.0, timescale: int = 64, gain: float = 1.0) -> Scheme:
     """Returns the weight scheme of that name.
 
     =============  ====================  ==========================  =================================================
@@ -50,6 +50,7 @@ def scheme(name: str, forget_bias: float = 1.0, timescale: int = 64) -> Scheme:
         name: one of `hae_jax.config.Initializer`.
         forget_bias: initial bias of the forget gate; the other gates' biases start at 0.
         timescale: T_max of chrono.
+        gain: multiplies the recurrent kernel.
 
     Example:
         >>> scheme("orthogonal", 1.0).bias(jax.random.key(0), (8,)).tolist()
@@ -74,7 +75,8 @@ def scheme(name: str, forget_bias: float = 1.0, timescale: int = 64) -> Scheme:
         "uniform_gate": Scheme(glorot, orthogonal, uniform_gate),
         "critical": Scheme(glorot, initializers.normal(math.sqrt(1e-5)), forget(5.0)),
     }
-    return table[name]
+    chosen = table[name]
+    return chosen if gain == 1 else chosen._replace(recurrent=scaled(chosen.recurrent, gain))
 
 
 def per_gate(init: Initializer) -> Initializer:
@@ -83,6 +85,15 @@ def per_gate(init: Initializer) -> Initializer:
     def initialize(key, shape, dtype=jnp.float32) -> Array:
         quarter = (*shape[:-1], shape[-1] // 4)
         return jnp.concatenate([init(k, quarter, dtype) for k in jax.random.split(key, 4)], axis=-1)
+
+    return initialize
+
+
+def scaled(init: Initializer, gain: float) -> Initializer:
+    """Multiplies what `init` draws."""
+
+    def initialize(key, shape, dtype=jnp.float32) -> Array:
+        return gain * init(key, shape, dtype)
 
     return initialize
 

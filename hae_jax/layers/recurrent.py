@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from hae_jax.config import ModelConfig
-from hae_jax.layers.cell import Gates, LSTMWeights, Norm
+from hae_jax.layers.cell import Gates, LSTMWeights, Norm, OutputNorm
 from hae_jax.layers.initializers import scheme
 from hae_jax.layers.noise import draw_noise, dropout_mask
 from hae_jax.layers.stack import Noises, States, stack_scan, zero_states
@@ -34,15 +34,20 @@ class Layer(nn.Module):
     @nn.compact
     def __call__(self) -> LSTMWeights:
         config, gates = self.config, 4 * self.hidden
-        init = scheme(config.initializer, config.forget_bias, config.timescale)
-        gain = nn.initializers.constant(config.layer_norm_gain)
-        norm = None
-        if config.layer_norm:
+        init = scheme(config.initializer, config.forget_bias, config.timescale, config.recurrent_gain)
+        gain, zeros = nn.initializers.constant(config.layer_norm_gain), nn.initializers.zeros
+        norm = output = None
+        if config.layer_norm == "cell":
             norm = Norm(
                 input=self.param("norm_input", gain, (gates,)),
                 recurrent=self.param("norm_recurrent", gain, (gates,)),
                 cell=self.param("norm_cell", gain, (self.hidden,)),
-                bias=self.param("norm_bias", nn.initializers.zeros, (self.hidden,)),
+                bias=self.param("norm_bias", zeros, (self.hidden,)) if config.use_bias else None,
+            )
+        if config.layer_norm == "output":
+            output = OutputNorm(
+                gain=self.param("output_gain", gain, (self.hidden,)),
+                bias=self.param("output_bias", zeros, (self.hidden,)) if config.use_bias else None,
             )
         return LSTMWeights(
             kernel=self.param("kernel", init.kernel, (self.feat, gates)) if self.feat else None,
@@ -50,6 +55,7 @@ class Layer(nn.Module):
             recurrent=self.param("recurrent", init.recurrent, (self.hidden, gates)),
             bias=self.param("bias", init.bias, (gates,)) if config.use_bias else None,
             norm=norm,
+            output=output,
         )
 
 
@@ -127,7 +133,7 @@ class LSTM(nn.Module):
             part: tells several calls of one forward pass apart in the collections that probes read.
 
         Returns:
-            The states after each row's last real step, and the top layer's hidden state at every step.
+            The states after each row's last real step, and the top layer's output at every step.
         """
         *leading, time = mask.shape
         batch = math.prod(leading)
@@ -142,7 +148,7 @@ class LSTM(nn.Module):
             self.nudges(batch, time, part=part),
             None if context is None else context.reshape(batch, -1),
         )
-        self.show(gates, part)
+        self.show(gates, mask.reshape(batch, time), part)
         unfold = partial(jax.tree.map, lambda x: x.reshape(*leading, *x.shape[1:]))
         return unfold(states), unfold(hidden)
 
@@ -158,7 +164,11 @@ class LSTM(nn.Module):
         zeros = jnp.zeros((*steps, self.hidden), self.config.dtype)
         return tuple(self.perturb(name, zeros) for name in names)
 
-    def show(self, gates: tuple[Gates, ...], part: int = 0) -> None:
-        """Puts the gates of every layer into the collection `gates`, as `gates_p_k`, if it is asked for."""
-        for layer, values in enumerate(() if self.is_initializing() else gates):
+    def show(self, gates: tuple[Gates, ...], mask: Bool[Array, "*steps"], part: int = 0) -> None:
+        """Puts the gates of every layer, and which of the steps are real, into the collection `gates`, as `gates_p_k`
+        and `mask_p`, if it is asked for."""
+        if self.is_initializing():
+            return
+        for layer, values in enumerate(gates):
             self.sow("gates", f"gates_{part}_{layer}", values)
+        self.sow("gates", f"mask_{part}", mask)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from hae_jax.config import ModelConfig
-from hae_jax.layers.cell import Gates, LSTMState, LSTMWeights, Noise, lstm_step, project
+from hae_jax.layers.cell import Gates, LSTMState, LSTMWeights, Noise, expose, lstm_step, project
 from hae_jax.layers.scan import lstm_scan
 
 States = tuple[LSTMState, ...]
@@ -29,7 +29,7 @@ def stack_step(
     noises: Noises,
     nudges: tuple[Float[Array, "batch hidden"] | None, ...],
     context: Float[Array, "batch vec"] | None = None,
-) -> tuple[States, tuple[Gates, ...]]:
+) -> tuple[States, Float[Array, "batch hidden"], tuple[Gates, ...]]:
     """Advances every layer of a stack by one step.
 
     Args:
@@ -41,7 +41,7 @@ def stack_step(
         context: what the bottom layer reads at every step.
 
     Returns:
-        The states after the step, and the gates of every layer.
+        The states after the step, the top layer's output, and the gates of every layer.
     """
     advanced, seen = [], []
     for state, weight, (drop, noise), nudge in zip(states, weights, noises, nudges, strict=True):
@@ -52,10 +52,11 @@ def stack_step(
         state, gates = lstm_step(state, projected, weight, noise)
         if nudge is not None:
             state = state._replace(hidden=state.hidden + nudge.astype(state.hidden.dtype))
-        inputs, context = state.hidden, None
+        output = inputs = expose(state.hidden, weight)
+        context = None
         advanced.append(state)
         seen.append(gates)
-    return tuple(advanced), tuple(seen)
+    return tuple(advanced), output, tuple(seen)
 
 
 def stack_scan(
@@ -70,14 +71,15 @@ def stack_scan(
     """Runs every layer of a stack over time, one after the other; see `lstm_scan` for the arguments.
 
     Returns:
-        The states after each row's last real step, the top layer's hidden states, and the gates of every layer.
+        The states after each row's last real step, the top layer's outputs, and the gates of every layer.
     """
     last, seen = [], []
     for state, weight, (drop, noise), nudge in zip(states, weights, noises, nudges, strict=True):
         if drop is not None and inputs is not None:
             inputs = jnp.tile(inputs, (len(mask) // len(inputs), 1, 1)) * drop[:, None].astype(inputs.dtype)
         state, hidden, gates = lstm_scan(state, inputs, mask, weight, noise, nudge, context)
-        inputs, context = hidden, None
+        output = inputs = expose(hidden, weight)
+        context = None
         last.append(state)
         seen.append(gates)
-    return tuple(last), hidden, tuple(seen)
+    return tuple(last), output, tuple(seen)

@@ -75,7 +75,7 @@ def next_sentence(
     parts = [] if feedback is None else [feedback]
     if weights.attention is not None and code.memory is not None and code.memory_mask is not None:
         parts.append(attend(states[-1].hidden, code.memory, code.memory_mask, weights.attention))
-    states, gates = stack_step(
+    states, _, gates = stack_step(
         states,
         jnp.concatenate(parts, axis=-1) if parts else None,
         weights.layers,
@@ -83,7 +83,7 @@ def next_sentence(
         nudges,
         code.document if config.feed == "every" else None,
     )
-    vector = summarize(states, config)
+    vector = summarize(states, weights.layers, config)
     if weights.readout is not None:
         vector = vector @ weights.readout.kernel.astype(vector.dtype) + weights.readout.bias.astype(vector.dtype)
     return states, vector, gates
@@ -129,20 +129,24 @@ class SentenceDecoder(nn.Module):
         )
 
     def __call__(
-        self, code: Code, previous: Float[Array, "doc sent vec"] | None, sentences: int, train: bool = False
+        self,
+        code: Code,
+        previous: Float[Array, "doc sent vec"] | None,
+        mask: Bool[Array, "doc sent"],
+        train: bool = False,
     ) -> Float[Array, "doc sent vec"]:
         """Unfolds the codes side by side, for the couplings that do not wait for the words.
 
         Args:
             code: the documents' codes.
             previous: with `feedback="sentence"` the vector before each sentence, zeros before the first.
-            sentences: number of vectors wanted.
+            mask: True where a document has a sentence; a vector is found for the others as well, and means nothing.
             train: draws dropout and zoneout.
 
         Returns:
             The vector of each sentence.
         """
-        weights, docs = self.weights(), len(code.document)
+        weights, (docs, sentences) = self.weights(), mask.shape
         noises = self.recurrent.noises(docs, sentences, train)
         steps = (previous, every_step(noises, docs, sentences), self.recurrent.nudges(docs, sentences))
 
@@ -154,7 +158,7 @@ class SentenceDecoder(nn.Module):
         states = open_states(code.document, weights.opening, self.config)
         steps = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), steps)
         _, (vectors, gates) = jax.lax.scan(advance, states, steps, length=sentences)
-        self.recurrent.show(jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), gates))
+        self.recurrent.show(jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), gates), mask)
         return jnp.swapaxes(vectors, 0, 1)
 
 
@@ -214,7 +218,7 @@ class WordDecoder(nn.Module):
             part: see `LSTM`.
 
         Returns:
-            The top layer's hidden states.
+            The top layer's outputs.
         """
         states = open_states(vectors, self.opening(), self.config)
         _, hidden = self.recurrent(inputs, mask, states, self.context(vectors), train, part)

@@ -43,7 +43,7 @@ class Encoder(nn.Module):
             # Padding then comes first, where it does as little harm: a masked step leaves the state of zeros alone.
             table = table[:, ::-1] if backwards else table
             states, _ = self.word(words(table), table != PAD, train=train, part=part)
-            vectors.append(summarize(states, self.config))
+            vectors.append(summarize(states, self.word.weights(), self.config))
         return jnp.concatenate(vectors)
 
     def documents(self, vectors: Float[Array, "row vec"], batch: Batch, train: bool = False) -> Code:
@@ -52,5 +52,5 @@ class Encoder(nn.Module):
         if self.config.reverse:
             inputs, mask = inputs[:, ::-1], mask[:, ::-1]
         states, hidden = self.sentence(inputs, mask, train=train)
-        code = summarize(states, self.config)
+        code = summarize(states, self.sentence.weights(), self.config)
         return Code(code, hidden, mask) if self.config.attention else Code(code)

@@ -71,13 +71,13 @@ class Flat(nn.Module):
         layers, _ = self.decoder.weights()
         noises = jax.tree.map(lambda x: x[:, 0], self.decoder.recurrent.noises(len(token), 1, False))
         still, context = (None,) * self.config.layers, self.decoder.context(state.code.document)
-        word, _ = stack_step(state.word, self.words(token), layers, noises, still, context)
-        return DecoderState(state.code, word), self.words.logits(word[-1].hidden)
+        word, hidden, _ = stack_step(state.word, self.words(token), layers, noises, still, context)
+        return DecoderState(state.code, word), self.words.logits(hidden)
 
     def _read(self, words: Int[Array, "doc word"], train: bool) -> Code:
         words = words[:, ::-1] if self.config.reverse else words
         states, _ = self.encoder(self.words(words), words != PAD, train=train)
-        return Code(summarize(states, self.config))
+        return Code(summarize(states, self.encoder.weights(), self.config))
 
     def _say(self, code: Code, words: Int[Array, "doc word"], train: bool) -> Float[Array, "doc word hidden"]:
         inputs = drop_words(self, self.words(shift(words)), train)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hae_jax.config import ModelConfig
-from hae_jax.layers.cell import LSTMState
+from hae_jax.layers.cell import LSTMState, LSTMWeights, expose
 from hae_jax.layers.stack import States
 
 
@@ -16,15 +16,15 @@ def vector_size(config: ModelConfig, hidden: int) -> int:
     return 2 * config.layers * hidden if config.state == "all" else hidden
 
 
-def summarize(states: States, config: ModelConfig) -> Float[Array, "batch vec"]:
+def summarize(states: States, layers: tuple[LSTMWeights, ...], config: ModelConfig) -> Float[Array, "batch vec"]:
     """Turns a stack's states into one vector.
 
     Returns:
-        With `state="last"` the top layer's h. With `state="all"` c and h of all layers, as in the program of Li, Luong
-        & Jurafsky (2015), whose document code of 4 layers of 1,000 units has 8,000 numbers.
+        With `state="last"` the top layer's output. With `state="all"` c and h of all layers as they are, as in the
+        program of Li, Luong & Jurafsky (2015), whose document code of 4 layers of 1,000 units has 8,000 numbers.
     """
     if config.state == "last":
-        return states[-1].hidden
+        return expose(states[-1].hidden, layers[-1])
     return jnp.concatenate([part.astype(states[0].hidden.dtype) for state in states for part in state], axis=-1)
 
 

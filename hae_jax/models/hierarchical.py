@@ -155,28 +155,30 @@ class Hierarchical(nn.Module):
             return jax.tree.map(lambda n, o: jnp.where(begins, n, o), new, old)
 
         def say(states, vectors, vector):
-            return stack_step(states, vectors, layers, lower, still, self.word_decoder.context(vector))[0]
+            return stack_step(states, vectors, layers, lower, still, self.word_decoder.context(vector))[:2]
 
         reader, feedback = None, None
         if config.feedback == "word":
-            feedback = jnp.where(follows, summarize(say(state.word, vectors, state.vector), config), 0)
+            said, _ = say(state.word, vectors, state.vector)
+            feedback = jnp.where(follows, summarize(said, layers, config), 0)
         if state.reader is not None:
-            reader, _ = stack_step(state.reader, vectors, self.encoder.word.weights(), lower, still)
-            feedback = jnp.where(follows, summarize(reader, config), 0)
+            reading = self.encoder.word.weights()
+            reader, *_ = stack_step(state.reader, vectors, reading, lower, still)
+            feedback = jnp.where(follows, summarize(reader, reading, config), 0)
             reader = choose(zero_states(config, docs, config.hidden), reader)
         weights = self.sentence_decoder.weights()
         sentence, vector, _ = next_sentence(state.sentence, feedback, state.code, weights, upper, still, config)
         sentence, vector = choose((sentence, vector), (state.sentence, state.vector))
         word = choose(open_states(vector, opening, config), state.word)
-        word = say(word, jnp.where(begins, 0, vectors), vector)
-        return DecoderState(state.code, sentence, word, vector, reader), self.words.logits(word[-1].hidden)
+        word, hidden = say(word, jnp.where(begins, 0, vectors), vector)
+        return DecoderState(state.code, sentence, word, vector, reader), self.words.logits(hidden)
 
     def _unfold(self, code: Code, own: Float[Array, "row vec"], batch: Batch, train: bool):
         """Returns the decoder's sentence vectors, for the couplings that do not wait for the words."""
         previous = None
         if self.config.feedback == "sentence":
             previous = jnp.pad(by_document(own, batch), ((0, 0), (1, 0), (0, 0)))[:, :-1]
-        return self.sentence_decoder(code, previous, batch.slots.shape[1], train)
+        return self.sentence_decoder(code, previous, real_sentences(batch), train)
 
     def _say(self, vectors: Float[Array, "row vec"], words: Int[Array, "part word"], train: bool, part: int):
         """Returns the hidden states for one table, of as many sets of vectors as its rows go into those given."""
@@ -274,14 +276,14 @@ class Hierarchical(nn.Module):
             told = vector if instead is None else jnp.where(instead[0][:, None], instead[1], vector)
             begun, context = open_states(told, opening, config), self.word_decoder.context(told)
             said, hidden, lower_gates = stack_scan(begun, inputs, mask, layers, lower_noises, lower_nudges, context)
-            return (states, summarize(said, config)), (vector, hidden, upper_gates, lower_gates)
+            return (states, summarize(said, layers, config)), (vector, hidden, upper_gates, lower_gates)
 
         begun = open_states(code.document, weights.opening, config)
         silence = jnp.zeros((docs, vector_size(config, config.hidden)), config.dtype)
         swap = lambda tree: jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), tree)  # noqa: E731
         _, (vectors, hidden, upper_gates, lower_gates) = jax.lax.scan(advance, (begun, silence), swap(steps))
-        upper.show(swap(upper_gates))
-        lower.show(swap(lower_gates), len(batch.tables))
+        upper.show(swap(upper_gates), real_sentences(batch))
+        lower.show(swap(lower_gates), mask, len(batch.tables))
         return jnp.swapaxes(vectors, 0, 1), jnp.swapaxes(hidden, 0, 1)[:, :, :width], words
 
 
