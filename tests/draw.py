@@ -19,7 +19,7 @@ def weights(rng, feat=5, hidden=3, vec=0, bias=True, norm=False, scale=1.0):
         context=draw(vec, gates) if vec else None,
         recurrent=draw(hidden, gates),
         bias=draw(gates) if bias else None,
-        norm=Norm(draw(gates), draw(gates), draw(hidden), draw(hidden)) if norm else None,
+        norm=Norm(draw(gates), draw(gates), draw(hidden), draw(hidden) if bias else None) if norm else None,
     )
 
 

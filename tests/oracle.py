@@ -53,11 +53,9 @@ def lstm_step(cell, hidden, x, weights, noise=SILENCE, context=None):
         gates.append((i, f, g, o))
         kept = 1 if noise.candidate is None else noise.candidate[unit]
         new_cell[unit] = f * cell[unit] + i * kept * g
-    seen = (
-        new_cell
-        if weights.norm is None
-        else norm(new_cell, weights.norm.cell) + (weights.norm.bias if weights.norm.bias is not None else 0)
-    )
+    seen = new_cell
+    if weights.norm is not None:
+        seen = norm(new_cell, weights.norm.cell) + (0 if weights.norm.bias is None else weights.norm.bias)
     new_hidden = np.array([gates[unit][3] * math.tanh(seen[unit]) for unit in range(units)])
     if noise.keep_cell is not None:
         new_cell = noise.keep_cell * cell + (1 - noise.keep_cell) * new_cell

@@ -1,6 +1,7 @@
 """One LSTM step against its slow twin."""
 
 import draw
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +9,18 @@ import oracle
 import pytest
 from close import assert_close
 
-from hae_jax.layers.cell import Gates, LSTMState, Noise, lstm_step, normalize, project, zoneout
+from hae_jax.layers.cell import (
+    Gates,
+    LSTMState,
+    LSTMWeights,
+    Noise,
+    OutputNorm,
+    expose,
+    lstm_step,
+    normalize,
+    project,
+    zoneout,
+)
 
 BATCH, FEAT, VEC, HIDDEN = 2, 5, 7, 3
 
@@ -102,3 +114,11 @@ def test_zoneout_loses_no_digit_of_what_it_keeps(dtype):
     old, new = jnp.array([1e-9, 0.001], dtype), jnp.array([1.0, 0.9], dtype)
     assert (zoneout(new, old, jnp.ones(2)) == old).all()
     assert (zoneout(new, old, jnp.zeros(2)) == new).all()
+
+
+def test_a_normalised_output_equals_flaxs_layer_norm():
+    rng = np.random.default_rng(2)
+    gain, bias, hidden = (jnp.asarray(x, jnp.float32) for x in (*rng.normal(size=(2, 5)), rng.normal(size=(3, 5))))
+    given = expose(hidden, LSTMWeights(None, None, jnp.zeros((5, 20)), None, None, OutputNorm(gain, bias)))
+    params = {"params": {"scale": gain, "bias": bias}}
+    assert_close(given, nn.LayerNorm(epsilon=1e-5, use_fast_variance=False).apply(params, hidden))

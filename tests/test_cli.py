@@ -59,7 +59,7 @@ def test_every_field_is_an_option():
         (["--optim.learning-rate=1e-3"], "optim", "learning_rate", 1e-3),
         (["--model.forget_bias", "-1.5"], "model", "forget_bias", -1.5),
         (["--model.use_bias", "false"], "model", "use_bias", False),
-        (["--model.layer_norm"], "model", "layer_norm", True),
+        (["--model.attention"], "model", "attention", True),
         (["--data.corpus", "my letters.txt"], "data", "corpus", "my letters.txt"),
         (["--train.seed", "3", "--train.seed", "5"], "train", "seed", 5),
     ],

@@ -131,6 +131,15 @@ def test_uniform_gates_are_uniform():
     assert not np.stack([i, g, o]).any()
 
 
+@pytest.mark.parametrize("name", INITIALIZERS)
+def test_the_gain_multiplies_the_recurrent_kernel_alone(name):
+    kernel, recurrent, bias = drawn(name)
+    same_kernel, multiplied, same_bias = drawn(name, gain=3.0)
+    np.testing.assert_allclose(multiplied, 3 * recurrent, rtol=1e-6)
+    assert (kernel == same_kernel).all()
+    assert (bias == same_bias).all()
+
+
 def test_gates_are_drawn_apart():
     for name in INITIALIZERS:
         _, recurrent, _ = drawn(name)
