@@ -130,4 +130,4 @@ def render(records: list[Record]) -> str:
     return "\n".join(lines)
 
 
-BENCHMARK = Benchmark("overfit", cells, measure, render)
+BENCHMARKS = (Benchmark("overfit", cells, measure, render),)

