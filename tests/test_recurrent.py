@@ -90,7 +90,7 @@ def test_gates_and_nudges_are_named_after_their_layer():
     lstm, params, inputs, mask = stack(layers=2)
     collections = ["gates", "perturbations"]
     _, seen = jax.jit(lambda x: lstm.apply({"params": params}, x, mask, mutable=collections))(inputs)
-    assert set(seen["gates"]) == {"gates_0_0", "gates_0_1", "mask_0"}
+    assert set(seen["gates"]) == {"gates_0_0", "gates_0_1", "mask_0", "given_0"}
     assert (seen["gates"]["mask_0"][0] == mask).all()
     assert set(seen["perturbations"]) == {"hidden_0_0", "hidden_0_1"}
     forget = seen["gates"]["gates_0_1"][0].forget

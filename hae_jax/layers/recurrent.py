@@ -3,6 +3,7 @@ pure functions."""
 
 import math
 from functools import partial
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -57,6 +58,15 @@ class Layer(nn.Module):
             norm=norm,
             output=output,
         )
+
+
+class Given(NamedTuple):
+    """What a stack is run on; see `lstm_scan`."""
+
+    states: States
+    inputs: Float[Array, "part time feat"] | None
+    mask: Bool[Array, "batch time"]
+    context: Float[Array, "batch vec"] | None
 
 
 class LSTM(nn.Module):
@@ -137,18 +147,22 @@ class LSTM(nn.Module):
         """
         *leading, time = mask.shape
         batch = math.prod(leading)
-        states, hidden, gates = stack_scan(
+        given = Given(
             zero_states(self.config, batch, self.hidden)
             if states is None
             else jax.tree.map(lambda x: x.reshape(batch, -1), states),
             None if inputs is None else inputs.reshape(-1, time, inputs.shape[-1]),
             mask.reshape(batch, time),
+            None if context is None else context.reshape(batch, -1),
+        )
+        states, hidden, gates = stack_scan(
+            *given[:3],
             self.weights(),
             self.noises(batch, time, train),
             self.nudges(batch, time, part=part),
-            None if context is None else context.reshape(batch, -1),
+            given.context,
         )
-        self.show(gates, mask.reshape(batch, time), part)
+        self.show(gates, given.mask, part, given)
         unfold = partial(jax.tree.map, lambda x: x.reshape(*leading, *x.shape[1:]))
         return unfold(states), unfold(hidden)
 
@@ -164,11 +178,15 @@ class LSTM(nn.Module):
         zeros = jnp.zeros((*steps, self.hidden), self.config.dtype)
         return tuple(self.perturb(name, zeros) for name in names)
 
-    def show(self, gates: tuple[Gates, ...], mask: Bool[Array, "*steps"], part: int = 0) -> None:
-        """Puts the gates of every layer, and which of the steps are real, into the collection `gates`, as `gates_p_k`
-        and `mask_p`, if it is asked for."""
+    def show(
+        self, gates: tuple[Gates, ...], mask: Bool[Array, "*steps"], part: int = 0, given: Given | None = None
+    ) -> None:
+        """Puts what passed through the stack into the collection `gates`, if it is asked for: the gates of every layer
+        as `gates_p_k`, which of the steps are real as `mask_p`, and what it was given, where known, as `given_p`."""
         if self.is_initializing():
             return
         for layer, values in enumerate(gates):
             self.sow("gates", f"gates_{part}_{layer}", values)
         self.sow("gates", f"mask_{part}", mask)
+        if given is not None:
+            self.sow("gates", f"given_{part}", given)

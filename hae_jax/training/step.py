@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from hae_jax.batch import Batch
 from hae_jax.config import Config
-from hae_jax.models import Losses, objective
+from hae_jax.training.gradient import Derivative, differentiate
 
 
 class TrainState(NamedTuple):
@@ -45,6 +45,7 @@ class StepInfo(NamedTuple):
         binding: whether the clip changed the gradient.
         finite: whether the loss and the whole gradient were finite, and so the step was taken.
         culprit: place, among the leaves of the parameters, of the first one whose gradient is not finite; -1 if none.
+        seen: what the watch of `make_step` made of the step; None without one.
     """
 
     loss: Float[Array, ""]
@@ -55,8 +56,11 @@ class StepInfo(NamedTuple):
     binding: Bool[Array, ""]
     finite: Bool[Array, ""]
     culprit: Int[Array, ""]
+    seen: PyTree = None
 
 
+Watch = Callable[[optax.Params, Derivative, optax.Updates], PyTree]
+"""Looks at the parameters before a step, at the derivative, and at the update."""
 TrainStep = Callable[[TrainState, Batch, Key[Array, ""]], tuple[TrainState, StepInfo]]
 
 
@@ -80,7 +84,11 @@ def named(tree: PyTree) -> dict[str, PyTree]:
 
 
 def make_step(
-    model: nn.Module, optimizer: optax.GradientTransformation, config: Config, mesh: Mesh | None = None
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    config: Config,
+    mesh: Mesh | None = None,
+    watch: Watch | None = None,
 ) -> TrainStep:
     """Compiles the training step of a model.
 
@@ -93,18 +101,16 @@ def make_step(
         optimizer: what `hae_jax.training.optim.build` returns.
         config: the run; `config.model` weighs the auxiliary losses.
         mesh: devices over which the returned state is replicated; None for one device.
+        watch: what else to look at, as part of the same program; its result is the info's `seen`.
 
     Returns:
         A function of state, batch and the run's key; the randomness of a step is the key folded with its number.
     """
 
     def step(state: TrainState, batch: Batch, key: Key[Array, ""]) -> tuple[TrainState, StepInfo]:
-        def loss(params: optax.Params):
-            rngs = {"dropout": jax.random.fold_in(key, state.step)}
-            losses: Losses = model.apply({"params": params}, batch, train=True, rngs=rngs)  # type: ignore[assignment]
-            return objective(losses, config.model), losses
-
-        (value, losses), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
+        own = jax.random.fold_in(key, state.step)
+        derivative = differentiate(model, config.model, state.params, batch, own, watch is not None)
+        value, losses, gradient, _ = derivative
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
 
@@ -127,6 +133,7 @@ def make_step(
             binding=opt_state[0].binding & finite,
             finite=finite,
             culprit=jnp.where(jnp.all(sound), -1, jnp.argmin(sound)).astype(jnp.int32),
+            seen=None if watch is None else watch(state.params, derivative, updates),
         )
         skipped = (state.skipped + skip) * skip
         return TrainState(state.step + 1, params, opt_state, skipped, state.skipped_total + skip), info
