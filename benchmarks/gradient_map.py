@@ -7,11 +7,13 @@ word vectors of running text. Each cell of a map holds the slope of the gradient
 positive where gradients grow backwards). `depth` stacks 1 to 8 layers over 8 to 1,024 steps and also tells what a
 gradient loses on its way from the top layer to the bottom one; `width` has 32 to 1,024 units; `gain` has recurrent
 gains from 0.5 to 8, with the slope that theory predicts: the line where it is 0 is where gradients neither vanish nor
-explode. Gradients are float64, since 1,024 steps at forget bias 0 cost 190 decades.
+explode. Gradients are float64, since 1,024 steps at forget bias 1 cost 85 decades.
 
-Device: two CPU cores, 6 minutes.
-Expected: the slope hardly depends on depth, nor on width from 64 units on, but on forget bias and gain; the predicted
-boundary runs through the cells whose slope changes sign.
+Device: two CPU cores, 5 minutes.
+Expected: width plays no part from 32 units on, and theory is within 0.05 nat a step, but for large gains with text, where
+it expects up to 0.06 more than there is. Depth helps: a gradient has ever more ways through time and layers, whose
+number makes short curves of 8 layers grow; over 1,024 steps stacks of any depth above 1 come to -0.05 at forget bias 1,
+a third of what a single layer loses, as their upper layers read small numbers.
 """
 
 from pathlib import Path

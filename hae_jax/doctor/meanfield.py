@@ -37,7 +37,7 @@ Left out are differences between rows of one gate's U, which fresh kernels do no
 about the activations: of a trained layer this is what its gates alone would let through.
 
 Reference:
-    untied: Poole et al., 2016, https://arxiv.org/abs/1606.05340; for LSTMs Gilboa et al., 2019,
+    untied: Schoenholz et al., 2017, https://arxiv.org/abs/1611.01232; for LSTMs Gilboa et al., 2019,
     https://arxiv.org/abs/1901.08987; tied, as a dynamical mean-field theory of gated networks: Can, Krishnamurthy &
     Schwab, 2020, https://arxiv.org/abs/2002.00025; Krishnamurthy, Can & Schwab, 2022, https://arxiv.org/abs/2007.14823
 """
