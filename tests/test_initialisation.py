@@ -1,0 +1,47 @@
+"""The table of gradients at initialisation: its checks, and one scheme measured."""
+
+import json
+
+import pytest
+
+from benchmarks.__main__ import run
+from benchmarks.initialisation import RECIPES, TABLE, checks
+
+
+def record(name, slope, predicted, norm="none"):
+    """A row with a measured slope and a prediction by both theories."""
+    numbers = {key: {"mean": value, "half": 0.0} for key, value in
+               (("slope", slope), ("predicted", predicted), ("untied", predicted))}  # fmt: skip
+    return {"cell": name, "config": {"recipe": name, "layer_norm": norm, "inputs": "noise"}, "numbers": numbers}
+
+
+def test_checks_compare_slopes_with_theory():
+    rows = [record(name, 0.1 * k, 0.1 * k + 0.2 * (k == 3)) for k, name in enumerate(RECIPES)]
+    found = {check.name: check for check in checks(rows)}
+    assert found["rank correlation of measured slopes with tied theory"].passed
+    assert not found["largest error of tied theory, nat a step"].passed
+    assert found["largest error of tied theory, nat a step"].value == "0.200"
+
+
+@pytest.mark.parametrize(("low", "high", "passed"), [(-0.1, 0.1, True), (0.1, 0.2, False)])
+def test_checks_find_where_the_slope_crosses_zero(low, high, passed):
+    rows = [record("orthogonal x 2, forget bias 1", low, low), record("orthogonal x 4, forget bias 1", high, high)]
+    (check,) = checks(rows)
+    assert check.passed is passed
+
+
+def test_checks_of_single_schemes_have_the_closed_forms_as_bar():
+    found = {check.name: check for check in checks([record("critical", -0.0067, 0), record("normal 0.01", -0.6, 0)])}
+    assert found["critical within 10 % of ln sigmoid(5)"].passed
+    assert not found["normal 0.01 within 10 % of ln 0.5"].passed
+    assert not checks([record("critical", -0.0067, 0, "cell, gain 1")])
+
+
+@pytest.mark.slow
+def test_a_quick_table_agrees_with_theory(tmp_path):
+    assert run(TABLE, True, False, tmp_path, tmp_path / "work") == 0
+    (path,) = tmp_path.glob("*-quick.json")
+    records = json.loads(path.read_text())
+    assert all(check.passed for check in checks(records))
+    for name in ("flax, forget bias 0", "orthogonal, forget bias 1"):
+        assert f"| {name} |" in TABLE.render(records)
