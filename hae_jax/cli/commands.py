@@ -18,32 +18,11 @@ from zipfile import BadZipFile
 import numpy as np
 from tyro.conf import FlagConversionOff, Positional, arg
 
-from hae_jax.config import Config
-from hae_jax.presets import PRESETS
+from hae_jax.cli.gradients import Gradients
+from hae_jax.cli.options import Configured, Trained
 
 STDIN = Path("-")
 """As an input: the text comes from standard input."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trained:
-    """What asks for a trained model."""
-
-    workdir: Path
-    """Folder of a trained run."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Configured(Config):
-    """Every field of the config is an option."""
-
-    preset: Annotated[str, arg(metavar="{" + ",".join(PRESETS) + "}")] = "small"
-    """Config that the other options start from."""
-
-    @property
-    def config(self) -> Config:
-        """The config alone."""
-        return Config(self.model, self.data, self.optim, self.train)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +208,7 @@ class Interpolate(Writing):
         write({"share": at / (self.points - 1), "reconstruction": text} for at, text in enumerate(texts))
 
 
-Command = Train | Evaluate | Reconstruct | Encode | Decode | Interpolate | ShowConfig
+Command = Train | Evaluate | Reconstruct | Encode | Decode | Interpolate | Gradients | ShowConfig
 COMMANDS: dict[str, type[Command]] = {
     "train": Train,
     "evaluate": Evaluate,
@@ -237,6 +216,7 @@ COMMANDS: dict[str, type[Command]] = {
     "encode": Encode,
     "decode": Decode,
     "interpolate": Interpolate,
+    "gradients": Gradients,
     "config": ShowConfig,
 }
 """Subcommands by name, in the order in which one meets them."""

@@ -16,7 +16,8 @@ from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, g
 
 import tyro
 
-from hae_jax.cli.commands import COMMANDS, Command, Configured, Trained
+from hae_jax.cli.commands import COMMANDS, Command
+from hae_jax.cli.options import Configured, Trained
 from hae_jax.config import Config
 from hae_jax.presets import preset
 

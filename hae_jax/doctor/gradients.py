@@ -1,0 +1,189 @@
+"""The gradient report of one model: what the probes see on real batches, beside what theory expects."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax.traverse_util import flatten_dict
+from jaxtyping import Array, Key
+
+from hae_jax.batch import Batch
+from hae_jax.config import ModelConfig
+from hae_jax.doctor.curve import ratio, slope
+from hae_jax.doctor.jacobian import spectrum
+from hae_jax.doctor.meanfield import predict
+from hae_jax.doctor.probe import Level, Vitals, vitals
+from hae_jax.layers.cell import LSTMWeights
+from hae_jax.layers.recurrent import LSTM, Given
+from hae_jax.training.gradient import Derivative, differentiate
+
+ORDER = ("encoder/word", "encoder", "sentence_decoder", "word_decoder", "decoder")
+"""The levels as words pass through them; gradients go the other way."""
+ROWS = 32
+"""Rows of a batch that the theory looks at."""
+FEW = 4
+"""Rows whose Jacobians are taken; each costs a singular value decomposition."""
+
+
+@dataclass(frozen=True)
+class LevelReport:
+    """One LSTM layer.
+
+    Attributes:
+        steps: steps of the longest row.
+        curve: root mean square of |dL/dh_t| over the rows, by steps before a row's last one.
+        rows: rows that are so long, over all batches.
+        slope: of ln(curve), nat a step; negative where gradients vanish on their way back.
+        ratio: decades from the last step to the first of the longest row.
+        forget: mean forget gate.
+        timescale: steps over which a cell of that gate forgets, -1 / ln(forget).
+        saturated: share of input, forget and output gates below 0.05 or above 0.95.
+        predicted: slope that mean-field theory expects; None for layers that do not start from zeros or have a context.
+        predicted_curve: the curve that goes with it, relative to its last step.
+        stretch: largest singular value of the Jacobian over 10 steps, to the power 1/10; None as above.
+    """
+
+    steps: int
+    curve: list[float]
+    rows: list[int]
+    slope: float
+    ratio: float
+    forget: float
+    timescale: float
+    saturated: float
+    predicted: float | None = None
+    predicted_curve: list[float] | None = None
+    stretch: float | None = None
+
+
+@dataclass(frozen=True)
+class GradientReport:
+    """What gradients do in a model.
+
+    Attributes:
+        loss: nats a token on the batches, teacher forced.
+        norm: mean norm of the whole gradient.
+        levels: each LSTM layer by the path of its parameters.
+        crossings: factor of the gradient's norm from one LSTM to the next, in the order in which it travels.
+    """
+
+    loss: float
+    norm: float
+    levels: dict[str, LevelReport]
+    crossings: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the report as JSON values; what is not a number is None."""
+
+        def clean(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {key: clean(part) for key, part in value.items()}
+            if isinstance(value, list):
+                return [clean(part) for part in value]
+            return None if isinstance(value, float) and not math.isfinite(value) else value
+
+        return clean(asdict(self))
+
+
+def examine(
+    model: nn.Module, config: ModelConfig, params: optax.Params, batches: Iterable[Batch], key: Key[Array, ""]
+) -> GradientReport:
+    """Measures what gradients do in a model, fresh or trained.
+
+    Args:
+        model: an autoencoder of `hae_jax.models`.
+        config: its config.
+        params: its parameters.
+        batches: what it is trained on; one or more.
+        key: randomness of dropout.
+
+    Raises:
+        ValueError: if there is no batch.
+    """
+
+    @jax.jit
+    def look(params: optax.Params, batch: Batch, key: Key[Array, ""]) -> tuple[Derivative, Vitals]:
+        derivative = differentiate(model, config, params, batch, key, watch=True)
+        return derivative, vitals(params, derivative)
+
+    seen: list[Vitals] = []
+    losses, norms = [], []
+    derivative = None
+    for number, batch in enumerate(batches):
+        derivative, found = look(params, batch, jax.random.fold_in(key, number))
+        seen.append(jax.device_get(found))
+        losses.append(float(derivative.losses.words.mean))
+        norms.append(float(optax.tree.norm(derivative.gradient)))
+    if derivative is None or derivative.flow is None:
+        raise ValueError("batches must hold a batch, got none. Give more text, or smaller batches.")
+    # Trees come back from the device in the order of the alphabet.
+    paths = sorted(seen[0].levels, key=lambda path: [path.startswith(level) for level in ORDER], reverse=True)
+    levels = {path: averaged([vitals.levels[path] for vitals in seen]) for path in paths}
+    for path, (weights, given) in started(model, config, params, derivative.flow.gates).items():
+        levels[path] = beside_theory(levels[path], weights, given)
+    names = sorted(seen[0].crossings, key=lambda name: [name.startswith(level) for level in ORDER])
+    crossings = {name: float(np.mean([v.crossings[name] for v in seen])) for name in names}
+    return GradientReport(float(np.mean(losses)), float(np.mean(norms)), levels, crossings)
+
+
+def averaged(levels: list[Level]) -> LevelReport:
+    """Puts what was seen of a layer on several batches together."""
+    longest = max(len(level.curve) for level in levels)
+    rows, squares = np.zeros(longest), np.zeros(longest)
+    for level in levels:
+        rows[: len(level.rows)] += level.rows
+        squares[: len(level.rows)] += np.nan_to_num(level.curve) ** 2 * level.rows
+    steps = int((rows > 0).sum())
+    curve = np.sqrt(squares[:steps] / rows[:steps])
+    forget, saturated = (float(np.mean([getattr(level, name) for level in levels])) for name in ("forget", "saturated"))
+    return LevelReport(
+        steps=steps,
+        curve=curve.tolist(),
+        rows=rows[:steps].astype(int).tolist(),
+        slope=float(slope(jnp.asarray(curve), jnp.asarray(rows[:steps]))),
+        ratio=float(ratio(jnp.asarray(curve))),
+        forget=forget,
+        timescale=-1 / math.log(forget) if 0 < forget < 1 else math.nan,
+        saturated=saturated,
+    )
+
+
+def started(
+    model: nn.Module, config: ModelConfig, params: optax.Params, gates: Any
+) -> dict[str, tuple[LSTMWeights, Given]]:
+    """Finds the layers that the theory speaks of: at the bottom of a stack, starting from zeros, without a context."""
+    found = {}
+    for name, (given,) in flatten_dict(gates, sep="/").items():
+        path, kind = name.rsplit("/", 1)
+        if not kind.startswith("given_") or given.inputs is None or given.context is not None:
+            continue
+        if any(np.any(np.asarray(part)) for part in given.states[0]):
+            continue
+        own = params
+        for part in path.split("/"):
+            own = own[part]
+        lstm = LSTM(config, given.states[0].hidden.shape[-1], given.inputs.shape[-1])
+        layers = lstm.apply({"params": own}, method="weights")
+        # Of several calls the one with the longest rows, which comes last.
+        found[f"{path}/layer_0"] = (layers[0], given)
+    return found
+
+
+def beside_theory(level: LevelReport, weights: LSTMWeights, given: Given) -> LevelReport:
+    """Adds what theory expects, and the Jacobian."""
+    real = np.flatnonzero(np.asarray(given.mask).any(-1))[:ROWS]
+    inputs, mask = jnp.asarray(given.inputs)[real], given.mask[real]
+    expected = jax.jit(predict)(weights, inputs, mask)
+    stretch = jax.jit(spectrum)(weights, inputs[:FEW], mask[:FEW])
+    return replace(
+        level,
+        predicted=float(expected.slope),
+        predicted_curve=np.exp(np.asarray(expected.curve))[: level.steps].tolist(),
+        stretch=float(np.mean(stretch.largest)),
+    )
