@@ -22,9 +22,9 @@ from benchmarks.schemes import ARTICLE, config
 from benchmarks.tasks import TASKS
 from hae_jax.config import OptimConfig
 
-TASK = TASKS["recall"]
+TASK = TASKS["recall of 4 x 16"]
 SEEDS = tuple(range(10))
-STEPS, BATCH, HIDDEN = 300, 16, 48
+STEPS, BATCH, HIDDEN = 400, 16, 64
 RATES = (3e-3, 2.4e-2)
 CLIPS: dict[str, dict[str, Any]] = {
     "none": {"clip": "none"},

@@ -183,6 +183,8 @@ def summary(curves: Curves, threshold: float) -> dict[str, Any]:
     """Returns lists of one number a seed, and the median curve of the loss, every `CHUNK` steps."""
     loss, norm = np.asarray(curves.loss, np.float64), np.asarray(curves.norm, np.float64)
     steps = loss.shape[1]
+    # Infinities of both signs have no mean.
+    loss = np.where(np.isfinite(loss), loss, np.inf)
     return {
         "steps": steps,
         "arrival": arrivals(loss, threshold),

@@ -67,7 +67,11 @@ def test_a_batch_is_a_function_of_its_key(name):
 
 @pytest.mark.parametrize(
     ("name", "norm"),
-    [("recall", "none"), ("recall", "cell"), ("recall", "output"), ("adding 200", "none"), ("copy 100", "none")],
+    [
+        *(("recall of 8 x 16", norm) for norm in ("none", "cell", "output")),
+        ("adding 200", "none"),
+        ("copy 100", "none"),
+    ],
 )
 def test_a_recipe_without_bias_has_none_anywhere(name, norm):
     task = TASKS[name]
@@ -80,4 +84,4 @@ def test_a_recipe_without_bias_has_none_anywhere(name, norm):
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_every_scheme_is_a_config_of_the_model(scheme):
-    assert config(TASKS["recall"], scheme, "none", 7).sentence_hidden == 14
+    assert config(TASKS["recall of 8 x 16"], scheme, "none", 7).sentence_hidden == 14
