@@ -85,7 +85,7 @@ def run(race: Race, model: ModelConfig, seeds: tuple[int, ...]) -> dict[str, Any
     done = 0
     while done < race.steps:
         number = min(CHUNK, race.steps - done)
-        runners, seen = _advance(race, structure(model), number)(runners, done)
+        runners, seen = _advance(dataclasses.replace(race, stop=True), structure(model), number)(runners, done)
         parts.append(jax.tree.map(np.asarray, seen))
         done += number
         loss = np.concatenate([part.loss for part in parts], axis=1)

@@ -76,9 +76,9 @@ def test_a_step_that_is_not_finite_is_counted_and_not_taken():
 
 def test_a_race_stops_when_all_have_arrived_and_only_then():
     easy = TINY._replace(threshold=100.0)
-    assert run(Race(easy, 101, 2, RATE), MODEL, (0,))["steps"] == 50
-    assert run(Race(easy, 101, 2, RATE, stop=False), MODEL, (0,))["steps"] == 101
-    assert run(Race(TINY._replace(threshold=0.0), 101, 2, RATE), MODEL, (0,))["arrival"] == [None]
+    assert run(Race(easy, 100, 2, RATE), MODEL, (0,))["steps"] == 50
+    assert run(Race(easy, 100, 2, RATE, stop=False), MODEL, (0,))["steps"] == 100
+    assert run(Race(TINY._replace(threshold=0.0), 100, 2, RATE), MODEL, (0,))["arrival"] == [None]
 
 
 def test_arrival_is_the_first_step_whose_window_lies_under_the_threshold():
