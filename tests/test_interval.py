@@ -1,0 +1,49 @@
+"""Intervals against numbers computed by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from benchmarks.interval import differences, middle, rate, show, wilson
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"),
+    [(10, 10, 0.72247, 1.0), (0, 10, 0.0, 0.27753), (7, 10, 0.39678, 0.89221), (1, 29, 0.00611, 0.17176)],
+)
+def test_wilson_agrees_with_hand_computed_intervals(successes, trials, low, high):
+    assert wilson(successes, trials) == pytest.approx((low, high), abs=1e-5)
+
+
+def test_wilson_solves_the_equation_it_stands_for():
+    for p in wilson(3, 11):
+        assert abs(3 / 11 - p) == pytest.approx(1.959964 * math.sqrt(p * (1 - p) / 11), rel=1e-6)
+
+
+def test_nothing_is_known_without_trials():
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+def test_median_of_finite_values_is_that_of_numpy():
+    values = np.random.default_rng(0).normal(size=11).tolist()
+    assert middle(values).median == pytest.approx(np.median(values))
+    assert middle(values[:10]).median == pytest.approx(np.median(values[:10]))
+
+
+def test_what_never_came_counts_as_later_than_all_that_came():
+    assert middle([5.0, None, 1.0, None, None]) == (math.inf, 5.0, math.inf)
+    assert show([5.0, None, 1.0, None, None], 0) == "- [5, -]"
+    assert show([None, None]) == "-"
+
+
+def test_an_interval_of_nothing_is_not_shown():
+    assert show([2.0, 2.0, 2.0]) == "2.00"
+
+
+def test_differences_are_taken_in_pairs():
+    assert differences([3.0, None, 1.0], [1.0, 2.0, 5.0]) == [2.0, -4.0]
+
+
+def test_rates_are_shown_with_their_interval():
+    assert rate(7, 10) == "7/10 (40-89 %)"
