@@ -5,10 +5,17 @@ import shutil
 import sys
 from pathlib import Path
 
-from benchmarks import first_run, overfit, recipe, report
+from benchmarks import first_run, gradient_map, gradient_stability, overfit, probe_overhead, recipe, report
 from benchmarks.record import RESULTS, ROOT, Benchmark, Cell, Record, device, now, read, revision, slug, versions, write
 
-MODULES = {"first_run": first_run, "overfit": overfit, "recipe": recipe}
+MODULES = {
+    "first_run": first_run,
+    "overfit": overfit,
+    "recipe": recipe,
+    "gradient_stability": gradient_stability,
+    "gradient_map": gradient_map,
+    "probe_overhead": probe_overhead,
+}
 """All benchmarks by name; the docstring of each says what it asks, on which device, how long, and what to expect."""
 TABLES: dict[str, Benchmark] = {table.table: table for module in MODULES.values() for table in module.BENCHMARKS}
 """All tables by name; a benchmark has one or more."""

@@ -139,4 +139,4 @@ def entry(numbers: dict[str, Any] | None) -> str:
     return f"{numbers['slope']['mean']:+.2f}{predicted}"
 
 
-BENCHMARK = Benchmark("gradient_map", cells, measure, render)
+BENCHMARKS = (Benchmark("gradient_map", cells, measure, render),)
