@@ -10,9 +10,9 @@ gains from 0.5 to 8, with the slope that theory predicts: the line where it is 0
 explode. Gradients are float64, since 1,024 steps at forget bias 1 cost 85 decades.
 
 Device: two CPU cores, 5 minutes.
-Expected: width plays no part from 32 units on, and theory is within 0.05 nat a step, but for large gains with text, where
+Expected: width plays no part from 32 units on. Theory is within 0.05 nat a step, but for large gains with text, where
 it expects up to 0.06 more than there is. Depth helps: a gradient has ever more ways through time and layers, whose
-number makes short curves of 8 layers grow; over 1,024 steps stacks of any depth above 1 come to -0.05 at forget bias 1,
+number makes short curves of 8 layers grow. Over 1,024 steps stacks of any depth above 1 come to -0.05 at forget bias 1,
 a third of what a single layer loses, as their upper layers read small numbers.
 """
 
