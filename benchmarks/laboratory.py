@@ -29,6 +29,7 @@ class Recipe(NamedTuple):
         gain: multiplies the recurrent kernel.
         use_bias: False leaves the layer without biases.
         extra: added to the forget bias of whatever scheme.
+        heard: multiplies the input kernel.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Recipe(NamedTuple):
     gain: float = 1.0
     use_bias: bool = True
     extra: float = 0.0
+    heard: float = 1.0
 
 
 def draw(key: Array, recipe: Recipe, hidden: int, feat: int, norm_gain: float | None = None) -> LSTMWeights:
@@ -48,7 +50,7 @@ def draw(key: Array, recipe: Recipe, hidden: int, feat: int, norm_gain: float | 
         norm = Norm(gain, gain, gain[:hidden], jnp.zeros(hidden))
     bias = chosen.bias(b, (gates,)) + recipe.extra * (jnp.arange(gates) // hidden == 1)
     return LSTMWeights(
-        chosen.kernel(k, (feat, gates)), None, recipe.gain * chosen.recurrent(r, (hidden, gates)),
+        recipe.heard * chosen.kernel(k, (feat, gates)), None, recipe.gain * chosen.recurrent(r, (hidden, gates)),
         bias if recipe.use_bias else None, norm,
     )  # fmt: skip
 
