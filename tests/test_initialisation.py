@@ -31,10 +31,13 @@ def test_checks_find_where_the_slope_crosses_zero(low, high, passed):
 
 
 def test_checks_of_single_schemes_have_the_closed_forms_as_bar():
-    found = {check.name: check for check in checks([record("critical", -0.0067, 0), record("normal 0.01", -0.6, 0)])}
-    assert found["critical within 10 % of ln sigmoid(5)"].passed
+    found = {
+        check.name: check
+        for check in checks([record("critical, inputs hardly heard", -0.0067, 0), record("normal 0.01", -0.6, 0)])
+    }
+    assert found["critical, inputs hardly heard within 10 % of ln sigmoid(5)"].passed
     assert not found["normal 0.01 within 10 % of ln 0.5"].passed
-    assert not checks([record("critical", -0.0067, 0, "cell, gain 1")])
+    assert not checks([record("critical, inputs hardly heard", -0.0067, 0, "cell, gain 1")])
 
 
 @pytest.mark.slow
