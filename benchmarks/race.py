@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from benchmarks.tasks import Task
 from hae_jax.config import ModelConfig, OptimConfig
+from hae_jax.doctor.stability import spikes
 from hae_jax.layers.cell import Gates
 from hae_jax.training import optim
 
@@ -24,10 +25,6 @@ CHUNK = 50
 """Steps between two looks at whether all seeds have arrived."""
 WINDOW = 20
 """Steps over which a loss is averaged before it is held against the threshold, and at the end."""
-RECENT = 100
-"""Steps whose gradient norms say what a usual norm is."""
-SPIKE = 2.5
-"""Standard deviations over the mean from which a norm is a spike."""
 WATCHED = 32
 """Sequences over which the forget gate is averaged at the end."""
 
@@ -168,17 +165,6 @@ def arrivals(loss: Float[np.ndarray, "seed step"], threshold: float) -> list[int
     return [int(row.argmax()) + window if row.any() else None for row in under]
 
 
-def spikes(norm: Float[np.ndarray, "step"]) -> int:
-    """Counts norms beyond the mean of the `RECENT` norms before by `SPIKE` standard deviations, or not finite."""
-    count = 0
-    for at in range(WINDOW, len(norm)):
-        recent = norm[max(0, at - RECENT) : at]
-        recent = recent[np.isfinite(recent)]
-        usual = recent.mean() + SPIKE * recent.std() if len(recent) else np.inf
-        count += not norm[at] <= usual
-    return count
-
-
 def summary(curves: Curves, threshold: float) -> dict[str, Any]:
     """Returns lists of one number a seed, and the median curve of the loss, every `CHUNK` steps."""
     loss, norm = np.asarray(curves.loss, np.float64), np.asarray(curves.norm, np.float64)
@@ -191,7 +177,7 @@ def summary(curves: Curves, threshold: float) -> dict[str, Any]:
         "loss": [number(x) for x in loss[:, -WINDOW:].mean(axis=1)],
         "norm": [number(row[np.isfinite(row)].max(initial=0)) for row in norm],
         "binding": [number(x) for x in np.asarray(curves.binding).mean(axis=1)],
-        "spikes": [spikes(row) / steps for row in norm],
+        "spikes": [float(spikes(row).mean()) for row in norm],
         "broken": [int(n) for n in (~np.asarray(curves.finite)).sum(axis=1)],
         "curve": [[number(x) for x in loss[:, i : i + CHUNK].mean(axis=1)] for i in range(0, steps, CHUNK)],
     }

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from benchmarks import clips, dropouts, success
-from benchmarks.race import Race, arrivals, begin, run, spikes
+from benchmarks.race import Race, arrivals, begin, run
 from benchmarks.schemes import config
 from benchmarks.tasks import TASKS, recall
 from hae_jax.config import ModelConfig, OptimConfig
@@ -89,13 +89,6 @@ def test_arrival_is_the_first_step_whose_window_lies_under_the_threshold():
     assert arrivals(np.where(np.arange(80) == 60, np.nan, 3.0)[None], 2.0) == [None]
     # What was not finite does not count against a later window.
     assert arrivals(np.where(np.arange(80) == 10, np.inf, loss), 2.0) == [at]
-
-
-def test_a_spike_is_counted_and_a_steady_norm_is_not():
-    norm = 1 + 0.01 * np.sin(np.arange(200.0))
-    assert spikes(norm) == 0
-    norm[150], norm[170] = 5.0, np.inf
-    assert spikes(norm) == 2
 
 
 @pytest.mark.parametrize("module", [success, clips, dropouts])

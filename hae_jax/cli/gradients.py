@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -55,7 +55,9 @@ class Gradients(Configured):
     def trained(self, workdir: Path) -> "tuple[GradientReport, str]":
         """Looks at the run in a workdir."""
         from hae_jax.data import Dataset
+        from hae_jax.doctor.gradients import steadiness
         from hae_jax.training import Run
+        from hae_jax.training.journal import read_lines
 
         run = Run.load(workdir)
         changed = [name for name in differences(run.config, self.config) if name.startswith(OURS)]
@@ -64,7 +66,9 @@ class Gradients(Configured):
                 f"options must be those of the run in {workdir}, got another {', '.join(changed)}. "
                 "Leave them out, or leave out --workdir and look at a fresh model."
             )
-        return self.look(run.model, run.params, Dataset.load(workdir / "data")), f"{workdir}, step {run.step}"
+        report = self.look(run.model, run.params, Dataset.load(workdir / "data"))
+        report = replace(report, training=steadiness(read_lines(workdir / "metrics.jsonl")))
+        return report, f"{workdir}, step {run.step}"
 
     def fresh(self) -> "tuple[GradientReport, str]":
         """Looks at a model that has not been trained."""

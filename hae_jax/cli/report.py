@@ -60,7 +60,9 @@ def show_gradients(report: GradientReport, title: str, console: Console | None =
     """Prints a gradient report."""
     console = console or Console()
     console.print(Text(f"{title}: loss {report.loss:.2f} nats a token, gradient norm {report.norm:.3g}", style="bold"))
-    table = Table("level", "steps", "slope", "theory", "left", "forget", "ends", "stretch", box=SIMPLE_HEAD)
+    table = Table(
+        "level", "steps", "slope", "theory", "left", "forget", "ends", "stretch", box=SIMPLE_HEAD, padding=(0, 1)
+    )
     table.columns[0].no_wrap = True
     for column in table.columns[1:]:
         column.justify = "right"
@@ -82,6 +84,10 @@ def show_gradients(report: GradientReport, title: str, console: Console | None =
     for name, factor in report.crossings.items():
         table.add_row(*name.split(" -> "), f"{factor:.2g}")
     console.print(table)
+    if report.training is not None:
+        binding, spikes, broken = report.training
+        shares = f"the clip was binding in {binding:.0%} of the steps, {spikes:.0%} of the log's norms were spikes"
+        console.print(f"while training: {shares}, {broken:.0%} of the steps were not finite")
 
 
 def short(path: str) -> str:

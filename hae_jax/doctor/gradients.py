@@ -19,6 +19,7 @@ from hae_jax.doctor.curve import ratio, slope
 from hae_jax.doctor.jacobian import spectrum
 from hae_jax.doctor.meanfield import predict
 from hae_jax.doctor.probe import Level, Vitals, vitals
+from hae_jax.doctor.stability import Stability, stability
 from hae_jax.layers.cell import LSTMWeights
 from hae_jax.layers.recurrent import LSTM, Given
 from hae_jax.training.gradient import Derivative, differentiate
@@ -71,12 +72,14 @@ class GradientReport:
         norm: mean norm of the whole gradient.
         levels: each LSTM layer by the path of its parameters.
         crossings: factor of the gradient's norm from one LSTM to the next, in the order in which it travels.
+        training: how steady the gradients were in training so far; None for a fresh model.
     """
 
     loss: float
     norm: float
     levels: dict[str, LevelReport]
     crossings: dict[str, float]
+    training: Stability | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the report as JSON values; what is not a number is None."""
@@ -130,6 +133,20 @@ def examine(
     names = sorted(seen[0].crossings, key=lambda name: [name.startswith(level) for level in ORDER])
     crossings = {name: float(np.mean([v.crossings[name] for v in seen])) for name in names}
     return GradientReport(float(np.mean(losses)), float(np.mean(norms)), levels, crossings)
+
+
+def steadiness(journal: Iterable[dict[str, Any]]) -> Stability | None:
+    """Sums up the lines that training wrote about windows of a few steps; None if there are none."""
+    lines = [line for line in journal if line["kind"] == "train"]
+    if not lines:
+        return None
+    # What was not finite stands as null in the journal.
+    step, skipped, norm, binding = (
+        np.array([math.nan if line[name] is None else line[name] for line in lines], float)
+        for name in ("step", "skipped", "norm", "binding")
+    )
+    # A window of which no step was taken has no norm.
+    return stability(norm, np.nan_to_num(binding), np.diff(skipped, prepend=0) / np.diff(step, prepend=0))
 
 
 def averaged(levels: list[Level]) -> LevelReport:

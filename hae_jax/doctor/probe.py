@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax.traverse_util import flatten_dict
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Shaped
 
 from hae_jax.doctor.curve import last_steps, ratio, slope
 from hae_jax.layers.cell import Gates
@@ -20,6 +20,8 @@ from hae_jax.training.step import named
 
 ENDS = (0.05, 0.95)
 """A gate below the one or above the other is saturated."""
+SAMPLE = 64
+"""Rows of gates and weights that shares and ratios are taken over: enough for two digits, and watching stays cheap."""
 
 
 class Level(NamedTuple):
@@ -31,7 +33,7 @@ class Level(NamedTuple):
         first: the same mean of |dL/dh_t| at each row's first step.
         slope: of ln(curve), nat a step; positive where gradients grow on their way back; see `curve.slope`.
         ratio: log10 of the curve's end over its beginning.
-        forget: mean forget gate.
+        forget: mean forget gate, of a sample of the rows, as the next two.
         timescale: steps over which a cell of that mean gate keeps 1/e, -1 / ln(forget).
         saturated: share of input, forget and output gates at an end.
     """
@@ -135,16 +137,24 @@ def level(parts: list[Part]) -> Level:
 
 
 def gate_shares(parts: list[Part]) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Returns the mean forget gate, and the share of saturated gates."""
+    """Returns the mean forget gate, and the share of saturated gates, of a sample of the rows of every part."""
     opened = ends = steps = jnp.zeros(())
     units = parts[0].gates.forget.shape[-1]
     for part in parts:
-        real = part.mask[..., None]
-        opened += jnp.where(real, part.gates.forget, 0).sum()
-        for gate in (part.gates.input, part.gates.forget, part.gates.output):
+        time = part.mask.shape[-1]
+        gates = jax.tree.map(lambda x, time=time: sample(x.reshape(-1, time, units)), part.gates)
+        mask = sample(part.mask.reshape(-1, time))
+        real = mask[..., None]
+        opened += jnp.where(real, gates.forget, 0).sum()
+        for gate in (gates.input, gates.forget, gates.output):
             ends += (real & ((gate < ENDS[0]) | (gate > ENDS[1]))).sum()
-        steps += part.mask.sum()
+        steps += mask.sum()
     return opened / (steps * units), ends / (3 * steps * units)
+
+
+def sample(rows: Shaped[Array, "row ..."]) -> Shaped[Array, "some ..."]:
+    """Returns at most `SAMPLE` rows, evenly spread."""
+    return rows[:: -(-len(rows) // SAMPLE)]
 
 
 def crossings(levels: dict[str, Level]) -> dict[str, Float[Array, ""]]:
@@ -178,6 +188,10 @@ def everywhere(level: Level) -> Float[Array, ""]:
 
 
 def update_ratios(params: optax.Params, updates: optax.Updates) -> dict[str, Float[Array, ""]]:
-    """Returns |update| / |weights| of every parameter that is no vector; biases start at zero and have no scale."""
-    pairs = jax.tree.map(lambda p, u: jnp.linalg.norm(u) / jnp.linalg.norm(p) if p.ndim > 1 else None, params, updates)
-    return named(pairs)
+    """Returns |update| / |weights| of every parameter but vectors (fresh biases have no scale), over a
+    sample of its rows."""
+
+    def size(x: Float[Array, "..."]) -> Float[Array, ""]:
+        return jnp.linalg.norm(sample(x).astype(jnp.float32))
+
+    return named(jax.tree.map(lambda p, u: size(u) / size(p) if p.ndim > 1 else None, params, updates))
