@@ -5,8 +5,22 @@ import shutil
 import sys
 from pathlib import Path
 
-from benchmarks import first_run, gradient_map, gradient_stability, overfit, probe_overhead, recipe, report
-from benchmarks.record import RESULTS, ROOT, Benchmark, Cell, Record, device, now, read, revision, slug, versions, write
+from benchmarks import first_run, glance, gradient_map, gradient_stability, overfit, probe_overhead, recipe, report
+from benchmarks.record import (
+    RESULTS,
+    ROOT,
+    Benchmark,
+    Cell,
+    Record,
+    Summary,
+    device,
+    now,
+    read,
+    revision,
+    slug,
+    versions,
+    write,
+)
 
 MODULES = {
     "first_run": first_run,
@@ -17,7 +31,8 @@ MODULES = {
     "probe_overhead": probe_overhead,
 }
 """All benchmarks by name; the docstring of each says what it asks, on which device, how long, and what to expect."""
-TABLES: dict[str, Benchmark] = {table.table: table for module in MODULES.values() for table in module.BENCHMARKS}
+_MADE = [table for module in MODULES.values() for table in module.BENCHMARKS]
+TABLES: dict[str, Benchmark | Summary] = {table.table: table for table in (*_MADE, glance.SUMMARY)}
 """All tables by name; a benchmark has one or more."""
 FOLDERS = ROOT / "runs" / "benchmarks"
 

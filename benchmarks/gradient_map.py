@@ -29,6 +29,7 @@ from hae_jax.doctor.curve import ratio, slope
 from hae_jax.doctor.meanfield import predict
 from hae_jax.layers.cell import LSTMState, LSTMWeights
 from hae_jax.layers.scan import lstm_scan
+from hae_jax.plots import draw_map
 
 SEEDS = (0, 1, 2)
 DEPTHS, LENGTHS = (1, 2, 4, 8), (8, 16, 32, 64, 128, 256, 512, 1024)
@@ -44,6 +45,9 @@ MAPS = {
     "gain, text": ("gain", "bias"),
 }
 """What varies down and across in each map."""
+TITLES = {"layers": "layers", "time": "steps", "hidden": "units", "bias": "forget bias", "gain": "recurrent gain"}
+LOST = 3 * np.log(10) / 50
+"""Nat a step that cost three decades over 50 steps, about as much as training bears."""
 
 
 def cells(quick: bool) -> list[Cell]:
@@ -139,4 +143,24 @@ def entry(numbers: dict[str, Any] | None) -> str:
     return f"{numbers['slope']['mean']:+.2f}{predicted}"
 
 
-BENCHMARKS = (Benchmark("gradient_map", cells, measure, render),)
+def draw(records: list[Record], folder: Path) -> None:
+    """Draws the measured slopes of each map, and the border between vanishing and exploding."""
+    for name, axes in MAPS.items():
+        found = {tuple(r["config"][axis] for axis in axes): r["numbers"] for r in records if r["config"]["map"] == name}
+        if not found:
+            continue
+        rows, columns = (sorted({place[axis] for place in found}) for axis in (0, 1))
+
+        def table(key: str, rows=rows, columns=columns, found=found) -> np.ndarray:
+            missing = {"mean": np.nan}
+            return np.array([[found.get((r, c), {}).get(key, missing)["mean"] for c in columns] for r in rows])
+
+        slopes, expected = table("slope"), table("predicted")
+        borders = [(slopes, 0.0, "measured 0")] + [(expected, 0.0, "theory: 0")] * bool(np.isfinite(expected).any())
+        borders.append((slopes, -LOST, "3 decades lost in 50 steps"))
+        path = folder / f"gradient_map_{name.replace(', ', '_')}.png"
+        labels = (TITLES[axes[0]], TITLES[axes[1]], "slope, nat a step")
+        draw_map(slopes, [f"{r:g}" for r in rows], [f"{c:g}" for c in columns], labels, path, 0.5, borders)
+
+
+BENCHMARKS = (Benchmark("gradient_map", cells, measure, render, draw),)

@@ -31,6 +31,7 @@ from benchmarks.record import Benchmark, Cell, Record
 from hae_jax.doctor.curve import ratio, slope
 from hae_jax.doctor.jacobian import spectrum
 from hae_jax.doctor.meanfield import predict
+from hae_jax.plots import draw_theory
 
 RECIPES = {
     "normal 0.01": Recipe("normal"),
@@ -54,6 +55,12 @@ RECIPES = {
     "critical": Recipe("critical"),
     "critical, inputs hardly heard": Recipe("critical", heard=0.03),
 }
+DRAWN = (
+    "normal 0.01", "torch", "flax, forget bias 0", "keras, forget bias 1", "orthogonal, forget bias 1",
+    "orthogonal, forget bias 2", "orthogonal, forget bias 5", "chrono", "orthogonal x 4, forget bias 1",
+    "orthogonal x 8, forget bias 1",
+)  # fmt: skip
+"""Those whose curves are drawn."""
 NORMS = {"none": None, "cell, gain 1": 1.0, "cell, gain 0.1": 0.1}
 HIDDEN, TIME, BATCH = 128, 50, 32
 LOOKED_AT = 8
@@ -226,4 +233,17 @@ def spread(value: dict[str, float]) -> str:
     return f"{value['mean']:+.3f} ± {value['half']:.3f}"
 
 
-TABLE = Benchmark("gradient_initialisation", cells, measure, render)
+def draw(records: list[Record], folder: Path) -> None:
+    """Draws the curves of schemes people use, with independent inputs, and all slopes against both theories."""
+    plain = [r for r in records if r["config"]["layer_norm"] == "none"]
+    curves = {r["config"]["recipe"]: r["numbers"]["log_curve"] for r in plain
+              if r["config"]["inputs"] == "noise" and r["config"]["recipe"] in DRAWN}  # fmt: skip
+    measured = [r["numbers"]["slope"]["mean"] for r in plain]
+    points = {
+        title: ([r["numbers"][key]["mean"] for r in plain], measured)
+        for title, key in (("one kernel for all steps (tied)", "predicted"), ("fresh kernels (untied)", "untied"))
+    }
+    draw_theory(curves, points, folder / "gradient_initialisation.png")
+
+
+TABLE = Benchmark("gradient_initialisation", cells, measure, render, draw)

@@ -47,11 +47,28 @@ class Benchmark:
         cells: what to measure, given whether it has to be quick.
         measure: measures one cell in a folder that is its own and kept between runs; returns JSON values.
         render: turns records into the table, as Markdown.
+        draw: draws pictures of records into a folder; None for a table without.
     """
 
     table: str
     cells: Callable[[bool], list[Cell]]
     measure: Callable[[Cell, Path], dict[str, Any]]
+    render: Callable[[list[Record]], str]
+    draw: Callable[[list[Record], Path], None] | None = None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A table made of what several benchmarks have measured.
+
+    Attributes:
+        table: its name.
+        sources: tables whose records it is made of, the deciding one first.
+        render: turns the records of all of them into the table.
+    """
+
+    table: str
+    sources: tuple[str, ...]
     render: Callable[[list[Record]], str]
 
 

@@ -1,21 +1,30 @@
 """Results to the pages: tables stand between `<!-- table:NAME -->` and `<!-- end -->`, and nobody types a number."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from benchmarks.record import Benchmark, Record, read
+from benchmarks.record import Benchmark, Record, Summary, read
 
-PAGES = ("README.md", "docs/gradients.md")
+PAGES = ("README.md", "docs/gradients.md", "docs/remedies.md")
 """Where tables are shown."""
 _TABLE = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def tables(benchmark: Benchmark, results: Path) -> str:
+def tables(known: Benchmark | Summary, results: Path) -> str:
     """Renders the records of all devices, each table over a line that says where its numbers come from."""
-    paths = [path for path in results.glob(f"{benchmark.table}-*.json") if not path.stem.endswith("-quick")]
-    parts = [f"{benchmark.render(records)}\n\n{origin(records)}" for records in map(read, sorted(paths)) if records]
+    parts = [f"{known.render(records)}\n\n{origin(records)}" for records in measured(known, results)]
     return "\n\n".join(parts) or "*Not measured yet.*"
+
+
+def measured(known: Benchmark | Summary, results: Path) -> Iterator[list[Record]]:
+    """Returns the records of each device, quick ones left aside."""
+    first, *others = known.sources if isinstance(known, Summary) else (known.table,)
+    for path in sorted(results.glob(f"{first}-*.json")):
+        if not path.stem.endswith("-quick"):
+            paths = [path, *(path.with_name(path.name.replace(first, other, 1)) for other in others)]
+            if records := [record for each in paths for record in read(each)]:
+                yield records
 
 
 def origin(records: list[Record]) -> str:
@@ -33,12 +42,12 @@ def origin(records: list[Record]) -> str:
     )
 
 
-def fill(text: str, known: Mapping[str, Benchmark], results: Path) -> str:
+def fill(text: str, known: Mapping[str, Benchmark | Summary], results: Path) -> str:
     """Returns a text with the tables that it asks for.
 
     Args:
         text: a page.
-        known: benchmarks by the names of their tables.
+        known: benchmarks and summaries by the names of their tables.
         results: folder of the records.
 
     Raises:
@@ -54,7 +63,11 @@ def fill(text: str, known: Mapping[str, Benchmark], results: Path) -> str:
     return _TABLE.sub(replace, text)
 
 
-def update(root: Path, known: Mapping[str, Benchmark], results: Path) -> None:
-    """Puts the newest results into the pages."""
+def update(root: Path, known: Mapping[str, Benchmark | Summary], results: Path) -> None:
+    """Puts the newest results into the pages, and their pictures beside the pages of the docs."""
     for page in (root / name for name in PAGES):
         page.write_text(fill(page.read_text(encoding="utf-8"), known, results), encoding="utf-8")
+    for each in known.values():
+        if isinstance(each, Benchmark) and each.draw is not None:
+            for records in measured(each, results):
+                each.draw(records, root / "docs")

@@ -1,6 +1,6 @@
 """Pictures; the only place that knows matplotlib, which it imports when a picture is drawn."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,15 +62,45 @@ def draw_gradients(report: "GradientReport", title: str, path: Path) -> None:
     made.savefig(path, dpi=150)
 
 
+def draw_theory(
+    curves: Mapping[str, Sequence[float]], points: Mapping[str, tuple[Sequence[float], Sequence[float]]], path: Path
+) -> None:
+    """Draws gradient curves of fresh layers, and slopes as expected against slopes as measured.
+
+    Args:
+        curves: natural logarithms of norms by steps before the last, by the name of the scheme.
+        points: expected and measured slopes, nat a step, by the name of the theory.
+        path: where to.
+    """
+    made, (lines, dots) = figure(2)
+    for colour, (style, (name, logs)) in zip(
+        np.resize(INK, len(curves)), zip(np.repeat(["-", "--"], len(INK)), curves.items(), strict=False), strict=True
+    ):
+        decades = np.array(logs) / np.log(10)
+        lines.plot(decades - decades[0], color=colour, linestyle=style, label=name)
+    lines.set_xlabel("steps before the last")
+    lines.set_ylabel("log10 of |dL/dh|, that of the last step = 0")
+    lines.legend(fontsize=7, ncols=2)
+    for colour, (name, (expected, measured)) in zip(INK, points.items(), strict=False):
+        dots.scatter(expected, measured, s=18, color=colour, alpha=0.7, label=name)
+    ends = [min(measured), max(measured)]
+    dots.plot(ends, ends, color="black", linewidth=0.8)
+    dots.set_xlabel("slope that theory expects, nat a step")
+    dots.set_ylabel("slope measured")
+    dots.legend(fontsize=8)
+    made.savefig(path, dpi=130)
+
+
 def draw_map(
     values: np.ndarray,
     rows: Sequence[object],
     columns: Sequence[object],
     labels: tuple[str, str, str],
     path: Path,
-    bound: float | None = None,
+    bound: float,
+    borders: Sequence[tuple[np.ndarray, float, str]] = (),
 ) -> None:
-    """Draws a table of numbers around zero as a heat map: blue where gradients vanish, red where they explode.
+    """Draws a table of slopes as a heat map: blue where gradients vanish, red where they explode.
 
     Args:
         values: a number for each row and column; nan is left white.
@@ -78,19 +108,25 @@ def draw_map(
         columns: their names.
         labels: what rows, columns and numbers are.
         path: where to.
-        bound: number that is as blue or red as can be; the largest one by default.
+        bound: number that is as blue or red as can be.
+        borders: lines through the map: numbers of the same shape, the level along which the line goes, and its name.
     """
-    made, (axes,) = figure(1, 1.2 + 0.75 * len(columns), 1.6 + 0.42 * len(rows))
-    limit = bound or float(np.nanmax(np.abs(values)))
-    picture = axes.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
+    made, (axes,) = figure(1, 1.6 + 0.75 * len(columns), 1.6 + 0.42 * len(rows))
+    picture = axes.imshow(values, cmap="RdBu_r", vmin=-bound, vmax=bound, aspect="auto")
     axes.set_xticks(range(len(columns)), [str(c) for c in columns])
     axes.set_yticks(range(len(rows)), [str(r) for r in rows])
     axes.grid(visible=False)
     for (row, column), value in np.ndenumerate(values):
         if np.isfinite(value):
-            ink = "white" if abs(value) > 0.6 * limit else "black"
+            ink = "white" if abs(value) > 0.6 * bound else "black"
             axes.text(column, row, f"{value:+.2f}", ha="center", va="center", fontsize=7, color=ink)
+    for style, (numbers, level, name) in zip(("solid", "dashed", "dotted"), borders, strict=False):
+        if np.nanmin(numbers) < level < np.nanmax(numbers):
+            axes.contour(numbers, [level], colors="black", linewidths=1.2, linestyles=style)
+            axes.plot([], [], color="black", linestyle=style, linewidth=1.2, label=name)
+    if axes.get_legend_handles_labels()[0]:
+        made.legend(loc="outside upper center", fontsize=8, ncols=3)
     axes.set_ylabel(labels[0])
     axes.set_xlabel(labels[1])
     made.colorbar(picture, ax=axes, label=labels[2])
-    made.savefig(path, dpi=150)
+    made.savefig(path, dpi=130)

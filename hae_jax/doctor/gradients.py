@@ -85,6 +85,8 @@ class GradientReport:
         """Returns the report as JSON values; what is not a number is None."""
 
         def clean(value: Any) -> Any:
+            if isinstance(value, Stability):
+                value = value._asdict()
             if isinstance(value, dict):
                 return {key: clean(part) for key, part in value.items()}
             if isinstance(value, list):

@@ -1,0 +1,53 @@
+"""Which initialisation? Theory, measurement and training in one table, made of tables A and B."""
+
+from typing import Any
+
+from benchmarks import interval
+from benchmarks.record import Record, Summary
+
+TASK = "recall of 8 x 16"
+ROWS = {
+    "Flax's default: forget bias 0": ("flax, forget bias 0", "flax default", "none"),
+    "glorot, no bias": ("glorot, no bias", "glorot, no bias", "none"),
+    "glorot, no bias, layer norm in the cell": ("glorot, no bias", "glorot, no bias", "cell"),
+    "PyTorch's default": ("torch", "torch default", "none"),
+    "Keras' default: forget bias 1": ("keras, forget bias 1", "Keras default", "none"),
+    "orthogonal, forget bias 1": ("orthogonal, forget bias 1", "orthogonal, forget bias 1", "none"),
+    "orthogonal, forget bias 2": ("orthogonal, forget bias 2", "orthogonal, forget bias 2", "none"),
+    "chrono": ("chrono", "chrono", "none"),
+    "uniform gate": ("uniform gate", "uniform gate", "none"),
+    "orthogonal of gain 4, forget bias 1": ("orthogonal x 4, forget bias 1", "orthogonal, gain 4", "none"),
+}
+"""The scheme in table A, the one in table B, and the layer norm of both."""
+
+
+def render(records: list[Record]) -> str:
+    """One row a scheme, as far as both tables have it."""
+    fresh = {(r["config"]["recipe"], r["config"]["layer_norm"]): r["numbers"] for r in records
+             if r["config"].get("inputs") == "noise"}  # fmt: skip
+    trained = {(r["config"]["scheme"], r["config"]["norm"]): r["numbers"] for r in records
+               if r["config"].get("task") == TASK}  # fmt: skip
+    lines = [
+        "| fresh weights | forget gate | slope: theory | measured | left after 50 steps | seeds that learn | when |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, (recipe, scheme, norm) in ROWS.items():
+        a = fresh.get((recipe, "cell, gain 1" if norm == "cell" else norm))
+        if a is not None:
+            share = 10 ** a["ratio"]["mean"]
+            lines.append(
+                f"| {name} | {a['forget']['mean']:.2f} | {a['predicted']['mean']:+.2f} | {a['slope']['mean']:+.2f} "
+                f"| {share:.0e} | {learned(trained.get((scheme, norm)))} |"
+            )
+    return "\n".join(lines)
+
+
+def learned(numbers: dict[str, Any] | None) -> str:
+    """Says how many seeds arrived, with the interval of the rate, and when."""
+    if numbers is None:
+        return "- | -"
+    arrivals = [at for at in numbers["arrival"] if at is not None]
+    return f"{interval.rate(len(arrivals), len(numbers['arrival']))} | {interval.show(numbers['arrival'], 0)}"
+
+
+SUMMARY = Summary("glance", ("gradient_initialisation", "gradient_training"), render)

@@ -1,0 +1,159 @@
+"""The gradient report of a model: batches put together, theory beside, and on the command line."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from documents import batch
+from trained import corpus, trained
+from variants import drawn
+
+from hae_jax.cli import main
+from hae_jax.config import ModelConfig
+from hae_jax.doctor.gradients import GradientReport, averaged, examine, steadiness
+from hae_jax.doctor.meanfield import predict
+from hae_jax.doctor.probe import Level
+from hae_jax.layers.cell import LSTMWeights
+
+__all__ = ["corpus", "trained"]
+SIZES = {"embed": 5, "hidden": 3, "sentence_hidden": 7}
+LEVELS = ["encoder/word", "encoder/sentence", "sentence_decoder/recurrent", "word_decoder/recurrent"]
+
+
+def report(**options):
+    config = ModelConfig(**SIZES, **options)
+    model, params = drawn(config)
+    return examine(model, config, params, [batch()], jax.random.key(2)), params
+
+
+def level(curve, rows, forget):
+    """A layer as the probe sees it on one batch."""
+    number = jnp.asarray(0.0)
+    return Level(jnp.asarray(curve), jnp.asarray(rows), number, number, number, jnp.asarray(forget), number, number)
+
+
+def test_levels_stand_in_the_order_in_which_words_pass_them():
+    found, _ = report(layers=2)
+    assert [name.split("/layer_")[0] for name in found.levels][::2] == LEVELS
+    assert [name[-1] for name in found.levels] == ["0", "1"] * 4
+    assert [name.split(" ->")[0] for name in found.crossings] == [
+        "word_decoder", "sentence_decoder", "encoder/sentence",
+    ]  # fmt: skip
+
+
+def test_batches_are_averaged_by_the_rows_that_are_so_long():
+    one = level([1.0, 2.0, np.nan], [4.0, 1.0, 0.0], 0.5)
+    other = level([3.0, 4.0], [2.0, 3.0], 0.7)
+    found = averaged([one, other])
+    np.testing.assert_allclose(found.curve, [np.sqrt((4 * 1 + 2 * 9) / 6), np.sqrt((1 * 4 + 3 * 16) / 4)])
+    assert found.rows == [6, 4]
+    assert found.steps == 2
+    np.testing.assert_allclose([found.forget, found.timescale], [0.6, -1 / np.log(0.6)], rtol=1e-6)
+
+
+def test_theory_stands_beside_the_encoders_first_layers_alone():
+    found, params = report(layers=2)
+    assert [name for name, level in found.levels.items() if level.predicted is not None] == [
+        "encoder/word/layer_0", "encoder/sentence/layer_0",
+    ]  # fmt: skip
+    assert all((level.predicted is None) == (level.stretch is None) for level in found.levels.values())
+    layer = params["encoder"]["word"]["layer_0"]
+    weights = LSTMWeights(layer["kernel"], None, layer["recurrent"], layer["bias"])
+    # Reading backwards, padding comes first; the wider of the two tables.
+    words = np.asarray(batch().tables[1])[:, ::-1]
+    words = words[(words > 0).any(1)]
+    expected = predict(weights, params["words"]["embedding"][words] * (words > 0)[..., None], jnp.asarray(words > 0))
+    np.testing.assert_allclose(found.levels["encoder/word/layer_0"].predicted, expected.slope, rtol=1e-4)
+
+
+@pytest.mark.parametrize("options", [{"kind": "flat"}, {"feedback": "word", "attention": True, "layer_norm": "output"}])
+def test_every_model_can_be_examined(options):
+    found, _ = report(**options)
+    assert np.isfinite(found.norm)
+    assert all(np.isfinite(level.ratio) for level in found.levels.values())
+    assert json.loads(json.dumps(found.to_dict())) == found.to_dict()
+
+
+def test_what_is_not_a_number_is_null_in_json():
+    short = averaged([level([1.0], [2.0], 0.5)])
+    assert np.isnan(short.slope)
+    told = GradientReport(1.0, 1.0, {"encoder/layer_0": short}, {"decoder -> encoder": np.inf}).to_dict()
+    assert told["levels"]["encoder/layer_0"]["slope"] is None
+    assert told["crossings"]["decoder -> encoder"] is None
+
+
+def test_no_batch_is_an_error():
+    config = ModelConfig(**SIZES)
+    model, params = drawn(config)
+    with pytest.raises(ValueError, match=r"batches must hold a batch, got none\. Give more text"):
+        examine(model, config, params, [], jax.random.key(0))
+
+
+def test_a_journal_says_how_steady_training_was():
+    lines = [{"kind": "train", "step": 20 * (k + 1), "norm": 1.0, "binding": 0.5, "skipped": 0} for k in range(30)]
+    lines[25] |= {"norm": None, "binding": None}
+    for line in lines[25:]:
+        line["skipped"] = 20
+    lines.insert(3, {"kind": "evaluation", "step": 80, "loss": 1.0})
+    found = steadiness(lines)
+    np.testing.assert_allclose(found, [0.5 * 29 / 30, 1 / 30, 1 / 30])
+    assert steadiness([{"kind": "final", "step": 0}]) is None
+
+
+@pytest.fixture
+def hae(capsys):
+    """Runs `hae gradients`; returns the exit code, standard output and standard error."""
+
+    def run(*words):
+        capsys.readouterr()
+        code = main(["gradients", *map(str, words)])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_a_fresh_model_is_shown_and_drawn(hae, corpus, tmp_path):
+    options = ("--preset", "tiny", "--data.corpus", corpus, "--model.forget_bias", "2", "--batches", "2")
+    code, out, _ = hae(*options, "--png", tmp_path / "g.png")
+    assert code == 0
+    assert "encoder/word " in out
+    assert "word_decoder" in out
+    assert out.endswith("g.png\n")
+    assert (tmp_path / "g.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_trained_model_is_told_as_json(hae, trained, tmp_path):
+    code, out, _ = hae("--workdir", trained, "--json", "--png", tmp_path / "g.svg")
+    assert code == 0
+    found = json.loads(out)
+    assert set(found) == {"loss", "norm", "levels", "crossings", "training"}
+    assert 0 <= found["training"]["binding"] <= 1
+    assert "<svg" in (tmp_path / "g.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--batches", "0"], "batches must be at least 1, got 0. The more, the steadier the numbers."),
+        (
+            ["--png", "nowhere/g.png"],
+            "png must be a file in an existing folder, got nowhere/g.png. Choose another",
+        ),
+        (["--png", "g.txt"], "png must end in .png, .pdf or .svg, got g.txt. Choose another name."),
+        (["--workdir", "nowhere"], "png must be a file in an existing folder, got nowhere/gradients.png."),
+    ],
+)
+def test_bad_input_gets_a_clear_error(hae, words, complaint):
+    code, out, err = hae(*words)
+    assert code == 2
+    assert not out
+    assert err.startswith(f"hae: {complaint}")
+
+
+def test_options_that_the_run_does_not_have_are_refused(hae, trained, tmp_path):
+    code, _, err = hae("--workdir", trained, "--model.hidden", "7", "--png", tmp_path / "g.png")
+    assert code == 2
+    assert "options must be those of the run in" in err
+    assert "got another model.hidden. Leave them out" in err
