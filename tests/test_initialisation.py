@@ -1,11 +1,8 @@
 """The table of gradients at initialisation: its checks, and one scheme measured."""
 
-import json
-
 import pytest
 
-from benchmarks.__main__ import run
-from benchmarks.initialisation import RECIPES, TABLE, checks
+from benchmarks.initialisation import RECIPES, checks
 
 
 def record(name, slope, predicted, norm="none"):
@@ -38,13 +35,3 @@ def test_checks_of_single_schemes_have_the_closed_forms_as_bar():
     assert found["critical, inputs hardly heard within 10 % of ln sigmoid(5)"].passed
     assert not found["normal 0.01 within 10 % of ln 0.5"].passed
     assert not checks([record("critical, inputs hardly heard", -0.0067, 0, "cell, gain 1")])
-
-
-@pytest.mark.slow
-def test_a_quick_table_agrees_with_theory(tmp_path):
-    assert run(TABLE, True, False, tmp_path, tmp_path / "work") == 0
-    (path,) = tmp_path.glob("*-quick.json")
-    records = json.loads(path.read_text())
-    assert all(check.passed for check in checks(records))
-    for name in ("flax, forget bias 0", "orthogonal, forget bias 1"):
-        assert f"| {name} |" in TABLE.render(records)
