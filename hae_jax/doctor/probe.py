@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax.traverse_util import flatten_dict
-from jaxtyping import Array, Bool, Float, Shaped
+from jaxtyping import Array, Bool, Float, PyTree, Shaped
 
 from hae_jax.doctor.curve import last_steps, ratio, slope
 from hae_jax.layers.cell import Gates
@@ -21,7 +21,7 @@ from hae_jax.training.step import named
 ENDS = (0.05, 0.95)
 """A gate below the one or above the other is saturated."""
 SAMPLE = 64
-"""Rows of gates and weights that shares and ratios are taken over: enough for two digits, and watching stays cheap."""
+"""Rows that shares of gates are taken over: enough for two digits, and watching stays cheap."""
 
 
 class Level(NamedTuple):
@@ -56,7 +56,7 @@ class Vitals(NamedTuple):
         crossings: factor that the gradient is multiplied by where it passes from one LSTM to another, in the order in
             which it does so, as `word_decoder -> sentence_decoder`.
         updates: |update| / |weights| of every kernel, by its path; about 1e-3 is wanted. Adam hides vanishing gradients
-            in norms, but not here. Empty without updates.
+            in norms, but not here. Empty where there is no update.
     """
 
     levels: dict[str, Level]
@@ -64,13 +64,13 @@ class Vitals(NamedTuple):
     updates: dict[str, Float[Array, ""]]
 
 
-def vitals(params: optax.Params, derivative: Derivative, updates: optax.Updates | None = None) -> Vitals:
+def vitals(params: optax.Params, derivative: Derivative, moves: PyTree = None) -> Vitals:
     """Sums up a step; a `watch` for `make_step`.
 
     Args:
         params: the parameters before the step.
         derivative: the objective's derivative, with its flow.
-        updates: what is added to the parameters.
+        moves: norm of what is added to each parameter; None before there is an update.
 
     Returns:
         The vitals.
@@ -81,7 +81,7 @@ def vitals(params: optax.Params, derivative: Derivative, updates: optax.Updates 
     if derivative.flow is None:
         raise ValueError("derivative must have a flow, got None. Use differentiate(..., watch=True).")
     levels = {name: level(parts) for name, parts in parts_of(derivative.flow).items()}
-    return Vitals(levels, crossings(levels), {} if updates is None else update_ratios(params, updates))
+    return Vitals(levels, crossings(levels), {} if moves is None else update_ratios(params, moves))
 
 
 class Part(NamedTuple):
@@ -187,11 +187,6 @@ def everywhere(level: Level) -> Float[Array, ""]:
     return jnp.sqrt(jnp.nansum(jnp.square(level.curve) * level.rows) / level.rows.sum())
 
 
-def update_ratios(params: optax.Params, updates: optax.Updates) -> dict[str, Float[Array, ""]]:
-    """Returns |update| / |weights| of every parameter but vectors (fresh biases have no scale), over a
-    sample of its rows."""
-
-    def size(x: Float[Array, "..."]) -> Float[Array, ""]:
-        return jnp.linalg.norm(sample(x).astype(jnp.float32))
-
-    return named(jax.tree.map(lambda p, u: size(u) / size(p) if p.ndim > 1 else None, params, updates))
+def update_ratios(params: optax.Params, moves: PyTree) -> dict[str, Float[Array, ""]]:
+    """Returns |update| / |weights| of every parameter but vectors: fresh biases have no scale."""
+    return named(jax.tree.map(lambda p, move: move / optax.tree.norm(p) if p.ndim > 1 else None, params, moves))

@@ -59,8 +59,8 @@ class StepInfo(NamedTuple):
     seen: PyTree = None
 
 
-Watch = Callable[[optax.Params, Derivative, optax.Updates], PyTree]
-"""Looks at the parameters before a step, at the derivative, and at the update."""
+Watch = Callable[[optax.Params, Derivative, PyTree], PyTree]
+"""Looks at the parameters before a step, at the derivative, and at the norm of each parameter's update."""
 TrainStep = Callable[[TrainState, Batch, Key[Array, ""]], tuple[TrainState, StepInfo]]
 
 
@@ -117,7 +117,8 @@ def make_step(
         # A norm that overflows counts as non-finite: no clip can scale such a gradient.
         sound = jnp.stack([jnp.isfinite(optax.tree.norm(leaf)) for leaf in jax.tree.leaves(gradient)])
         # A learning rate may be too much for numbers even where the gradient is not.
-        within = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(updates)])
+        moves = jax.tree.map(optax.tree.norm, updates)
+        within = jnp.stack([jnp.isfinite(move) for move in jax.tree.leaves(moves)])
         finite = jnp.isfinite(value) & jnp.all(sound) & jnp.all(within)
         params, opt_state = jax.tree.map(
             lambda new, old: jnp.where(finite, new, old), (params, opt_state), (state.params, state.opt_state)
@@ -133,7 +134,7 @@ def make_step(
             binding=opt_state[0].binding & finite,
             finite=finite,
             culprit=jnp.where(jnp.all(sound), -1, jnp.argmin(sound)).astype(jnp.int32),
-            seen=None if watch is None else watch(state.params, derivative, updates),
+            seen=None if watch is None else watch(state.params, derivative, moves),
         )
         skipped = (state.skipped + skip) * skip
         return TrainState(state.step + 1, params, opt_state, skipped, state.skipped_total + skip), info
