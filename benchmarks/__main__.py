@@ -5,7 +5,17 @@ import shutil
 import sys
 from pathlib import Path
 
-from benchmarks import first_run, glance, gradient_map, gradient_stability, overfit, probe_overhead, recipe, report
+from benchmarks import (
+    advice,
+    first_run,
+    glance,
+    gradient_map,
+    gradient_stability,
+    overfit,
+    probe_overhead,
+    recipe,
+    report,
+)
 from benchmarks.record import (
     RESULTS,
     ROOT,
@@ -32,7 +42,7 @@ MODULES = {
 }
 """All benchmarks by name; the docstring of each says what it asks, on which device, how long, and what to expect."""
 _MADE = [table for module in MODULES.values() for table in module.BENCHMARKS]
-TABLES: dict[str, Benchmark | Summary] = {table.table: table for table in (*_MADE, glance.SUMMARY)}
+TABLES: dict[str, Benchmark | Summary] = {table.table: table for table in (*_MADE, glance.SUMMARY, advice.SUMMARY)}
 """All tables by name; a benchmark has one or more."""
 FOLDERS = ROOT / "runs" / "benchmarks"
 

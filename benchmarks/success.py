@@ -58,7 +58,7 @@ def cells(quick: bool) -> list[Cell]:
         return [_cell("recall of 8 x 16", *recipe, SEEDS[:2], 20, 8) for recipe in FIRST[:2]]
     order = [
         *(("recall of 8 x 16", recipe) for recipe in RECIPES[: len(FIRST)]),
-        *(("text", recipe) for recipe in FIRST),
+        *(("text", recipe) for recipe in RECIPES[: len(FIRST) + 3]),
         *(("recall of 8 x 16", recipe) for recipe in RECIPES[:CORE]),
         *(("adding 200", recipe) for recipe in FIRST),
         *(("copy 100", recipe) for recipe in FIRST),

@@ -1,0 +1,59 @@
+"""The usual advice, put to the test: what each piece of it changes, made of tables B, C and D."""
+
+from typing import Any
+
+from benchmarks import interval
+from benchmarks.record import Record, Summary
+
+LONG, SHORT = "recall of 8 x 16", "recall of 4 x 16"
+KERAS = "Keras-style 0.2 / 0.2"
+FIRM = "orthogonal, forget bias 2"
+PAIRS = [
+    ("clip each tensor at norm 1", SHORT, "flax default | none | {} | 0.003", "none", "per tensor 1"),
+    ("", SHORT, FIRM + " | none | {} | 0.003", "none", "per tensor 1"),
+    ("", f"{SHORT}, rate x 8", FIRM + " | none | {} | 0.024", "none", "per tensor 1"),
+    ("", f"{SHORT}, kernel of gain 4", "orthogonal, gain 4 | none | {} | 0.003", "none", "per tensor 1"),
+    ("clip the whole gradient at norm 1", SHORT, "flax default | none | {} | 0.003", "none", "global norm 1"),
+    ("", f"{SHORT}, rate x 8", FIRM + " | none | {} | 0.024", "none", "global norm 1"),
+    ("dropout 0.2, recurrent dropout 0.2", SHORT, "flax default | none | {} | bias", "none", KERAS),
+    ("", SHORT, FIRM + " | none | {} | bias", "none", KERAS),
+    ("Glorot's kernels", f"{LONG}, against Flax's", LONG + " | {} | none", "flax default", "glorot, no bias"),
+    ("", f"{LONG}, against orthogonal", LONG + " | {} | none", "orthogonal, forget bias 1", "glorot, forget bias 1"),
+    ("layer norm in the cell", f"{LONG}, no bias", LONG + " | glorot, no bias | {}", "none", "cell"),
+    ("", f"{LONG}, forget bias 2", f"{LONG} | {FIRM} | {{}}", "none", "cell"),
+    ("", "text, no bias", "text | glorot, no bias | {}", "none", "cell"),
+    ("layer norm after each LSTM", f"{LONG}, no bias", LONG + " | glorot, no bias | {}", "none", "output"),
+    ("", "text, no bias", "text | glorot, no bias | {}", "none", "output"),
+    ("no biases", SHORT, FIRM + " | none | none | {}", "bias", "no bias"),
+    ("", f"{LONG}, layer norm in the cell", LONG + " | glorot, {} | cell", "forget bias 1", "no bias"),
+    ("", "text, layer norm after each LSTM", "text | glorot, {} | output", "forget bias 1", "no bias"),
+    ("(not in the advice) forget bias 2", LONG, LONG + " | orthogonal, forget bias {} | none", "0", "2"),
+    ("", "text, against Flax's default", "text | {} | none", "flax default", FIRM),
+]
+"""The advice, where it was tried, the cells' name with a gap, and what fills it without the advice and with it."""
+
+
+def render(records: list[Record]) -> str:
+    """One row a pair of cells that were both measured."""
+    found = {record["cell"]: record["numbers"] for record in records}
+    lines = ["| advice | tried on | seeds that learn without | with it | loss without | with it |", "|---" * 6 + "|"]
+    title = ""
+    for advice, where, cell, without, given in PAIRS:
+        title = advice or title
+        bare, treated = (found.get(cell.format(each)) for each in (without, given))
+        if bare is not None and treated is not None:
+            lines.append(
+                f"| {title} | {where} | {learned(bare)} | {learned(treated)} | {interval.show(bare['loss'])} "
+                f"| {interval.show(treated['loss'])} |"
+            )
+            title = ""
+    return "\n".join(lines)
+
+
+def learned(numbers: dict[str, Any]) -> str:
+    """Says how many seeds arrived."""
+    arrived = numbers["arrival"]
+    return interval.rate(sum(at is not None for at in arrived), len(arrived))
+
+
+SUMMARY = Summary("advice", ("gradient_training", "gradient_clipping", "gradient_dropout"), render)

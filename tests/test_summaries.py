@@ -1,0 +1,43 @@
+"""Tables that are made of other tables."""
+
+from benchmarks import advice, clips, dropouts, glance, initialisation, success
+from benchmarks.record import Summary, write
+from benchmarks.report import tables
+from benchmarks.schemes import SCHEMES
+
+
+def test_advice_compares_cells_that_exist():
+    names = {cell.name for table in (success, clips, dropouts) for cell in table.cells(False)}
+    for *_, cell, without, given in advice.PAIRS:
+        assert {cell.format(without), cell.format(given)} <= names
+        assert without != given
+
+
+def test_the_glance_looks_at_schemes_that_exist():
+    cells = {cell.name for cell in success.cells(False)}
+    for recipe, scheme, norm in glance.ROWS.values():
+        assert recipe in initialisation.RECIPES
+        assert scheme in SCHEMES
+        assert f"{glance.TASK} | {scheme} | {norm}" in cells
+
+
+def test_a_summary_is_made_of_the_records_of_one_device(tmp_path):
+    origin = {"versions": {}, "device": {"platform": "cpu", "name": "X", "count": 1, "cores": 2}, "seeds": [0],
+              "revision": {"commit": "c0ffee", "dirty": False}, "finished": "2026-01-01"}  # fmt: skip
+    for table, slug, cell in (
+        ("a", "here", "one"),
+        ("b", "here", "two"),
+        ("a", "there", "three"),
+        ("a", "here-quick", "no"),
+    ):
+        write(tmp_path / f"{table}-{slug}.json", {"cell": cell} | origin)
+    summary = Summary("both", ("a", "b"), lambda records: " ".join(record["cell"] for record in records))
+    assert [part.split("\n")[0] for part in tables(summary, tmp_path).split("\n\n")[::2]] == ["one two", "three"]
+
+
+def test_only_pairs_that_were_measured_are_shown():
+    numbers = {"arrival": [3, None], "loss": [0.5, 0.7]}
+    records = [{"cell": f"text | glorot, no bias | {norm}", "numbers": numbers} for norm in ("none", "cell")]
+    lines = advice.render(records).splitlines()
+    assert len(lines) == 3
+    assert lines[2].startswith("| layer norm in the cell | text, no bias | 1/2 ")
