@@ -1,5 +1,6 @@
 """Which initialisation? Theory, measurement and training in one table, made of tables A and B."""
 
+import math
 from typing import Any
 
 from benchmarks import interval
@@ -43,11 +44,13 @@ def render(records: list[Record]) -> str:
 
 
 def learned(numbers: dict[str, Any] | None) -> str:
-    """Says how many seeds arrived, with the interval of the rate, and when."""
+    """Says how many seeds arrived, with the interval of the rate, and the median of when, if half of them did."""
     if numbers is None:
         return "- | -"
     arrivals = [at for at in numbers["arrival"] if at is not None]
-    return f"{interval.rate(len(arrivals), len(numbers['arrival']))} | {interval.show(numbers['arrival'], 0)}"
+    median = interval.middle(numbers["arrival"]).median
+    rate = interval.rate(len(arrivals), len(numbers["arrival"]))
+    return f"{rate} | {f'step {median:.0f}' if math.isfinite(median) else '-'}"
 
 
 SUMMARY = Summary("glance", ("gradient_initialisation", "gradient_training"), render)
