@@ -14,8 +14,9 @@ from hae_jax.cli import main
 from hae_jax.config import ModelConfig
 from hae_jax.doctor.gradients import GradientReport, averaged, examine, steadiness
 from hae_jax.doctor.meanfield import predict
-from hae_jax.doctor.probe import Level
+from hae_jax.doctor.probe import Level, vitals
 from hae_jax.layers.cell import LSTMWeights
+from hae_jax.training.gradient import differentiate
 
 __all__ = ["corpus", "trained"]
 SIZES = {"embed": 5, "hidden": 3, "sentence_hidden": 7}
@@ -53,11 +54,10 @@ def test_batches_are_averaged_by_the_rows_that_are_so_long():
     np.testing.assert_allclose([found.forget, found.timescale], [0.6, -1 / np.log(0.6)], rtol=1e-6)
 
 
-def test_theory_stands_beside_the_encoders_first_layers_alone():
-    found, params = report(layers=2)
-    assert [name for name, level in found.levels.items() if level.predicted is not None] == [
-        "encoder/word/layer_0", "encoder/sentence/layer_0",
-    ]  # fmt: skip
+def test_theory_stands_beside_the_layers_that_it_speaks_of():
+    found, params = report()
+    encoder = ["encoder/word/layer_0", "encoder/sentence/layer_0"]
+    assert [name for name, level in found.levels.items() if level.predicted is not None] == encoder
     assert all((level.predicted is None) == (level.stretch is None) for level in found.levels.values())
     layer = params["encoder"]["word"]["layer_0"]
     weights = LSTMWeights(layer["kernel"], None, layer["recurrent"], layer["bias"])
@@ -65,7 +65,24 @@ def test_theory_stands_beside_the_encoders_first_layers_alone():
     words = np.asarray(batch().tables[1])[:, ::-1]
     words = words[(words > 0).any(1)]
     expected = predict(weights, params["words"]["embedding"][words] * (words > 0)[..., None], jnp.asarray(words > 0))
-    np.testing.assert_allclose(found.levels["encoder/word/layer_0"].predicted, expected.slope, rtol=1e-4)
+    np.testing.assert_allclose(found.levels[encoder[0]].predicted, expected.slope, rtol=1e-4)
+
+
+def test_theory_is_silent_about_stacks_and_attended_states():
+    assert not [level for level in report(layers=2)[0].levels.values() if level.predicted is not None]
+    levels = report(attention=True)[0].levels
+    assert [name for name, level in levels.items() if level.predicted is not None] == ["encoder/word/layer_0"]
+
+
+def test_crossings_are_those_of_the_way_through_the_code():
+    """Sentences decoded from the encoder's own vectors are another way to the word encoder; it must not count."""
+    crossings = report()[0].crossings
+    assert crossings == report(sentence_loss=0.0, vector_loss=0.0)[0].crossings
+    other = ModelConfig(**SIZES)
+    model, params = drawn(other)
+    derivative = differentiate(model, other, params, batch(), jax.random.key(2), watch=True)
+    name = "encoder/sentence -> encoder/word"
+    assert vitals(params, derivative).crossings[name] > 1.2 * crossings[name]
 
 
 @pytest.mark.parametrize("options", [{"kind": "flat"}, {"feedback": "word", "attention": True, "layer_norm": "output"}])
@@ -139,10 +156,10 @@ def test_a_trained_model_is_told_as_json(hae, trained, tmp_path):
         (["--batches", "0"], "batches must be at least 1, got 0. The more, the steadier the numbers."),
         (
             ["--png", "nowhere/g.png"],
-            "png must be a file in an existing folder, got nowhere/g.png. Choose another",
+            "png must be a file in a folder that can be written to, got nowhere/g.png.",
         ),
         (["--png", "g.txt"], "png must end in .png, .pdf or .svg, got g.txt. Choose another name."),
-        (["--workdir", "nowhere"], "png must be a file in an existing folder, got nowhere/gradients.png."),
+        (["--workdir", "nowhere"], "workdir must hold a run, got no config.json in nowhere."),
     ],
 )
 def test_bad_input_gets_a_clear_error(hae, words, complaint):

@@ -1,6 +1,7 @@
 """`hae gradients`: what gradients do in a fresh or a trained model."""
 
 import json
+import os
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 OURS = ("model.", "data.")
 """Fields that decide what a trained model is."""
+FREE = "data.batch_size"
+"""What may differ all the same: memory may be short."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +39,21 @@ class Gradients(Configured):
         if self.batches < 1:
             raise ValueError(f"batches must be at least 1, got {self.batches}. The more, the steadier the numbers.")
         png = self.png or (self.workdir or Path()) / "gradients.png"
-        if not png.parent.is_dir() or png.is_dir():
-            raise ValueError(f"png must be a file in an existing folder, got {png}. Choose another path.")
+        if self.workdir and not (self.workdir / "config.json").is_file():
+            raise ValueError(
+                f"workdir must hold a run, got no config.json in {self.workdir}. "
+                "Train one, or leave out --workdir and look at a fresh model."
+            )
+        if not png.parent.is_dir() or png.is_dir() or not os.access(png.parent, os.W_OK):
+            raise ValueError(f"png must be a file in a folder that can be written to, got {png}. Choose another path.")
         if png.suffix not in (".png", ".pdf", ".svg"):
             raise ValueError(f"png must end in .png, .pdf or .svg, got {png}. Choose another name.")
         report, title = self.trained(self.workdir) if self.workdir else self.fresh()
-        from hae_jax.plots import draw_gradients
+        # Who reads JSON draws for himself, unless he asks for a picture.
+        if self.png or not self.json:
+            from hae_jax.plots import draw_gradients
 
-        draw_gradients(report, title, png)
+            draw_gradients(report, title, png)
         if self.json:
             print(json.dumps(report.to_dict()))
         else:
@@ -60,7 +70,7 @@ class Gradients(Configured):
         from hae_jax.training.journal import read_lines
 
         run = Run.load(workdir)
-        changed = [name for name in differences(run.config, self.config) if name.startswith(OURS)]
+        changed = [name for name in differences(run.config, self.config) if name.startswith(OURS) and name != FREE]
         if changed:
             raise ValueError(
                 f"options must be those of the run in {workdir}, got another {', '.join(changed)}. "

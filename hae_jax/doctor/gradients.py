@@ -18,14 +18,14 @@ from hae_jax.config import ModelConfig
 from hae_jax.doctor.curve import ratio, slope
 from hae_jax.doctor.jacobian import spectrum
 from hae_jax.doctor.meanfield import predict
-from hae_jax.doctor.probe import Level, Vitals, vitals
+from hae_jax.doctor.probe import Level, vitals
 from hae_jax.doctor.stability import Stability, stability
 from hae_jax.layers.cell import LSTMWeights
 from hae_jax.layers.recurrent import LSTM, Given
-from hae_jax.training.gradient import Derivative, differentiate
+from hae_jax.training.gradient import differentiate
 
-ORDER = ("encoder/word", "encoder", "sentence_decoder", "word_decoder", "decoder")
-"""The levels as words pass through them; gradients go the other way."""
+LEVELS = ("encoder/word", "encoder/sentence", "encoder", "sentence_decoder", "word_decoder", "decoder")
+"""The levels of both kinds of models as words pass through them; gradients go the other way."""
 ROWS = 32
 """Rows of a batch that the theory looks at."""
 FEW = 4
@@ -45,7 +45,8 @@ class LevelReport:
         forget: mean forget gate.
         timescale: steps over which a cell of that gate forgets, -1 / ln(forget).
         saturated: share of input, forget and output gates below 0.05 or above 0.95.
-        predicted: slope that mean-field theory expects; None for layers that do not start from zeros or have a context.
+        predicted: slope that mean-field theory expects; None where it does not apply: in a stack of layers, and for
+            those that do not start from zeros, have a context, or are attended to.
         predicted_curve: the curve that goes with it, relative to its last step.
         stretch: largest singular value of the Jacobian over 10 steps, to the power 1/10; None as above.
     """
@@ -71,7 +72,8 @@ class GradientReport:
         loss: nats a token on the batches, teacher forced.
         norm: mean norm of the whole gradient.
         levels: each LSTM layer by the path of its parameters.
-        crossings: factor of the gradient's norm from one LSTM to the next, in the order in which it travels.
+        crossings: factor of the gradient's norm from one LSTM to the next, in the order in which it travels, where all
+            of it has to pass through the code: without the auxiliary losses.
         training: how steady the gradients were in training so far; None for a fresh model.
     """
 
@@ -112,29 +114,39 @@ def examine(
         ValueError: if there is no batch.
     """
 
-    @jax.jit
-    def look(params: optax.Params, batch: Batch, key: Key[Array, ""]) -> tuple[Derivative, Vitals]:
-        derivative = differentiate(model, config, params, batch, key, watch=True)
-        return derivative, vitals(params, derivative)
+    # Sentences decoded from their own vectors, and vectors drawn to each other, send gradients past the code.
+    bare = replace(config, sentence_loss=0.0, vector_loss=0.0)
+    through = model.clone(config=bare)
 
-    seen: list[Vitals] = []
-    losses, norms = [], []
-    derivative = None
+    @jax.jit
+    def look(params: optax.Params, batch: Batch, key: Key[Array, ""]):
+        derivative = differentiate(model, config, params, batch, key, watch=True)
+        alone = vitals(params, differentiate(through, bare, params, batch, key, watch=True))
+        norm = optax.tree.norm(derivative.gradient)
+        return derivative.losses.words.mean, norm, vitals(params, derivative).levels, alone.crossings, derivative.flow
+
+    seen: list[tuple[Any, Any, dict[str, Level], dict[str, Any]]] = []
+    flow = None
     for number, batch in enumerate(batches):
-        derivative, found = look(params, batch, jax.random.fold_in(key, number))
-        seen.append(jax.device_get(found))
-        losses.append(float(derivative.losses.words.mean))
-        norms.append(float(optax.tree.norm(derivative.gradient)))
-    if derivative is None or derivative.flow is None:
+        *found, flow = look(params, batch, jax.random.fold_in(key, number))
+        seen.append(tuple(jax.device_get(found)))  # type: ignore[arg-type]
+    if flow is None:
         raise ValueError("batches must hold a batch, got none. Give more text, or smaller batches.")
+    losses, norms, levels, crossings = zip(*seen, strict=True)
     # Trees come back from the device in the order of the alphabet.
-    paths = sorted(seen[0].levels, key=lambda path: [path.startswith(level) for level in ORDER], reverse=True)
-    levels = {path: averaged([vitals.levels[path] for vitals in seen]) for path in paths}
-    for path, (weights, given) in started(model, config, params, derivative.flow.gates).items():
-        levels[path] = beside_theory(levels[path], weights, given)
-    names = sorted(seen[0].crossings, key=lambda name: [name.startswith(level) for level in ORDER])
-    crossings = {name: float(np.mean([v.crossings[name] for v in seen])) for name in names}
-    return GradientReport(float(np.mean(losses)), float(np.mean(norms)), levels, crossings)
+    report = {path: averaged([each[path] for each in levels]) for path in sorted(levels[0], key=place)}
+    for path, (weights, given) in started(model, config, params, flow.gates).items():
+        report[path] = beside_theory(report[path], weights, given)
+    names = sorted(crossings[0], key=place, reverse=True)
+    factors = {name: float(np.mean([each[name] for each in crossings])) for name in names}
+    return GradientReport(float(np.mean(losses)), float(np.mean(norms)), report, factors)
+
+
+def place(name: str) -> tuple[int, int]:
+    """Returns where a layer, or a crossing from it, stands: by its level as words pass through them, and its number."""
+    level = next(at for at, level in enumerate(LEVELS) if name.startswith(level))
+    layer = name.rpartition("layer_")[2]
+    return level, int(layer) if layer.isdecimal() else 0
 
 
 def steadiness(journal: Iterable[dict[str, Any]]) -> Stability | None:
@@ -176,21 +188,27 @@ def averaged(levels: list[Level]) -> LevelReport:
 def started(
     model: nn.Module, config: ModelConfig, params: optax.Params, gates: Any
 ) -> dict[str, tuple[LSTMWeights, Given]]:
-    """Finds the layers that the theory speaks of: at the bottom of a stack, starting from zeros, without a context."""
-    found = {}
+    """Finds the layers that the theory speaks of: alone on their level, starting from zeros, without a context, and
+    read at their last step only."""
+    if config.layers > 1:
+        return {}
+    found: dict[str, tuple[LSTMWeights, Given]] = {}
     for name, (given,) in flatten_dict(gates, sep="/").items():
         path, kind = name.rsplit("/", 1)
         if not kind.startswith("given_") or given.inputs is None or given.context is not None:
             continue
-        if any(np.any(np.asarray(part)) for part in given.states[0]):
+        attended = config.attention and path == "encoder/sentence"
+        if attended or any(np.any(np.asarray(part)) for part in given.states[0]):
             continue
         own = params
         for part in path.split("/"):
             own = own[part]
         lstm = LSTM(config, given.states[0].hidden.shape[-1], given.inputs.shape[-1])
         layers = lstm.apply({"params": own}, method="weights")
-        # Of several calls the one with the longest rows, which comes last.
-        found[f"{path}/layer_0"] = (layers[0], given)
+        # Of several calls the one with the longest rows.
+        before = found.get(f"{path}/layer_0")
+        if before is None or before[1].mask.shape[1] < given.mask.shape[1]:
+            found[f"{path}/layer_0"] = (layers[0], given)
     return found
 
 

@@ -124,7 +124,7 @@ def predict(
     before = jnp.arange(len(curve), dtype=curve.dtype)
     logs = jnp.where(curve > 0, jnp.log(jnp.where(curve > 0, curve, 1)) + untied * before, -jnp.inf)
     weight = jnp.exp(2 * untied * before - jnp.max(2 * untied * before))[::-1, None]
-    crossing = jnp.sqrt((weight * read).sum() / (weight * hidden).sum() * inputs.shape[-1] / found.keep.shape[-1])
+    crossing = jnp.sqrt((weight * read).sum() / (weight * hidden).sum())
     fitted = slope(curve, rows[::-1].astype(curve.dtype)) + untied
     return Prediction(fitted, untied, forget, -1 / jnp.log(forget), crossing, logs - logs[0])
 
@@ -198,8 +198,8 @@ def energies(
         gauge: gradients are divided by exp(gauge) for every step that they went back.
 
     Returns:
-        The mean squares of dL/dh_t and, times feat / hidden, of dL/dx_t over units, in order of time; that of the last
-        dL/dh_t is 1.
+        The squared norms of dL/dh_t and of dL/dx_t, each by the number of units, in order of time; the former is 1 at
+        the last step.
     """
     shrink = jnp.exp(-gauge)
     real = factors.real.T

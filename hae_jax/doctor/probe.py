@@ -54,7 +54,8 @@ class Vitals(NamedTuple):
     Attributes:
         levels: each LSTM layer by the path of its parameters, as `encoder/word/layer_0`.
         crossings: factor that the gradient is multiplied by where it passes from one LSTM to another, in the order in
-            which it does so, as `word_decoder -> sentence_decoder`.
+            which it does so, as `word_decoder -> sentence_decoder`. All gradients count, those too that an auxiliary
+            loss sends past a level.
         updates: |update| / |weights| of every kernel, by its path; about 1e-3 is wanted. Adam hides vanishing gradients
             in norms, but not here. Empty where there is no update.
     """
