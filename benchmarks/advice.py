@@ -15,8 +15,8 @@ PAIRS = [
     ("", f"{SHORT}, kernel of gain 4", "orthogonal, gain 4 | none | {} | 0.003", "none", "per tensor 1"),
     ("clip the whole gradient at norm 1", SHORT, "flax default | none | {} | 0.003", "none", "global norm 1"),
     ("", f"{SHORT}, rate x 8", FIRM + " | none | {} | 0.024", "none", "global norm 1"),
-    ("dropout 0.2, recurrent dropout 0.2", SHORT, "flax default | none | {} | bias", "none", KERAS),
-    ("", SHORT, FIRM + " | none | {} | bias", "none", KERAS),
+    ("dropout 0.2, recurrent dropout 0.2", f"{SHORT}, noise on", "flax default | none | {} | bias", "none", KERAS),
+    ("", f"{SHORT}, noise on", FIRM + " | none | {} | bias", "none", KERAS),
     ("Glorot's kernels", f"{LONG}, against Flax's", LONG + " | {} | none", "flax default", "glorot, no bias"),
     ("", f"{LONG}, against orthogonal", LONG + " | {} | none", "orthogonal, forget bias 1", "glorot, forget bias 1"),
     ("layer norm in the cell", f"{LONG}, no bias", LONG + " | glorot, no bias | {}", "none", "cell"),
@@ -24,7 +24,7 @@ PAIRS = [
     ("", "text, no bias", "text | glorot, no bias | {}", "none", "cell"),
     ("layer norm after each LSTM", f"{LONG}, no bias", LONG + " | glorot, no bias | {}", "none", "output"),
     ("", "text, no bias", "text | glorot, no bias | {}", "none", "output"),
-    ("no biases", SHORT, FIRM + " | none | none | {}", "bias", "no bias"),
+    ("no biases, forget bias 2 with them", SHORT, FIRM + " | none | none | {}", "bias", "no bias"),
     ("", f"{LONG}, layer norm in the cell", LONG + " | glorot, {} | cell", "forget bias 1", "no bias"),
     ("", "text, layer norm after each LSTM", "text | glorot, {} | output", "forget bias 1", "no bias"),
     ("(not in the advice) forget bias 2", LONG, LONG + " | orthogonal, forget bias {} | none", "0", "2"),
@@ -42,12 +42,17 @@ def render(records: list[Record]) -> str:
         title = advice or title
         bare, treated = (found.get(cell.format(each)) for each in (without, given))
         if bare is not None and treated is not None:
-            lines.append(
-                f"| {title} | {where} | {learned(bare)} | {learned(treated)} | {interval.show(bare['loss'])} "
-                f"| {interval.show(treated['loss'])} |"
-            )
+            losses = (interval.show(at_once(one, other)) for one, other in ((bare, treated), (treated, bare)))
+            lines.append(f"| {title} | {where} | {learned(bare)} | {learned(treated)} | {' | '.join(losses)} |")
             title = ""
     return "\n".join(lines)
+
+
+def at_once(numbers: dict[str, Any], other: dict[str, Any]) -> list[float | None]:
+    """Returns each seed's loss at the last step that both cells have reached: a cell may have stopped early."""
+    if "gap" in numbers:
+        return numbers["loss"]
+    return numbers["curve"][min(len(each["curve"]) for each in (numbers, other)) - 1]
 
 
 def learned(numbers: dict[str, Any]) -> str:

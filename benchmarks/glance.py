@@ -7,17 +7,21 @@ from benchmarks import interval
 from benchmarks.record import Record, Summary
 
 TASK = "recall of 8 x 16"
+FIRM = "orthogonal, forget bias 2"
 ROWS = {
     "Flax's default: forget bias 0": ("flax, forget bias 0", "flax default", "none"),
-    "glorot, no bias": ("glorot, no bias", "glorot, no bias", "none"),
-    "glorot, no bias, layer norm in the cell": ("glorot, no bias", "glorot, no bias", "cell"),
     "PyTorch's default": ("torch", "torch default", "none"),
     "Keras' default: forget bias 1": ("keras, forget bias 1", "Keras default", "none"),
+    "glorot, no bias": ("glorot, no bias", "glorot, no bias", "none"),
+    "glorot, no bias, layer norm in the cell": ("glorot, no bias", "glorot, no bias", "cell"),
     "orthogonal, forget bias 1": ("orthogonal, forget bias 1", "orthogonal, forget bias 1", "none"),
-    "orthogonal, forget bias 2": ("orthogonal, forget bias 2", "orthogonal, forget bias 2", "none"),
+    "orthogonal, forget bias 2": (FIRM, FIRM, "none"),
+    "orthogonal, forget bias 2, layer norm in the cell": (FIRM, FIRM, "cell"),
+    "orthogonal of gain 2, forget bias 1": ("orthogonal x 2, forget bias 1", "orthogonal, gain 2", "none"),
+    "orthogonal of gain 4, forget bias 1": ("orthogonal x 4, forget bias 1", "orthogonal, gain 4", "none"),
+    "critical": ("critical", "critical", "none"),
     "chrono": ("chrono", "chrono", "none"),
     "uniform gate": ("uniform gate", "uniform gate", "none"),
-    "orthogonal of gain 4, forget bias 1": ("orthogonal x 4, forget bias 1", "orthogonal, gain 4", "none"),
 }
 """The scheme in table A, the one in table B, and the layer norm of both."""
 
@@ -26,19 +30,20 @@ def render(records: list[Record]) -> str:
     """One row a scheme, as far as both tables have it."""
     fresh = {(r["config"]["recipe"], r["config"]["layer_norm"]): r["numbers"] for r in records
              if r["config"].get("inputs") == "noise"}  # fmt: skip
-    trained = {(r["config"]["scheme"], r["config"]["norm"]): r["numbers"] for r in records
-               if r["config"].get("task") == TASK}  # fmt: skip
+    trained = {record["cell"]: record["numbers"] for record in records if "task" in record["config"]}
     lines = [
-        "| fresh weights | forget gate | slope: theory | measured | left after 50 steps | seeds that learn | when |",
-        "|---|---|---|---|---|---|---|",
+        "| fresh weights | forget gate | slope: theory | measured | left after 50 steps | recall: seeds | median step "
+        "| text: code gap |",
+        "|---" * 8 + "|",
     ]
     for name, (recipe, scheme, norm) in ROWS.items():
         a = fresh.get((recipe, "cell, gain 1" if norm == "cell" else norm))
         if a is not None:
-            share = 10 ** a["ratio"]["mean"]
+            text = trained.get(f"text | {scheme} | {norm}")
             lines.append(
                 f"| {name} | {a['forget']['mean']:.2f} | {a['predicted']['mean']:+.2f} | {a['slope']['mean']:+.2f} "
-                f"| {share:.0e} | {learned(trained.get((scheme, norm)))} |"
+                f"| {10 ** a['ratio']['mean']:.0e} | {learned(trained.get(f'{TASK} | {scheme} | {norm}'))} "
+                f"| {interval.show(text['gap']) if text else '-'} |"
             )
     return "\n".join(lines)
 

@@ -47,7 +47,7 @@ MAPS = {
 """What varies down and across in each map."""
 TITLES = {"layers": "layers", "time": "steps", "hidden": "units", "bias": "forget bias", "gain": "recurrent gain"}
 LOST = 3 * np.log(10) / 50
-"""Nat a step that cost three decades over 50 steps, about as much as training bears."""
+"""Nat a step that cost three decades over 50 steps."""
 
 
 def cells(quick: bool) -> list[Cell]:
@@ -136,11 +136,12 @@ def render(records: list[Record]) -> str:
 
 
 def entry(numbers: dict[str, Any] | None) -> str:
-    """Writes one place of a map."""
+    """Writes one place of a map: the slope, what theory expects, and what is left from the top layer to the bottom."""
     if numbers is None:
         return ""
     predicted = f" ({numbers['predicted']['mean']:+.2f})" if "predicted" in numbers else ""
-    return f"{numbers['slope']['mean']:+.2f}{predicted}"
+    descent = f", x {numbers['descent']['mean']:.2f}" if numbers["descent"]["mean"] != 1 else ""
+    return f"{numbers['slope']['mean']:+.2f}{predicted}{descent}"
 
 
 def draw(records: list[Record], folder: Path) -> None:

@@ -168,6 +168,7 @@ def checks(records: list[Record], norm: str = "none", inputs: str = "noise") -> 
     if norm != "none":
         return results
     for name, title, limit in (
+        ("critical", "ln sigmoid(5)", -math.log1p(math.exp(-5))),
         ("critical, inputs hardly heard", "ln sigmoid(5)", -math.log1p(math.exp(-5))),
         ("normal 0.01", "ln 0.5", -math.log(2)),
     ):  # fmt: skip

@@ -30,10 +30,14 @@ def measured(known: Benchmark | Summary, results: Path) -> Iterator[list[Record]
 def origin(records: list[Record]) -> str:
     """Says on what the records were measured, in one line."""
     last = max(records, key=lambda record: record["finished"])
-    where, revision = last["device"], last["revision"]
+    where = last["device"]
     device = where["name"] if where["platform"] == "cpu" else f"{where['count']} x {where['name']}"
     packages = ", ".join(f"{name} {number}" for name, number in last["versions"].items())
-    commit = f"revision {(revision['commit'] or 'unknown')[:10]}{', changed' if revision['dirty'] else ''}"
+    commits = dict.fromkeys(
+        f"{(record['revision']['commit'] or 'unknown')[:10]}{', changed' if record['revision']['dirty'] else ''}"
+        for record in records
+    )
+    commit = f"revision{'s' * (len(commits) > 1)} {', '.join(commits)}"
     seeds = sorted({seed for record in records for seed in record["seeds"]})
     numbers = f"{seeds[0]}-{seeds[-1]}" if len(seeds) > 3 else ", ".join(map(str, seeds))
     return (

@@ -9,8 +9,7 @@ stand in the order of their importance, the longest tasks last, so that a run th
 
 Device: one CPU core measures the cells of recall in about an hour and those of reconstruction in a quarter of one; copy
 and adding want a GPU.
-Expected: at forget gates of one half (flax default, no bias) hardly a seed succeeds in time; with a forget bias of 2,
-or chrono, all do.
+Expected: at forget gates of one half (flax default, no bias) no seed succeeds in time; with a forget bias of 2 all do.
 """
 
 import dataclasses

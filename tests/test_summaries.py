@@ -41,3 +41,12 @@ def test_only_pairs_that_were_measured_are_shown():
     lines = advice.render(records).splitlines()
     assert len(lines) == 3
     assert lines[2].startswith("| layer norm in the cell | text, no bias | 1/2 ")
+
+
+def test_losses_are_compared_at_the_same_step():
+    """A cell that stopped early has fewer looks, one of all seeds each."""
+    short = {"curve": [[3.0, 2.5], [2.0, 1.5]], "loss": [1.0, 1.0], "arrival": [90, 80]}
+    long = {"curve": [[3.0, 2.9], [2.8, 2.7], [1.0, 1.0]], "loss": [0.5, 0.5], "arrival": [None, None]}
+    assert advice.at_once(long, short) == [2.8, 2.7]
+    assert advice.at_once(short, long) == [2.0, 1.5]
+    assert advice.at_once({"gap": [1.0], "loss": [3.0]}, {"gap": [2.0], "loss": [2.0]}) == [3.0]
