@@ -36,7 +36,7 @@ def test_a_summary_is_made_of_the_records_of_one_device(tmp_path):
 
 
 def test_only_pairs_that_were_measured_are_shown():
-    numbers = {"arrival": [3, None], "loss": [0.5, 0.7]}
+    numbers = {"arrival": [3, None], "loss": [0.5, 0.7], "gap": [1.0, 2.0]}
     records = [{"cell": f"text | glorot, no bias | {norm}", "numbers": numbers} for norm in ("none", "cell")]
     lines = advice.render(records).splitlines()
     assert len(lines) == 3
