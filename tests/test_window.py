@@ -81,7 +81,7 @@ def test_skipped_steps_are_counted_across_lines_and_resumes():
     stretch.add(info(finite=False))
     stretch.close()
     stretch.add(info(finite=False))
-    with pytest.raises(NonFinite, match=r"steps 40 to 42 must be finite, got NaN or infinity in each: the loss alone"):
+    with pytest.raises(NonFinite, match=r"steps 40 to 42 must be finite, got NaN or infinity in each: every gradient"):
         stretch.close()
 
 

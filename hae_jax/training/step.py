@@ -116,7 +116,7 @@ def make_step(
 
         # A norm that overflows counts as non-finite: no clip can scale such a gradient.
         sound = jnp.stack([jnp.isfinite(optax.tree.norm(leaf)) for leaf in jax.tree.leaves(gradient)])
-        # A learning rate may be too much for numbers even where the gradient is not.
+        # A learning rate may be too much for numbers even where the gradient is not. Whoever watches uses the norms.
         moves = jax.tree.map(optax.tree.norm, updates)
         within = jnp.stack([jnp.isfinite(move) for move in jax.tree.leaves(moves)])
         finite = jnp.isfinite(value) & jnp.all(sound) & jnp.all(within)

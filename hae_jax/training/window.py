@@ -80,10 +80,12 @@ class Window:
         return values
 
     def _complaint(self, culprit: int) -> str:
-        what = f"the gradient of {self._names[culprit]} is the first" if culprit >= 0 else "the loss alone is"
+        what = "every gradient is finite, but the loss or the update is not"
+        if culprit >= 0:
+            what = f"the gradient of {self._names[culprit]} is the first that is not"
         return (
             f"steps {self._step - self._streak + 1} to {self._step} must be finite, got NaN or infinity in each: "
-            f"{what} that is not. Start a new workdir with a lower optim.learning_rate or optim.clip_norm."
+            f"{what}. Start a new workdir with a lower optim.learning_rate or optim.clip_norm."
         )
 
 
