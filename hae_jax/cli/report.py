@@ -61,7 +61,7 @@ def show_gradients(report: GradientReport, title: str, console: Console | None =
     console = console or Console()
     console.print(Text(f"{title}: loss {report.loss:.2f} nats a token, gradient norm {report.norm:.3g}", style="bold"))
     table = Table(
-        "level", "steps", "slope", "theory", "left", "forget", "ends", "stretch", box=SIMPLE_HEAD, padding=(0, 1)
+        "level", "steps", "slope", "theory", "left", "forget", "ends", "stretch", box=SIMPLE_HEAD, pad_edge=False
     )
     table.columns[0].no_wrap = True
     for column in table.columns[1:]:
