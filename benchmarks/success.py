@@ -9,7 +9,8 @@ stand in the order of their importance, the longest tasks last, so that a run th
 
 Device: one CPU core measures the cells of recall in about an hour and those of reconstruction in a quarter of one; copy
 and adding want a GPU.
-Expected: at forget gates of one half (flax default, no bias) no seed succeeds in time; with a forget bias of 2 all do.
+Expected: without a forget bias (flax default, no biases) no seed succeeds at recall in time, or one with
+normalised cells; with a forget bias of 2 all do. On text every scheme learns something, and normalised ones most.
 """
 
 import dataclasses
