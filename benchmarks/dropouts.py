@@ -7,7 +7,7 @@ dropout makes each of them worse than the same network in use, and yet rows with
 biases a forget bias is gone, too, so that the recipe "orthogonal, forget bias 2" then is plain orthogonal.
 
 Device: one CPU core, 35 minutes.
-Expected: taking away the biases costs every recipe its success, and so, nearly, does every kind of noise while it is on.
+Expected: taking away the biases costs every recipe its success; so, nearly, does any kind of noise while it is on.
 """
 
 import dataclasses
