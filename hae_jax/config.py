@@ -9,107 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from hae_jax.conditions import choices, finite, need, positive, rate
+from hae_jax.model_config import ModelConfig
 
-Initializer = Literal[
-    "orthogonal", "glorot", "flax", "keras", "torch", "uniform", "normal", "chrono", "uniform_gate", "critical"
-]
 Clip = Literal["global_norm", "per_tensor", "value", "agc", "autoclip", "zclip", "none"]
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """The autoencoder. Sizes are numbers of units; rates are probabilities."""
-
-    kind: Literal["hierarchical", "flat"] = "hierarchical"
-    """`flat` is the paper's "standard" model: one LSTM over the whole text."""
-    attention: bool = False
-    """Lets the sentence decoder attend over the encoder's sentence states; the code is then no longer of fixed size."""
-    embed: int = 256
-    """Size of a word vector."""
-    hidden: int = 256
-    """Units of each word-level LSTM layer."""
-    sentence_hidden: int = 512
-    """Units of each sentence-level LSTM layer, the size of the code when `state` is "last"."""
-    layers: int = 1
-    """LSTM layers of each of the four stacks."""
-    state: Literal["last", "all"] = "last"
-    """What one level hands to the next: the top layer's h, or h and c of all layers as in the 2015 program."""
-    feedback: Literal["none", "sentence", "word"] = "none"
-    """The sentence decoder reads: nothing, the previous sentence's vector, the word decoder's last state (paper)."""
-    feed: Literal["start", "every"] = "every"
-    """Whether the word decoder sees its sentence vector as initial state only (paper), or beside every word as well."""
-    reverse: bool = True
-    """The encoder reads words and sentences backwards and so has read last what will be said first; but with `feedback`
-    "sentence" words are read forwards, as they are said."""
-    initializer: Initializer = "orthogonal"
-    """Weight scheme of all LSTM layers; see `hae_jax.layers.initializers`."""
-    use_bias: bool = True
-    """Whether the LSTM's gates and the softmax have biases."""
-    forget_bias: float = 1.0
-    """Initial bias of the forget gate; torch, chrono, uniform_gate and critical set their own."""
-    timescale: int = 64
-    """Longest dependency, in steps, that chrono initialisation prepares for (its T_max)."""
-    recurrent_gain: float = 1.0
-    """Multiplies the fresh recurrent kernel of the weight scheme."""
-    layer_norm: Literal["none", "cell", "output"] = "none"
-    """Layer normalisation inside the LSTM cell (Ba et al., 2016), or of what each LSTM layer gives away."""
-    layer_norm_gain: float = 1.0
-    """Initial gain of that normalisation."""
-    input_dropout: float = 0.0
-    """Dropout on each LSTM layer's input, one mask for all steps."""
-    recurrent_dropout: float = 0.0
-    """Rate of recurrent dropout."""
-    recurrent_dropout_kind: Literal["variational", "semeniuta"] = "variational"
-    """One mask for all steps on h (Gal; Keras), or a fresh one each step on the candidate (Semeniuta)."""
-    zoneout_cell: float = 0.0
-    """Probability that a cell keeps its old value."""
-    zoneout_hidden: float = 0.0
-    """Probability that a hidden unit keeps its old value."""
-    word_dropout: float = 0.0
-    """Probability that the decoder's input word is hidden from it while training, so that it must use the code."""
-    sentence_loss: float = 1.0
-    """Weight of an auxiliary loss: sentences decoded straight from their own vectors; 0 turns it off."""
-    sentence_share: float = 0.5
-    """Share of a training batch's sentences, drawn at random, for that loss; only the others go through the code."""
-    vector_loss: float = 0.3
-    """Weight of an auxiliary loss: the squared distance of each sentence vector that the decoder finds from
-    the one that the encoder found; 0 turns it off."""
-    tied: bool = True
-    """Whether the softmax shares the word vectors."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Type of the computation; parameters and cell states stay float32."""
-
-    def __post_init__(self) -> None:
-        choices(self, "model")
-        positive(self, "model", "embed", "hidden", "sentence_hidden")
-        positive(self, "model", "layers", most=100)
-        finite(self, "model", "forget_bias", "recurrent_gain", "layer_norm_gain", "sentence_loss", "vector_loss")
-        need(
-            self.timescale >= 3, "model.timescale", "be at least 3", self.timescale, "Use a sentence's length or more."
-        )
-        if self.initializer in ("chrono", "uniform_gate", "critical"):
-            need(
-                self.use_bias, "model.use_bias", f"be set with model.initializer {self.initializer!r}", self.use_bias,
-                "These schemes live in the biases; choose another, or allow biases.",
-            )  # fmt: skip
-        rate(self, "model", "input_dropout", "recurrent_dropout", "zoneout_cell", "zoneout_hidden", "word_dropout")
-        for name in ("sentence_loss", "vector_loss"):
-            need(getattr(self, name) >= 0, f"model.{name}", "be at least 0", getattr(self, name), "0 turns it off.")
-        need(
-            0 < self.sentence_share < 1, "model.sentence_share", "lie in (0, 1)", self.sentence_share,
-            "Use model.sentence_loss 0 to turn that loss off.",
-        )  # fmt: skip
-        if self.state == "all" and self.kind == "hierarchical":
-            need(
-                self.sentence_hidden == self.hidden, "model.sentence_hidden",
-                f'equal model.hidden ({self.hidden}) when model.state is "all"', self.sentence_hidden,
-                'Give both levels the same size, or use model.state "last".',
-            )  # fmt: skip
-        if self.attention:
-            need(
-                self.kind == "hierarchical", "model.kind", 'be "hierarchical" with model.attention', self.kind,
-                "A flat model has no sentence states to attend to.",
-            )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -176,11 +78,14 @@ class OptimConfig:
     """Adam's epsilon."""
     weight_decay: float = 0.0
     """Decoupled weight decay (AdamW)."""
+    sentence_rate: float = 1.0
+    """Learning rate of the sentence level's parameters, as a share of the others'. Adam moves every weight alike, so
+    the wider a layer the further one step moves what it computes."""
 
     def __post_init__(self) -> None:
         choices(self, "optim")
-        finite(self, "optim", "learning_rate", "clip_norm", "eps", "weight_decay")
-        for name in ("learning_rate", "clip_norm", "eps"):
+        finite(self, "optim", "learning_rate", "clip_norm", "eps", "weight_decay", "sentence_rate")
+        for name in ("learning_rate", "clip_norm", "eps", "sentence_rate"):
             got = getattr(self, name)
             need(got is None or got > 0, f"optim.{name}", "be positive", got, "Use a number above 0.")
         rate(self, "optim", "b1", "b2")

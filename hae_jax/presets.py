@@ -1,21 +1,30 @@
 """Configs by name."""
 
 import difflib
+from typing import Any
 
 from hae_jax.config import Config, DataConfig, ModelConfig, OptimConfig, TrainConfig
 
+MIRROR: dict[str, Any] = {"initializer": "mirror", "layer_norm": "output", "vector_loss": 0.02}
+"""What makes it train, next to the defaults. The code has room for a sentence vector each: `sentence_hidden` is
+`max_sentences` times `hidden`, or as much of it as the device can bear."""
+
 PRESETS: dict[str, Config] = {
     "tiny": Config(
-        ModelConfig(embed=32, hidden=32, sentence_hidden=48),
+        ModelConfig(embed=32, hidden=32, sentence_hidden=96, **MIRROR),
         DataConfig(vocab_size=1000, max_sentences=3, max_words=10, batch_size=8),
-        OptimConfig(warmup=20),
+        OptimConfig(warmup=20, sentence_rate=0.3),
         TrainConfig(steps=200, eval_every=100, eval_documents=64, save_every=100),
     ),
-    "small": Config(train=TrainConfig(minutes=15)),
+    "small": Config(
+        ModelConfig(sentence_hidden=1024, **MIRROR),
+        optim=OptimConfig(learning_rate=1e-3, sentence_rate=0.1),
+        train=TrainConfig(steps=1500, minutes=15, eval_every=250, save_every=250),
+    ),
     "reviews": Config(
-        ModelConfig(embed=512, hidden=512, sentence_hidden=1024),
+        ModelConfig(embed=512, hidden=512, sentence_hidden=4096, **MIRROR),
         DataConfig(corpus="reviews", vocab_size=25_000, max_sentences=16, max_words=32, buckets=4),
-        OptimConfig(learning_rate=1e-3, warmup=500),
+        OptimConfig(learning_rate=5e-4, warmup=500, sentence_rate=0.1),
         TrainConfig(steps=50_000, eval_every=2000, save_every=2000),
     ),
     "paper": Config(

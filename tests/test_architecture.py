@@ -8,6 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "hae_jax"
 ORDER = [
     "conditions",
+    "model_config",
     "config",
     "presets",
     "batch",

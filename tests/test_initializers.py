@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from jax.nn import sigmoid
 
-from hae_jax.config import Initializer
 from hae_jax.layers.initializers import scheme
+from hae_jax.model_config import Initializer
 
-INITIALIZERS = get_args(Initializer)
+INITIALIZERS = [name for name in get_args(Initializer) if name != "mirror"]
+"""Those of a single layer."""
 
 FEAT, HIDDEN = 47, 128
 OWN_BIAS = {"torch", "chrono", "uniform_gate", "critical"}

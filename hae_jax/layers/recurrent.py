@@ -12,7 +12,8 @@ from jaxtyping import Array, Bool, Float
 
 from hae_jax.config import ModelConfig
 from hae_jax.layers.cell import Gates, LSTMWeights, Norm, OutputNorm
-from hae_jax.layers.initializers import scheme
+from hae_jax.layers.initializers import Scheme, scheme
+from hae_jax.layers.mirror import follower, reader, teller
 from hae_jax.layers.noise import draw_noise, dropout_mask
 from hae_jax.layers.stack import Noises, States, stack_scan, zero_states
 
@@ -21,21 +22,22 @@ class Layer(nn.Module):
     """The parameters of one LSTM layer.
 
     Attributes:
-        config: names the weight scheme, biases and normalisation.
+        config: says whether there are biases and normalisation.
+        weights: the weight scheme.
         hidden: number of units.
         feat: size of the inputs; 0 for a layer that reads nothing.
         vec: size of the context; 0 for a layer without one.
     """
 
     config: ModelConfig
+    weights: Scheme
     hidden: int
     feat: int
     vec: int
 
     @nn.compact
     def __call__(self) -> LSTMWeights:
-        config, gates = self.config, 4 * self.hidden
-        init = scheme(config.initializer, config.forget_bias, config.timescale, config.recurrent_gain)
+        config, init, gates = self.config, self.weights, 4 * self.hidden
         gain, zeros = nn.initializers.constant(config.layer_norm_gain), nn.initializers.zeros
         norm = output = None
         if config.layer_norm == "cell":
@@ -80,6 +82,8 @@ class LSTM(nn.Module):
         hidden: units of every layer.
         feat: size of the inputs; 0 for a stack that reads nothing.
         vec: size of a context, read by the bottom layer at every step; 0 for a stack without one.
+        spread: standard deviation of a number of the inputs, for the scheme "mirror".
+        tells: size of what the stack has to give back at each step, for the same; 0 for a stack that reads.
 
     Example:
         >>> lstm = LSTM(ModelConfig(layers=2), hidden=5, feat=4)
@@ -94,11 +98,23 @@ class LSTM(nn.Module):
     hidden: int
     feat: int
     vec: int = 0
+    spread: float = 1.0
+    tells: int = 0
 
     def setup(self) -> None:
-        below = [self.feat] + [self.hidden] * (self.config.layers - 1)
-        context = [self.vec] + [0] * (self.config.layers - 1)
-        self.layer = [Layer(self.config, self.hidden, f, v) for f, v in zip(below, context, strict=True)]
+        above = self.config.layers - 1
+        below, context = [self.feat] + [self.hidden] * above, [self.vec] + [0] * above
+        self.layer = [
+            Layer(self.config, init, self.hidden, f, v)
+            for init, f, v in zip(self._schemes(), below, context, strict=True)
+        ]
+
+    def _schemes(self) -> list[Scheme]:
+        config = self.config
+        if config.initializer == "mirror":
+            bottom = teller(self.tells) if self.tells else reader(self.feat, self.spread)
+            return [bottom] + [follower()] * (config.layers - 1)
+        return [scheme(config.initializer, config.forget_bias, config.timescale, config.recurrent_gain)] * config.layers
 
     def weights(self) -> tuple[LSTMWeights, ...]:
         """Returns the parameters of every layer, bottom layer first, for `stack_step`."""

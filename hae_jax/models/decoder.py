@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from hae_jax.config import ModelConfig
+from hae_jax.layers import mirror
 from hae_jax.layers.attention import AttentionWeights, attend
 from hae_jax.layers.cell import Gates, LSTMWeights
 from hae_jax.layers.recurrent import LSTM
@@ -103,12 +104,16 @@ class SentenceDecoder(nn.Module):
         self.vec = vector_size(config, config.hidden)
         self.code = vector_size(config, config.sentence_hidden)
         read = (0 if config.feedback == "none" else self.vec) + (config.sentence_hidden if config.attention else 0)
-        self.recurrent = LSTM(config, config.sentence_hidden, read, self.code if config.feed == "every" else 0)
-        self.opening = InitialStates(config, config.sentence_hidden, self.code)
+        context = self.code if config.feed == "every" else 0
+        self.recurrent = LSTM(config, config.sentence_hidden, read, context, tells=self.vec)
+        self.opening = InitialStates(config, config.sentence_hidden, self.code, self.vec)
         glorot, hidden = nn.initializers.glorot_uniform(), config.sentence_hidden
         if config.state == "last":
+            init = nn.initializers.lecun_normal()
+            if config.initializer == "mirror":
+                init = mirror.takes_top(1.0 if config.layer_norm == "output" else mirror.STATE / mirror.INPUT)
             self.readout = Readout(
-                self.param("readout_kernel", nn.initializers.lecun_normal(), (hidden, self.vec)),
+                self.param("readout_kernel", init, (hidden, self.vec)),
                 self.param("readout_bias", nn.initializers.zeros, (self.vec,)),
             )
         if config.attention:
@@ -189,8 +194,9 @@ class WordDecoder(nn.Module):
     def setup(self) -> None:
         config = self.config
         vec = vector_size(config, config.hidden)
-        self.recurrent = LSTM(config, config.hidden, config.embed, vec if config.feed == "every" else 0)
-        self.opening = InitialStates(config, config.hidden, vec)
+        context = vec if config.feed == "every" else 0
+        self.recurrent = LSTM(config, config.hidden, config.embed, context, tells=config.embed)
+        self.opening = InitialStates(config, config.hidden, vec, config.embed)
 
     def weights(self) -> tuple[tuple[LSTMWeights, ...], Opening | None]:
         """Returns the parameters of the stack and of its start, for loops that must not hold Flax modules."""

@@ -7,10 +7,10 @@ from jaxtyping import Array, Float
 from hae_jax.batch import PAD, Batch
 from hae_jax.config import ModelConfig
 from hae_jax.layers.recurrent import LSTM
-from hae_jax.models.handover import summarize, vector_size
+from hae_jax.models.handover import spread, summarize, vector_size
 from hae_jax.models.interface import Code
 from hae_jax.models.tables import by_document, real_sentences
-from hae_jax.models.words import Words
+from hae_jax.models.words import EMBEDDING_STD, Words
 
 
 class Encoder(nn.Module):
@@ -31,8 +31,8 @@ class Encoder(nn.Module):
 
     def setup(self) -> None:
         config = self.config
-        self.word = LSTM(config, config.hidden, feat=config.embed)
-        self.sentence = LSTM(config, config.sentence_hidden, feat=vector_size(config, config.hidden))
+        self.word = LSTM(config, config.hidden, config.embed, spread=EMBEDDING_STD)
+        self.sentence = LSTM(config, config.sentence_hidden, vector_size(config, config.hidden), spread=spread(config))
 
     def sentences(self, words: Words, batch: Batch, train: bool = False) -> Float[Array, "row vec"]:
         """Returns one vector for each row of the stacked tables, spare rows included."""

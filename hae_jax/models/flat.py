@@ -15,7 +15,7 @@ from hae_jax.models.decoder import WordDecoder
 from hae_jax.models.handover import open_states, summarize
 from hae_jax.models.interface import Code, Losses, Scores
 from hae_jax.models.tables import flat_words, shift
-from hae_jax.models.words import Words, drop_words
+from hae_jax.models.words import EMBEDDING_STD, Words, drop_words
 
 
 class DecoderState(NamedTuple):
@@ -41,7 +41,7 @@ class Flat(nn.Module):
 
     def setup(self) -> None:
         self.words = Words(self.config, self.vocab)
-        self.encoder = LSTM(self.config, self.config.hidden, feat=self.config.embed)
+        self.encoder = LSTM(self.config, self.config.hidden, self.config.embed, spread=EMBEDDING_STD)
         self.decoder = WordDecoder(self.config)
 
     def __call__(self, batch: Batch, train: bool = False) -> Losses:

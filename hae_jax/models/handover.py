@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hae_jax.config import ModelConfig
+from hae_jax.layers import mirror
 from hae_jax.layers.cell import LSTMState, LSTMWeights, expose
 from hae_jax.layers.stack import States
 
@@ -26,6 +27,12 @@ def summarize(states: States, layers: tuple[LSTMWeights, ...], config: ModelConf
     if config.state == "last":
         return expose(states[-1].hidden, layers[-1])
     return jnp.concatenate([part.astype(states[0].hidden.dtype) for state in states for part in state], axis=-1)
+
+
+def spread(config: ModelConfig) -> float:
+    """Returns the standard deviation, at first, of a number of a vector that stands for many steps, with the scheme
+    "mirror"."""
+    return 1.0 if config.layer_norm == "output" else mirror.STATE
 
 
 class Opening(NamedTuple):
@@ -56,18 +63,23 @@ class InitialStates(nn.Module):
         config: names the kind of hand-over.
         hidden: units of each layer of the stack.
         vec: size of the vector.
+        tells: size of what the stack gives back at each step.
     """
 
     config: ModelConfig
     hidden: int
     vec: int
+    tells: int
 
     @nn.compact
     def __call__(self) -> Opening | None:
         if self.config.state == "all":
             return None
-        size = 2 * self.config.layers * self.hidden
+        layers = self.config.layers
+        size, init = 2 * layers * self.hidden, nn.initializers.lecun_normal()
+        if self.config.initializer == "mirror":
+            init = mirror.opening(self.tells, layers, mirror.STATE / spread(self.config))
         return Opening(
-            self.param("kernel", nn.initializers.lecun_normal(), (self.vec, size)),
+            self.param("kernel", init, (self.vec, size)),
             self.param("bias", nn.initializers.zeros, (size,)),
         )

@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 from hae_jax.batch import PAD
 from hae_jax.config import ModelConfig
 from hae_jax.layers.losses import Loss, cross_entropy, token_scores
+from hae_jax.layers.mirror import takes_top
 
 EMBEDDING_STD = 0.1
 """Standard deviation of fresh word vectors."""
@@ -38,7 +39,8 @@ class Words(nn.Module):
         if not config.tied:
             self.kernel = self.param("kernel", lecun, (config.hidden, self.vocab))
         elif config.hidden != config.embed:
-            self.bridge = self.param("bridge", lecun, (config.hidden, config.embed))
+            bridge = takes_top() if config.initializer == "mirror" else lecun
+            self.bridge = self.param("bridge", bridge, (config.hidden, config.embed))
         self.bias = self.param("bias", nn.initializers.zeros, (self.vocab,)) if config.use_bias else None
 
     def __call__(self, words: Int[Array, "*batch"]) -> Float[Array, "*batch embed"]:

@@ -67,7 +67,7 @@ def build(config: OptimConfig, steps: int) -> optax.GradientTransformation:
         steps: updates of the whole run, for the schedule.
 
     Returns:
-        `chain(witness(clip), adam)`; the first element of its state is a `clipping.Witnessed`.
+        `chain(witness(clip), adam, by_level)`; the first element of its state is a `clipping.Witnessed`.
 
     Raises:
         ValueError: if `config.clip_norm` does not suit the clip.
@@ -84,4 +84,19 @@ def build(config: OptimConfig, steps: int) -> optax.GradientTransformation:
     else:
         adam = optax.adam(rate, config.b1, config.b2, config.eps)
     clip, usual = CLIPPERS[config.clip]
-    return optax.chain(clipping.witness(clip(config.clip_norm or usual)), adam)
+    return optax.chain(clipping.witness(clip(config.clip_norm or usual)), adam, by_level(config.sentence_rate))
+
+
+def by_level(sentence_rate: float) -> optax.GradientTransformation:
+    """Multiplies the updates of the sentence level, of encoder and decoder.
+
+    Example:
+        >>> updates = {"encoder": {"word": 1.0, "sentence": 1.0}, "sentence_decoder": 1.0, "word_decoder": 1.0}
+        >>> by_level(0.5).update(updates, None)[0]
+        {'encoder': {'sentence': 0.5, 'word': 1.0}, 'sentence_decoder': 0.5, 'word_decoder': 1.0}
+    """
+
+    def scale(path: tuple, update: Float[Array, "..."]) -> Float[Array, "..."]:
+        return sentence_rate * update if "sentence" in jax.tree_util.keystr(path) else update
+
+    return optax.stateless(lambda updates, _: jax.tree.map_with_path(scale, updates))

@@ -93,8 +93,9 @@ def make_step(
     """Compiles the training step of a model.
 
     The step differentiates the objective, clips, and updates. If the loss or any gradient is not finite, parameters,
-    moments and clip statistics stay as they were, bit for bit, and the step is counted as skipped. The given state is
-    donated: its buffers become those of the returned one.
+    moments and clip statistics stay as they were, bit for bit, and the step is counted as skipped. A step that takes
+    the parameters beyond the range of numbers, as only an absurd learning rate can, is taken, and counted with those.
+    The given state is donated: its buffers become those of the returned one.
 
     Args:
         model: an autoencoder of `hae_jax.models`.
@@ -111,18 +112,23 @@ def make_step(
         own = jax.random.fold_in(key, state.step)
         derivative = differentiate(model, config.model, state.params, batch, own, watch is not None)
         value, losses, gradient, _ = derivative
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-
         # A norm that overflows counts as non-finite: no clip can scale such a gradient.
-        sound = jnp.stack([jnp.isfinite(optax.tree.norm(leaf)) for leaf in jax.tree.leaves(gradient)])
-        # A learning rate may be too much for numbers even where the gradient is not. Whoever watches uses the norms.
-        moves = jax.tree.map(optax.tree.norm, updates)
-        within = jnp.stack([jnp.isfinite(move) for move in jax.tree.leaves(moves)])
-        finite = jnp.isfinite(value) & jnp.all(sound) & jnp.all(within)
-        params, opt_state = jax.tree.map(
-            lambda new, old: jnp.where(finite, new, old), (params, opt_state), (state.params, state.opt_state)
-        )
+        norms = jnp.stack([optax.tree.norm(leaf) for leaf in jax.tree.leaves(gradient)])
+        sound = jnp.isfinite(norms)
+
+        def take(params: optax.Params, opt_state: optax.OptState) -> tuple[optax.Params, optax.OptState, PyTree]:
+            updates, opt_state = optimizer.update(gradient, opt_state, params)
+            moves = None if watch is None else jax.tree.map(optax.tree.norm, updates)
+            return optax.apply_updates(params, updates), opt_state, moves
+
+        def keep(params: optax.Params, opt_state: optax.OptState) -> tuple[optax.Params, optax.OptState, PyTree]:
+            return params, opt_state, None if watch is None else jax.tree.map(lambda _: jnp.zeros(()), params)
+
+        # Choosing between the old and the new leaf by leaf would cost as much again as the update.
+        finite = jnp.isfinite(value) & jnp.all(sound)
+        params, opt_state, moves = jax.lax.cond(finite, take, keep, state.params, state.opt_state)
+        within = jnp.stack([jnp.isfinite(optax.tree.norm(leaf)) for leaf in jax.tree.leaves(params)])
+        finite &= jnp.all(within)
         skip = jnp.where(finite, 0, 1)
         info = StepInfo(
             loss=losses.words.mean,
@@ -130,7 +136,7 @@ def make_step(
             vector_loss=None if losses.vectors is None else losses.vectors.mean,
             # While training every sentence is decoded once, through the code or from its own vector.
             tokens=losses.words.count + (0 if losses.sentences is None else losses.sentences.count),
-            norm=optax.tree.norm(gradient),
+            norm=optax.tree.norm(norms),
             binding=opt_state[0].binding & finite,
             finite=finite,
             culprit=jnp.where(jnp.all(sound), -1, jnp.argmin(sound)).astype(jnp.int32),
