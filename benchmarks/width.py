@@ -25,7 +25,7 @@ def parameters(config: ModelConfig, vocab: int) -> int:
 
     Example:
         >>> parameters(ModelConfig(kind="flat", embed=2, hidden=1, tied=False, use_bias=False, state="all"), vocab=5)
-        41
+        47
     """
     batch = Batch((jnp.zeros((2, 2), jnp.int32),), jnp.arange(2)[None])
     model = models.build(config, vocab)
