@@ -15,6 +15,7 @@ from benchmarks import (
     overfit,
     probe_overhead,
     recipe,
+    reconstruction,
     report,
 )
 from benchmarks.record import (
@@ -38,6 +39,7 @@ MODULES = {
     "overfit": overfit,
     "recipe": recipe,
     "memory": memory,
+    "reconstruction": reconstruction,
     "gradient_stability": gradient_stability,
     "gradient_map": gradient_map,
     "probe_overhead": probe_overhead,

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import flax.linen as nn
@@ -22,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Key, PyTree
 
+from benchmarks.pace import planned
 from benchmarks.width import parameters
 from hae_jax import models
 from hae_jax.batch import EOD, EOS, PAD, SPECIALS, Batch
@@ -42,10 +42,6 @@ TOGETHER = 64
 """Sequences that are decoded at once."""
 CHUNK = 10
 """Steps between two looks at the clock."""
-PACED = 12
-"""Steps whose median time says how many fit into the minutes."""
-FULL = 0.96
-"""Share of the minutes that the schedule is planned for, so that a machine's whims do not cut its end off."""
 SAVE = 150.0
 """Seconds of training between checkpoints."""
 
@@ -119,7 +115,8 @@ def learn(setting: Setting, seed: int, folder: Path) -> dict[str, Any]:
 
         return lambda: start(jax.tree.map(jnp.copy, params), optimizer), advance
 
-    steps = _plan(setting, race(1), folder / "steps.json")
+    begin, advance = race(1)
+    steps = planned(setting.minutes, begin(), advance, folder / "steps.json")
     begin, advance = race(steps)
     checkpoints = Checkpoints(folder / "checkpoints", 1, print)
     restored = checkpoints.restore(jax.eval_shape(begin))
@@ -154,19 +151,6 @@ def learn(setting: Setting, seed: int, folder: Path) -> dict[str, Any]:
         "skipped": int(state.skipped_total),
         "curve": [*curve, {"step": at, "minutes": seconds / 60, **last}],
     }
-
-
-def _plan(setting: Setting, race: tuple, path: Path) -> int:
-    """Returns how many steps fit into the minutes; what was planned once is kept."""
-    if not path.is_file():
-        begin, advance = race
-        state, times = begin(), []
-        for at in range(PACED):
-            began = time.monotonic()
-            state = jax.block_until_ready(advance(state, at))
-            times.append(time.monotonic() - began)
-        path.write_text(json.dumps(max(1, int(FULL * 60 * setting.minutes / median(times)))))
-    return json.loads(path.read_text())
 
 
 def look(model: nn.Module, params: PyTree, setting: Setting, number: int = FRESH) -> dict[str, float]:
