@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmarks import (
     advice,
+    content,
     first_run,
     glance,
     gradient_map,
@@ -42,6 +43,7 @@ MODULES = {
     "memory": memory,
     "reconstruction": reconstruction,
     "long_reviews": long_reviews,
+    "content": content,
     "gradient_stability": gradient_stability,
     "gradient_map": gradient_map,
     "probe_overhead": probe_overhead,
