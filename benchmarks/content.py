@@ -6,8 +6,8 @@ Trains the hierarchical and the standard model as `reconstruction` does, but lon
 codes of held-out documents: does this sentence occur in the document, which of two sentences comes first, was the
 review kind? A sentence is given as the code of itself alone. Beside codes stand bags of words of the same size: tf-idf
 along its principal directions, and along random ones. Questions are balanced, so 50 % is chance; classifiers learn from
-documents that the model was trained on, of which there are more, and are asked about others. The order of words is
-nothing a bag knows; what it tells of the order of sentences is which words open a document.
+documents that the model was trained on, of which there are more, and are asked about others. Of a review both codes and
+bags hold as much as the model has room for: its opening. The order of words is nothing a bag knows; what it tells of the order of sentences is which words open a document.
 
 Device: two CPU cores, 4 cells of 10 minutes of training and 5 of questions: an hour.
 Expected: the hierarchical code beats bags of words in order; in occurrence that is the question, as codes of CNN-DCNN
@@ -64,15 +64,15 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
     code: Reader = partial(_codes, run)
     size = code(test.spread(1)).shape[1]
     readers = {"code": code} | bags(train, run.tokenizer.vocab_size, size)
+    reviews = _reviews(run, dataset) if cell.config["corpus"] == "reviews" else None
     scores: dict[str, dict[str, Any]] = {}
     for name, reader in readers.items():
         scores[name] = {
             "occurrence": ask(*(_asked(reader, part, content.occurrence(part, 0)) for part in (train, test))),
             "order": ask(*(_asked(reader, part, content.order(part, 0)) for part in (train, test))),
         }
-        if cell.config["corpus"] == "reviews":
-            known, new = _reviews(run, dataset)
-            scores[name]["sentiment"] = ask(*((reader(texts), labels) for texts, labels in (known, new)))
+        if reviews:
+            scores[name]["sentiment"] = ask(*((reader(texts), labels) for texts, labels in reviews))
         print(name, scores[name], flush=True)
     kept = ("loss", "bleu", "code_gap", "minutes", "steps", "parameters")
     return {name: trained[name] for name in kept} | {"size": size, "scores": scores}
@@ -102,10 +102,9 @@ def _reviews(run: Run, dataset: Dataset) -> tuple[tuple[Corpus, np.ndarray], tup
     """Returns openings of reviews with their labels: some that the model was trained on, and all that were held out."""
     heldout = {_key(dataset.heldout.document(number)) for number in range(len(dataset.heldout))}
     parts: dict[bool, list[tuple[list, bool]]] = {True: [], False: []}
-    wanted = reconstruction.base("reviews", False).data.min_sentences
     for text, label in labelled():
         ((ids,), _) = encode_text([text], run.tokenizer, run.config.data)
-        if len(ids) >= wanted:
+        if len(ids) >= run.config.data.min_sentences:
             parts[_key(ids) in heldout].append((ids, label))
     found = []
     for new in (False, True):
