@@ -7,8 +7,8 @@ codes of held-out documents: does this sentence occur in the document, which of 
 review kind? A sentence is given as the code of itself alone. Beside codes stand bags of words of the same size: tf-idf
 along its principal directions, and along random ones. Questions are balanced, so 50 % is chance; classifiers learn from
 documents that the model was trained on, of which there are more, and are asked about others. Of a review both codes and
-bags hold as much as the model has room for: its opening. The order of words is nothing a bag knows; what it tells of the
-order of sentences is which words open a document.
+bags hold as much as the model has room for: its opening. The order of words is nothing a bag knows; what it tells of
+the order of sentences is which words open a document.
 
 Device: two CPU cores, 4 cells of 10 minutes of training and 5 of questions: an hour.
 Expected: the hierarchical code is far ahead in order. In occurrence bags of words are nearly always right, and codes of
