@@ -7,13 +7,17 @@ from pathlib import Path
 
 from benchmarks import (
     advice,
+    content,
     first_run,
     glance,
     gradient_map,
     gradient_stability,
+    long_reviews,
+    memory,
     overfit,
     probe_overhead,
     recipe,
+    reconstruction,
     report,
 )
 from benchmarks.record import (
@@ -36,6 +40,10 @@ MODULES = {
     "first_run": first_run,
     "overfit": overfit,
     "recipe": recipe,
+    "memory": memory,
+    "reconstruction": reconstruction,
+    "long_reviews": long_reviews,
+    "content": content,
     "gradient_stability": gradient_stability,
     "gradient_map": gradient_map,
     "probe_overhead": probe_overhead,

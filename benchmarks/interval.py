@@ -1,8 +1,11 @@
-"""What a handful of seeds can say: medians with quartiles, success rates with intervals, differences in pairs."""
+"""What a handful of seeds can say: medians with quartiles, means and success rates with intervals, differences."""
 
 import math
 from collections.abc import Sequence
+from statistics import fmean, stdev
 from typing import NamedTuple
+
+from scipy.stats import t
 
 NORMAL = 1.959964
 """Quantile of the normal distribution for intervals of 95 %."""
@@ -58,6 +61,24 @@ def middle(values: Sequence[float | None]) -> Middle:
     )
 
 
+def student(values: Sequence[float]) -> tuple[float, float]:
+    """Returns the 95 % interval of a mean of few, normally distributed values.
+
+        mean +- t s / sqrt(n)
+
+    where t is the quantile of Student's distribution with n - 1 degrees of freedom: 4.3 for three seeds, not 1.96.
+
+    Example:
+        >>> low, high = student([1.0, 2.0, 3.0])
+        >>> round(low, 3), round(high, 3)
+        (-0.484, 4.484)
+    """
+    if len(values) < 2:
+        return -math.inf, math.inf
+    away = float(t.ppf(0.975, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
+    return fmean(values) - away, fmean(values) + away
+
+
 def differences(ours: Sequence[float | None], theirs: Sequence[float | None]) -> list[float]:
     """Returns ours minus theirs, seed by seed, where both are finite.
 
@@ -89,3 +110,15 @@ def rate(successes: int, trials: int) -> str:
     """
     low, high = wilson(successes, trials)
     return f"{successes}/{trials} ({100 * low:.0f}-{100 * high:.0f} %)"
+
+
+def mean(values: Sequence[float], digits: int = 2) -> str:
+    """Writes a mean with its interval.
+
+    Example:
+        >>> mean([1.0, 2.0, 3.0]), mean([1.5])
+        ('2.00 [-0.48, 4.48]', '1.50')
+    """
+    low, high = student(values)
+    text = f"{fmean(values):.{digits}f}"
+    return f"{text} [{low:.{digits}f}, {high:.{digits}f}]" if len(values) > 1 else text

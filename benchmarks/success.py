@@ -17,7 +17,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from benchmarks import interval, race, reconstruction
+from benchmarks import interval, race, short_text
 from benchmarks.record import Benchmark, Cell, Record
 from benchmarks.schemes import SCHEMES, config
 from benchmarks.tasks import TASKS
@@ -78,7 +78,7 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
     """Trains all seeds of a cell."""
     c = cell.config
     if c["task"] == "text":
-        return reconstruction.run(reconstruction.config(c["scheme"], c["norm"]), c["steps"], cell.seeds, folder)
+        return short_text.run(short_text.config(c["scheme"], c["norm"]), c["steps"], cell.seeds, folder)
     task = TASKS[c["task"]]
     course = race.Race(task, c["steps"], c["batch"], OptimConfig(**c["optim"]))
     return race.run(course, config(task, c["scheme"], c["norm"], c["hidden"]), cell.seeds)
@@ -113,7 +113,7 @@ def _task(name: str, records: list[Record]) -> list[str]:
 
 def _text(records: list[Record]) -> list[str]:
     return [
-        f"**real text**: success where a wrong code costs more than {reconstruction.GAP} nats a token on held-out "
+        f"**real text**: success where a wrong code costs more than {short_text.GAP} nats a token on held-out "
         f"documents after {STEPS['text']:,} steps",
         "",
         "| weights | layer norm | success | code gap | loss, nats a token | largest gradient norm |",

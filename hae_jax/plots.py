@@ -91,6 +91,29 @@ def draw_theory(
     made.savefig(path, dpi=130)
 
 
+def draw_lines(
+    panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]], labels: tuple[str, str], path: Path
+) -> None:
+    """Draws lines through points, in panels side by side.
+
+    Args:
+        panels: by title, the lines' names with their abscissas and ordinates; equal names have equal colours.
+        labels: what the axes are.
+        path: where to.
+    """
+    made, axes = figure(len(panels), 5.0)
+    names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
+    colours = dict(zip(names, np.resize(INK, len(names)), strict=True))
+    for each, (title, lines) in zip(axes, panels.items(), strict=True):
+        for name, (x, y) in lines.items():
+            each.plot(x, y, color=colours[name], marker="o", markersize=3, label=name)
+        each.set_title(title, fontsize=10)
+        each.set_xlabel(labels[0])
+        each.set_ylabel(labels[1])
+        each.legend(fontsize=8)
+    made.savefig(path, dpi=130)
+
+
 def draw_map(
     values: np.ndarray,
     rows: Sequence[object],

