@@ -19,7 +19,7 @@ PRESETS: dict[str, Config] = {
     "small": Config(
         ModelConfig(sentence_hidden=1024, **MIRROR),
         optim=OptimConfig(learning_rate=1e-3, sentence_rate=0.1),
-        train=TrainConfig(steps=1500, minutes=15, eval_every=250, save_every=250),
+        train=TrainConfig(steps=1200, minutes=15, eval_every=300, save_every=300),
     ),
     "reviews": Config(
         ModelConfig(embed=512, hidden=512, sentence_hidden=4096, **MIRROR),
