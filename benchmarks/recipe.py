@@ -69,14 +69,18 @@ def cells(quick: bool) -> list[Cell]:
 def varied(base: Config, changes: dict[str, Any], seed: int, steps: int) -> Config:
     """Returns a config with other values of some fields, another seed and another number of steps."""
     train = TrainConfig(seed=seed, steps=steps, eval_every=max(steps // 6, 1), eval_documents=128, save_every=steps)
-    sections = {
-        section: dataclasses.replace(
-            getattr(base, section),
-            **{name.split(".")[1]: value for name, value in changes.items() if name.startswith(f"{section}.")},
-        )
-        for section in ("model", "optim")
-    }
-    return dataclasses.replace(base, **sections, train=train)
+    return dataclasses.replace(changed(base, changes), train=train)
+
+
+def changed(base: Config, changes: dict[str, Any]) -> Config:
+    """Returns a config with other values of the fields of those dotted names."""
+    sections: dict[str, dict[str, Any]] = {}
+    for name, value in changes.items():
+        section, field = name.split(".")
+        sections.setdefault(section, {})[field] = value
+    return dataclasses.replace(
+        base, **{name: dataclasses.replace(getattr(base, name), **fields) for name, fields in sections.items()}
+    )
 
 
 def render(records: list[Record]) -> str:

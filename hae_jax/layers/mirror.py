@@ -16,8 +16,8 @@ be told from a crowd of words, as in holographic memories; training does the res
 
 Reference:
     Orthogonal networks as memories: White, Lee & Sompolinsky, 2004, https://arxiv.org/abs/cond-mat/0402452; linear
-    autoencoders of sequences as initial weights: Pasa & Sperduti, 2014; superposition of permuted vectors: Plate, 1995;
-    Sahlgren, Holst & Kanerva, 2008. That both levels of the hierarchy start so, and that a gated cell can, is ours.
+    autoencoders of sequences as initial weights: Pasa & Sperduti, 2014, NIPS 27; superposition of permuted vectors:
+    Plate, 1995; Sahlgren, Holst & Kanerva, 2008.
 """
 
 import jax
