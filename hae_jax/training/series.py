@@ -1,0 +1,77 @@
+"""Trains an autoencoder of continuous series on what fits into memory."""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float, PyTree
+
+from hae_jax.batch import Signals
+from hae_jax.config import Config
+from hae_jax.data.series import drawn
+from hae_jax.models.series import Series
+from hae_jax.series import SeriesConfig
+from hae_jax.training import optim
+from hae_jax.training.step import TrainStep, make_step, start
+from hae_jax.training.window import NonFinite
+
+LIMIT = 10
+"""Non-finite steps in a row after which training gives up."""
+
+
+class Trained(NamedTuple):
+    """What training ends with.
+
+    Attributes:
+        params: the parameters.
+        losses: mean squared error of each step's batch, before the step, noise included.
+    """
+
+    params: PyTree
+    losses: Float[np.ndarray, "step"]
+
+
+def train(config: SeriesConfig, data: Signals, params: PyTree = None) -> Trained:
+    """Trains a model on series.
+
+    Args:
+        config: the model and its training.
+        data: all series, padded; the batch of a step is drawn from them as a pure function of seed and step.
+        params: weights to start from; drawn from the seed if None.
+
+    Raises:
+        NonFinite: after `LIMIT` steps in a row with a loss or a gradient that is not finite.
+    """
+    model, step = _program(config, data.values.shape[-1])
+    own, key = jax.random.split(jax.random.key(config.seed))
+    pick = lambda at: _pick(data, drawn(len(data.values), config.batch_size, config.seed, at))  # noqa: E731
+    if params is None:
+        params = jax.jit(model.init)({"params": own}, pick(0))["params"]
+    # The step donates its state; the caller's parameters stay the caller's.
+    state = start(jax.tree.map(lambda leaf: jax.numpy.array(leaf), params), _optimizer(config))
+    losses = []
+    for at in range(config.steps):
+        state, info = step(state, pick(at), key)
+        losses.append(info.loss)
+        if (at + 1) % LIMIT == 0 and int(state.skipped) >= LIMIT:
+            raise NonFinite(
+                f"steps {at + 2 - LIMIT} to {at + 1} must be finite, got NaN or infinity in each. "
+                "Use a lower optim.learning_rate."
+            )
+    return Trained(jax.device_get(state.params), np.array(jax.device_get(losses), np.float32))
+
+
+def _pick(data: Signals, rows: np.ndarray) -> Signals:
+    return jax.tree.map(lambda x: x[rows], data)
+
+
+def _optimizer(config: SeriesConfig):
+    return optim.build(config.optim, config.steps)
+
+
+@lru_cache(maxsize=32)
+def _program(config: SeriesConfig, channels: int) -> tuple[Series, TrainStep]:
+    """Estimators of the same settings share their compiled steps."""
+    model = Series(config, channels)
+    return model, make_step(model, _optimizer(config), Config(model=config.cell))
