@@ -58,6 +58,14 @@ class SeriesConfig:
             "The code is what the top layer gives away.",
         )  # fmt: skip
 
+    @property
+    def architecture(self) -> "SeriesConfig":
+        """The config, forgetting what decides about training alone: such models share their compiled programs."""
+        fresh = SeriesConfig()
+        return dataclasses.replace(
+            self, optim=fresh.optim, steps=fresh.steps, batch_size=fresh.batch_size, seed=fresh.seed
+        )
+
     def to_json(self) -> str:
         """Returns the config as indented JSON text."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"

@@ -8,8 +8,8 @@ from jaxtyping import Bool, Float, Int
 
 from hae_jax.batch import Signals
 
-One = Float[np.ndarray, "time channel"]
-"""A series."""
+One = Float[np.ndarray, "_ _"]
+"""A series, [time, channel]; each has a length of its own."""
 MULTIPLE = 8
 """Lengths are rounded up to a multiple of this, so that few programs are compiled."""
 
@@ -69,7 +69,7 @@ def _checked(one: Any, name: str, missing: bool) -> One:
         raise SeriesError(f"{name} must hold real numbers, got {array.dtype}. Convert it first.")
     if array.ndim not in (1, 2):
         raise SeriesError(f"{name} must have the shape [time] or [time, channel], got {list(array.shape)}. Reshape it.")
-    array = array.reshape(len(array), -1).astype(np.float64)
+    array = (array if array.ndim == 2 else array[:, None]).astype(np.float64)
     if not array.size:
         raise SeriesError(f"{name} must have at least one step and one channel, got {list(array.shape)}. Leave it out.")
     bad = ~np.isfinite(array) if not missing else np.isinf(array)

@@ -59,7 +59,7 @@ def decode(
     return found
 
 
-def errors(model: Series, params: PyTree, scaler: Scaler, series: Sequence[One]) -> list[Float[np.ndarray, "time"]]:
+def errors(model: Series, params: PyTree, scaler: Scaler, series: Sequence[One]) -> list[Float[np.ndarray, "_"]]:
     """Returns at every step the mean squared error of what came back, over the channels that were observed, in units of
     the scaled data; NaN at steps where nothing was observed."""
     codes = encode(model, params, scaler, series)

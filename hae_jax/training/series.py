@@ -4,11 +4,13 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Float, PyTree
 
 from hae_jax.batch import Signals
-from hae_jax.config import Config
+from hae_jax.config import Config, OptimConfig
 from hae_jax.data.series import drawn
 from hae_jax.models.series import Series
 from hae_jax.series import SeriesConfig
@@ -43,13 +45,17 @@ def train(config: SeriesConfig, data: Signals, params: PyTree = None) -> Trained
     Raises:
         NonFinite: after `LIMIT` steps in a row with a loss or a gradient that is not finite.
     """
-    model, step = _program(config, data.values.shape[-1])
+    model, optimizer, step = _program(config.architecture, config.optim, config.steps, data.values.shape[-1])
     own, key = jax.random.split(jax.random.key(config.seed))
-    pick = lambda at: _pick(data, drawn(len(data.values), config.batch_size, config.seed, at))  # noqa: E731
+
+    def pick(at: int) -> Signals:
+        rows = drawn(len(data.values), config.batch_size, config.seed, at)
+        return jax.tree.map(lambda x: x[rows], data)
+
     if params is None:
         params = jax.jit(model.init)({"params": own}, pick(0))["params"]
     # The step donates its state; the caller's parameters stay the caller's.
-    state = start(jax.tree.map(lambda leaf: jax.numpy.array(leaf), params), _optimizer(config))
+    state = start(jax.tree.map(jnp.array, params), optimizer)
     losses = []
     for at in range(config.steps):
         state, info = step(state, pick(at), key)
@@ -62,16 +68,10 @@ def train(config: SeriesConfig, data: Signals, params: PyTree = None) -> Trained
     return Trained(jax.device_get(state.params), np.array(jax.device_get(losses), np.float32))
 
 
-def _pick(data: Signals, rows: np.ndarray) -> Signals:
-    return jax.tree.map(lambda x: x[rows], data)
-
-
-def _optimizer(config: SeriesConfig):
-    return optim.build(config.optim, config.steps)
-
-
 @lru_cache(maxsize=32)
-def _program(config: SeriesConfig, channels: int) -> tuple[Series, TrainStep]:
-    """Estimators of the same settings share their compiled steps."""
-    model = Series(config, channels)
-    return model, make_step(model, _optimizer(config), Config(model=config.cell))
+def _program(
+    config: SeriesConfig, update: OptimConfig, steps: int, channels: int
+) -> tuple[Series, optax.GradientTransformation, TrainStep]:
+    """Trainings that differ in their seeds alone share a compiled step."""
+    model, optimizer = Series(config, channels), optim.build(update, steps)
+    return model, optimizer, make_step(model, optimizer, Config(model=config.cell))
