@@ -3,9 +3,10 @@
 import io
 import json
 import shutil
+import weakref
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Any
 
 import flax.linen as nn
@@ -69,8 +70,10 @@ class DocumentAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             ValueError: if a setting or a text cannot be used, or the texts are too few.
         """
         given = _texts(X)
-        self._folder = TemporaryDirectory(prefix="hae_jax-")
-        corpus = Path(self._folder.name) / "texts.jsonl"
+        folder = Path(mkdtemp(prefix="hae_jax-"))
+        # The files live as long as the estimator does.
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        corpus = folder / "texts.jsonl"
         with corpus.open("w", encoding="utf-8") as stream:
             stream.writelines(json.dumps({"text": text}) + "\n" for text in given)
         start = preset(self.config)
@@ -85,7 +88,7 @@ class DocumentAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             section: replace(getattr(start, section), **{k: v for k, v in values.items() if v is not None})
             for section, values in chosen.items()
         }
-        self._workdir = Path(self._folder.name) / "run"
+        self._workdir = folder / "run"
         fit(replace(start, **parts), self._workdir, Console(file=io.StringIO()))
         self.run_ = Run.load(self._workdir)
         return self
