@@ -9,8 +9,8 @@ import numpy as np
 import optax
 import pytest
 from close import assert_close
-from keras_series import keras_twin, keras_weights
 
+from benchmarks.keras_series import keras_twin, keras_weights
 from hae_jax.batch import Signals
 from hae_jax.models.series import Series
 from hae_jax.series import SERIES

@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, PyTree
 
+from hae_jax.batch import Signals
 from hae_jax.data.series import MULTIPLE, One, Scaler, lengths_mask, signals
+from hae_jax.layers.losses import squared_error
 from hae_jax.models.interface import Code
 from hae_jax.models.series import Series
 
@@ -71,6 +73,18 @@ def errors(model: Series, params: PyTree, scaler: Scaler, series: Sequence[One])
         count = observed.sum(axis=1)
         found.append(np.where(count > 0, squares / np.maximum(count, 1), np.nan))
     return found
+
+
+def error(model: Series, params: PyTree, batch: Signals) -> float:
+    """Returns the mean squared error of all observed values of a batch, decoded without a look at them."""
+    total = count = 0.0
+    for start in range(0, len(batch.values), ROWS):
+        part = jax.tree.map(lambda x, start=start: jnp.asarray(x[start : start + ROWS]), batch)
+        code = _compiled(model, "encode")({"params": params}, part)
+        said = _compiled(model, "decode")({"params": params}, code, part.mask)
+        loss = squared_error(said, part.values, part.observed)
+        total, count = total + float(loss.total), count + float(loss.count)
+    return total / count
 
 
 def _room(number: int) -> int:

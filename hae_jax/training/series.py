@@ -34,6 +34,12 @@ class Trained(NamedTuple):
     losses: Float[np.ndarray, "step"]
 
 
+def fresh(config: SeriesConfig, data: Signals) -> PyTree:
+    """Returns the parameters from which `train` starts."""
+    model, own = Series(config.architecture, data.values.shape[-1]), jax.random.split(jax.random.key(config.seed))[0]
+    return jax.jit(model.init)({"params": own}, jax.tree.map(lambda x: x[:1], data))["params"]
+
+
 def train(config: SeriesConfig, data: Signals, params: PyTree = None) -> Trained:
     """Trains a model on series.
 
@@ -45,15 +51,14 @@ def train(config: SeriesConfig, data: Signals, params: PyTree = None) -> Trained
     Raises:
         NonFinite: after `LIMIT` steps in a row with a loss or a gradient that is not finite.
     """
-    model, optimizer, step = _program(config.architecture, config.optim, config.steps, data.values.shape[-1])
-    own, key = jax.random.split(jax.random.key(config.seed))
+    optimizer, step = _program(config.architecture, config.optim, config.steps, data.values.shape[-1])
+    key = jax.random.split(jax.random.key(config.seed))[1]
 
     def pick(at: int) -> Signals:
         rows = drawn(len(data.values), config.batch_size, config.seed, at)
         return jax.tree.map(lambda x: x[rows], data)
 
-    if params is None:
-        params = jax.jit(model.init)({"params": own}, pick(0))["params"]
+    params = fresh(config, data) if params is None else params
     # The step donates its state; the caller's parameters stay the caller's.
     state = start(jax.tree.map(jnp.array, params), optimizer)
     losses = []
@@ -71,7 +76,7 @@ def train(config: SeriesConfig, data: Signals, params: PyTree = None) -> Trained
 @lru_cache(maxsize=32)
 def _program(
     config: SeriesConfig, update: OptimConfig, steps: int, channels: int
-) -> tuple[Series, optax.GradientTransformation, TrainStep]:
+) -> tuple[optax.GradientTransformation, TrainStep]:
     """Trainings that differ in their seeds alone share a compiled step."""
     model, optimizer = Series(config, channels), optim.build(update, steps)
-    return model, optimizer, make_step(model, optimizer, Config(model=config.cell))
+    return optimizer, make_step(model, optimizer, Config(model=config.cell))
