@@ -28,7 +28,7 @@ class SeriesConfig:
     """Whether every channel is brought to mean 0 and deviation 1, as learned on the training data."""
     missing: bool = False
     """Whether NaN stands for a missing value, of which the encoder is told; otherwise NaN is an error."""
-    cell: ModelConfig = field(default_factory=lambda: ModelConfig(forget_bias=2.0))
+    cell: ModelConfig = field(default_factory=ModelConfig)
     """Options of the LSTM cells; sizes and what concerns words play no part."""
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(warmup=20))
     """Clipping, Adam and the learning rate."""
@@ -97,7 +97,7 @@ _ARTICLE: dict[str, Any] = {
     "optim": OptimConfig(learning_rate=1e-3, warmup=0, final=1.0, clip="per_tensor", clip_norm=1.0, eps=1e-7),
 }
 SERIES: dict[str, SeriesConfig] = {
-    "series": SeriesConfig(),
+    "series": SeriesConfig(spans=(10,), cell=ModelConfig(forget_bias=2.0, layer_norm="cell")),
     "remedy-clipping": SeriesConfig(**_ARTICLE, cell=_KERAS),
     "remedy-dropout": SeriesConfig(
         **_ARTICLE, cell=dataclasses.replace(_KERAS, input_dropout=0.2, recurrent_dropout=0.2)

@@ -13,7 +13,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from hae_jax.estimators import SeriesAutoencoder
 
-SMALL = {"sizes": (3,), "steps": 3, "batch_size": 8}
+SMALL = {"sizes": (3,), "spans": (), "steps": 3, "batch_size": 8}
 FAILS = {
     "check_estimators_pickle": "fitted estimators are saved by save and loaded by load, never pickled",
     "check_do_not_raise_errors_in_init_or_set_params": "tests check the types of all arguments, those of __init__ too",
