@@ -30,6 +30,7 @@ class Series(nn.Module):
         channels: number of channels.
 
     Example:
+        >>> import jax
         >>> model = Series(SeriesConfig(sizes=(5, 3)), channels=2)
         >>> batch = Signals(jnp.ones((4, 7, 2)), jnp.ones((4, 7, 2), bool), jnp.ones((4, 7), bool))
         >>> params = model.init(jax.random.key(0), batch)
