@@ -7,6 +7,8 @@ from pathlib import Path
 
 from benchmarks import (
     advice,
+    anomalies,
+    classification,
     content,
     first_run,
     glance,
@@ -18,6 +20,7 @@ from benchmarks import (
     probe_overhead,
     recipe,
     reconstruction,
+    remedies,
     report,
 )
 from benchmarks.record import (
@@ -47,6 +50,9 @@ MODULES = {
     "gradient_stability": gradient_stability,
     "gradient_map": gradient_map,
     "probe_overhead": probe_overhead,
+    "remedies": remedies,
+    "anomalies": anomalies,
+    "classification": classification,
 }
 """All benchmarks by name; the docstring of each says what it asks, on which device, how long, and what to expect."""
 _MADE = [table for module in MODULES.values() for table in module.BENCHMARKS]

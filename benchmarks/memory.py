@@ -61,6 +61,9 @@ def setting(model: ModelConfig, length: int, minutes: float) -> Setting:
     optim: OptimConfig = dataclasses.replace(preset("small").optim, **OPTIM)
     if model.initializer != "mirror":
         optim = dataclasses.replace(optim, sentence_rate=1.0)
+    elif model.kind == "flat":
+        # It has one wide layer, as wide as the sentence level, which has this share of the rate.
+        optim = dataclasses.replace(optim, learning_rate=optim.learning_rate * optim.sentence_rate)
     return Setting(length, length if model.kind == "flat" else SEGMENT, BATCH, minutes, model, optim)
 
 

@@ -1,4 +1,4 @@
-"""A batch is a table of sentences.
+"""A batch is a table of sentences; one of continuous series is dense.
 
 Dense `[doc, sent, word]` tensors waste most of their work on padding. So the sentences of all documents of a batch
 stand in flat tables, one table a length bucket, and `slots` says where each sentence of each document is to be found.
@@ -6,7 +6,7 @@ stand in flat tables, one table a length bucket, and `slots` says where each sen
 
 from typing import NamedTuple
 
-from jaxtyping import Array, Int
+from jaxtyping import Array, Bool, Float, Int
 
 PAD, UNK, EOS, EOD = 0, 1, 2, 3
 """Ids of padding, unknown words, end of sentence, and end of document (which stands in for the last EOS)."""
@@ -25,3 +25,21 @@ class Batch(NamedTuple):
 
     tables: tuple[Int[Array, "row word"], ...]
     slots: Int[Array, "doc sent"]
+
+
+class Signals(NamedTuple):
+    """Continuous series of different lengths, padded to the longest.
+
+    Attributes:
+        values: what was measured, scaled; 0 where nothing was, and after a series' end.
+        observed: True where a value was measured; a missing one is False within a real step.
+        mask: True where a step is real.
+    """
+
+    values: Float[Array, "series time channel"]
+    observed: Bool[Array, "series time channel"]
+    mask: Bool[Array, "series time"]
+
+
+AnyBatch = Batch | Signals
+"""What a model may be trained on."""

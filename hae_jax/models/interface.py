@@ -9,7 +9,7 @@ from hae_jax.layers.losses import Loss
 
 
 class Code(NamedTuple):
-    """All that the decoder learns of a document.
+    """All that the decoder learns of a document, or of a series.
 
     Attributes:
         document: one vector a document.
@@ -26,7 +26,7 @@ class Losses(NamedTuple):
     """Sums over what a batch really holds.
 
     Attributes:
-        words: nats of words decoded through the document's code.
+        words: nats of words decoded through the document's code; squared errors of values, where series are decoded.
         sentences: nats of words decoded from their own sentence's vector; None where the model has no such loss.
         vectors: squared distances from the sentence vectors that the decoder finds to those that the encoder found, one
             a sentence; None where the model has no such loss.

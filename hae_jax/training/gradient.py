@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Key, PyTree
 
-from hae_jax.batch import Batch
+from hae_jax.batch import AnyBatch
 from hae_jax.config import ModelConfig
 from hae_jax.models import Losses, objective
 
@@ -42,7 +42,12 @@ class Derivative(NamedTuple):
 
 
 def differentiate(
-    model: nn.Module, config: ModelConfig, params: optax.Params, batch: Batch, key: Key[Array, ""], watch: bool = False
+    model: nn.Module,
+    config: ModelConfig,
+    params: optax.Params,
+    batch: AnyBatch,
+    key: Key[Array, ""],
+    watch: bool = False,
 ) -> Derivative:
     """Differentiates the training objective of a batch.
 
@@ -53,7 +58,7 @@ def differentiate(
         model: an autoencoder of `hae_jax.models`.
         config: weighs the auxiliary losses.
         params: the parameters.
-        batch: the documents.
+        batch: the documents, or the series.
         key: randomness of dropout.
         watch: whether to return the flow.
     """
@@ -70,10 +75,10 @@ def differentiate(
     return Derivative(value, losses, gradient, Flow(hidden, seen["gates"]) if watch else None)
 
 
-def still(model: nn.Module, params: optax.Params, batch: Batch, key: Key[Array, ""]) -> PyTree:
+def still(model: nn.Module, params: optax.Params, batch: AnyBatch, key: Key[Array, ""]) -> PyTree:
     """Returns the zeros that are added to the hidden states."""
 
-    def run(params: optax.Params, batch: Batch) -> PyTree:
+    def run(params: optax.Params, batch: AnyBatch) -> PyTree:
         return model.apply({"params": params}, batch, train=True, rngs={"dropout": key}, mutable=["perturbations"])[1]
 
     shapes = jax.eval_shape(run, params, batch)["perturbations"]

@@ -10,7 +10,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from hae_jax.batch import Batch
+from hae_jax.batch import AnyBatch
 from hae_jax.config import Config
 from hae_jax.training.gradient import Derivative, differentiate
 
@@ -61,7 +61,7 @@ class StepInfo(NamedTuple):
 
 Watch = Callable[[optax.Params, Derivative, PyTree], PyTree]
 """Looks at the parameters before a step, at the derivative, and at the norm of each parameter's update."""
-TrainStep = Callable[[TrainState, Batch, Key[Array, ""]], tuple[TrainState, StepInfo]]
+TrainStep = Callable[[TrainState, AnyBatch, Key[Array, ""]], tuple[TrainState, StepInfo]]
 
 
 def start(params: optax.Params, optimizer: optax.GradientTransformation) -> TrainState:
@@ -108,7 +108,7 @@ def make_step(
         A function of state, batch and the run's key; the randomness of a step is the key folded with its number.
     """
 
-    def step(state: TrainState, batch: Batch, key: Key[Array, ""]) -> tuple[TrainState, StepInfo]:
+    def step(state: TrainState, batch: AnyBatch, key: Key[Array, ""]) -> tuple[TrainState, StepInfo]:
         own = jax.random.fold_in(key, state.step)
         derivative = differentiate(model, config.model, state.params, batch, own, watch is not None)
         value, losses, gradient, _ = derivative

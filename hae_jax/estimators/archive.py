@@ -1,0 +1,65 @@
+"""A fitted estimator on disk: JSON for what is said, .npz for what is counted. No code is ever loaded with it."""
+
+import json
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+from zipfile import BadZipFile
+
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jaxtyping import PyTree
+
+
+@dataclass(frozen=True)
+class Archive:
+    """What a folder holds.
+
+    Attributes:
+        config: the config as JSON text.
+        facts: other settings and results, as JSON values.
+        arrays: results that are arrays.
+        params: the model's parameters.
+    """
+
+    config: str
+    facts: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+    params: PyTree
+
+    def write(self, folder: Path) -> None:
+        """Writes the folder, over an earlier archive if there is one."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(self.config, encoding="utf-8")
+        (folder / "facts.json").write_text(json.dumps(self.facts, indent=2) + "\n", encoding="utf-8")
+        np.savez(folder / "arrays.npz", **self.arrays)  # type: ignore[arg-type]
+        np.savez(folder / "params.npz", **flatten_dict(self.params, sep="/"))
+
+    @classmethod
+    def read(cls, folder: Path) -> "Archive":
+        """Reads what `write` wrote; zip files notice flipped bits by themselves.
+
+        Raises:
+            ValueError: if a part is missing or damaged.
+        """
+        try:
+            texts = [(folder / name).read_text(encoding="utf-8") for name in ("config.json", "facts.json")]
+            arrays, params = (_arrays(folder / name) for name in ("arrays.npz", "params.npz"))
+            return cls(texts[0], json.loads(texts[1]), arrays, unflatten_dict(params, sep="/"))
+        except (OSError, ValueError, BadZipFile, EOFError) as error:
+            raise ValueError(f"folder must hold what save wrote, got {folder}: {error}. Save it again.") from None
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    # NumPy leaves a file open that is no whole archive.
+    with path.open("rb") as stream, np.load(stream) as arrays:
+        return dict(arrays)
+
+
+def refuse(name: str) -> NoReturn:
+    """Refuses to pickle a fitted estimator.
+
+    A pickle runs code when it is loaded, and breaks with the next version of any library.
+    """
+    raise pickle.PicklingError(f"a fitted {name} must be saved by its method save, got pickled. Use save and load.")

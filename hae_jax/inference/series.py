@@ -1,0 +1,92 @@
+"""Continuous series through a trained model: to codes, back from codes, and how far what came back is off."""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int, PyTree
+
+from hae_jax.batch import Signals
+from hae_jax.data.series import MULTIPLE, One, Scaler, lengths_mask, signals
+from hae_jax.layers.losses import squared_error
+from hae_jax.models.interface import Code
+from hae_jax.models.series import Series
+
+ROWS = 64
+"""Series that go through the model at once."""
+
+
+@lru_cache(maxsize=32)
+def _compiled(model: Series, method: str) -> Callable[..., Any]:
+    return jax.jit(partial(model.apply, method=method))
+
+
+def encode(model: Series, params: PyTree, scaler: Scaler, series: Sequence[One]) -> Float[np.ndarray, "series code"]:
+    """Turns series into codes.
+
+    Args:
+        model: the autoencoder.
+        params: its parameters.
+        scaler: the one it was trained with.
+        series: what `hae_jax.data.series.series_of` returned.
+    """
+    run, codes = _compiled(model, "encode"), []
+    for start in range(0, len(series), ROWS):
+        part = series[start : start + ROWS]
+        code = run({"params": params}, signals(part, scaler, rows=min(ROWS, _room(len(series)))))
+        codes.append(np.asarray(code.document[: len(part)], np.float32))
+    return np.concatenate(codes)
+
+
+def decode(
+    model: Series,
+    params: PyTree,
+    scaler: Scaler,
+    codes: Float[np.ndarray, "series code"],
+    lengths: Int[np.ndarray, "series"],
+) -> list[One]:
+    """Turns codes into series of the given lengths."""
+    run, rows, found = _compiled(model, "decode"), min(ROWS, _room(len(codes))), []
+    for start in range(0, len(codes), ROWS):
+        part, steps = codes[start : start + ROWS], lengths[start : start + ROWS]
+        length = -(-int(steps.max()) // MULTIPLE) * MULTIPLE
+        padded = np.zeros((rows, codes.shape[1]), np.float32)
+        padded[: len(part)] = part
+        code = Code(jnp.asarray(padded, model.config.cell.dtype))
+        said = np.asarray(run({"params": params}, code, jnp.asarray(lengths_mask(steps, rows, length))), np.float64)
+        found += [scaler.invert(one[:number]) for one, number in zip(said, steps, strict=False)]
+    return found
+
+
+def errors(model: Series, params: PyTree, scaler: Scaler, series: Sequence[One]) -> list[Float[np.ndarray, "_"]]:
+    """Returns at every step the mean squared error of what came back, over the channels that were observed, in units of
+    the scaled data; NaN at steps where nothing was observed."""
+    codes = encode(model, params, scaler, series)
+    said = decode(model, params, scaler, codes, np.array([len(one) for one in series]))
+    found = []
+    for one, back in zip(series, said, strict=True):
+        observed = ~np.isnan(one)
+        squares = np.square(np.where(observed, scaler.apply(one) - scaler.apply(back), 0)).sum(axis=1)
+        count = observed.sum(axis=1)
+        found.append(np.where(count > 0, squares / np.maximum(count, 1), np.nan))
+    return found
+
+
+def error(model: Series, params: PyTree, batch: Signals) -> float:
+    """Returns the mean squared error of all observed values of a batch, decoded without a look at them."""
+    total = count = 0.0
+    for start in range(0, len(batch.values), ROWS):
+        part = jax.tree.map(lambda x, start=start: jnp.asarray(x[start : start + ROWS]), batch)
+        code = _compiled(model, "encode")({"params": params}, part)
+        said = _compiled(model, "decode")({"params": params}, code, part.mask)
+        loss = squared_error(said, part.values, part.observed)
+        total, count = total + float(loss.total), count + float(loss.count)
+    return total / count
+
+
+def _room(number: int) -> int:
+    """Rounds a number of rows up, so that few programs are compiled."""
+    return -(-number // MULTIPLE) * MULTIPLE

@@ -1,0 +1,160 @@
+"""The autoencoder of continuous series: flat, or windows -> segments -> series, with squared error."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from hae_jax.batch import Signals
+from hae_jax.layers.cell import expose
+from hae_jax.layers.losses import squared_error
+from hae_jax.layers.noise import dropout_mask
+from hae_jax.layers.tower import Tower
+from hae_jax.models.interface import Code, Losses
+from hae_jax.models.windows import cut, join, present
+from hae_jax.series import SeriesConfig
+
+
+class Series(nn.Module):
+    """Turns series of several channels into codes, and codes into series.
+
+    Without spans it is the stack that everybody writes first, its layers all reading every step. With spans each layer
+    is a level, as words and sentences are of a text: the bottom layer reads each window by itself, the next one the
+    windows' vectors, and so on. The decoder mirrors the encoder; every one of its levels reads a vector of the level
+    above at each of its steps, so that the way from a value to the code is as short as the levels are, and all windows
+    are decoded side by side.
+
+    The length is given, not decoded: a series is decoded for the steps of a mask.
+
+    Attributes:
+        config: sizes and options.
+        channels: number of channels.
+
+    Example:
+        >>> import jax
+        >>> model = Series(SeriesConfig(sizes=(5, 3)), channels=2)
+        >>> batch = Signals(jnp.ones((4, 7, 2)), jnp.ones((4, 7, 2), bool), jnp.ones((4, 7), bool))
+        >>> params = model.init(jax.random.key(0), batch)
+        >>> model.apply(params, batch, method="encode").document.shape
+        (4, 3)
+
+    Reference:
+        Srivastava, Mansimov & Salakhutdinov, 2015, https://arxiv.org/abs/1502.04681; for anomalies: Malhotra et al.,
+        2016, https://arxiv.org/abs/1607.00148
+    """
+
+    config: SeriesConfig
+    channels: int
+
+    def setup(self) -> None:
+        config = self.config
+        stacks = [(size,) for size in config.sizes] if config.spans else [config.sizes]
+        # An encoder that knows of missing values reads beside each value whether there was one.
+        feat = self.channels * (2 if config.missing else 1)
+        below = [feat, *(stack[-1] for stack in stacks[:-1])]
+        above = [*(stack[0] for stack in stacks[1:]), config.sizes[-1]]
+        said = [self.channels if config.decoding == "previous" else 0, *[0] * (len(stacks) - 1)]
+        self.encoder = [Tower(config.cell, *each) for each in zip(stacks, below, strict=True)]
+        self.decoder = [
+            Tower(config.cell, stack[::-1], *each) for stack, *each in zip(stacks, said, above, strict=True)
+        ]
+        self.output = nn.Dense(self.channels)
+
+    def __call__(self, batch: Signals, train: bool = False) -> Losses:
+        """Sums the squared errors of all observed values, encoded and decoded.
+
+        Args:
+            batch: the series.
+            train: draws dropout from the stream `dropout`.
+        """
+        contexts = self._contexts(self._read(batch, train), batch.mask, train)
+        real = batch.observed & batch.mask[..., None]
+        prediction = self._write(contexts, batch.mask, jnp.where(real, batch.values, 0), train)
+        return Losses(squared_error(prediction, batch.values, real))
+
+    def encode(self, batch: Signals) -> Code:
+        """Returns the codes of series."""
+        return Code(self._read(batch, False))
+
+    def decode(self, code: Code, mask: Bool[Array, "series time"]) -> Float[Array, "series time channel"]:
+        """Returns the series of codes, for the real steps of a mask; zeros elsewhere. No true value is seen."""
+        contexts = self._contexts(code.document, mask, False)
+        if self.config.decoding == "previous":
+            said = self._say(contexts, mask)
+        else:
+            said = self._write(contexts, mask, None, False)
+        return jnp.where(mask[..., None], said, 0)
+
+    def _read(self, batch: Signals, train: bool) -> Float[Array, "series code"]:
+        observed = batch.observed & batch.mask[..., None]
+        inputs, mask = jnp.where(observed, batch.values, 0), batch.mask
+        if self.config.missing:
+            inputs = jnp.concatenate([inputs, observed.astype(inputs.dtype)], axis=-1)
+        inputs = inputs.astype(self.config.cell.dtype)
+        for level, tower in enumerate(self.encoder):
+            if level < len(self.config.spans):
+                inputs, mask = (cut(x, self.config.spans[level]) for x in (inputs, mask))
+            time = mask.ndim - 1
+            read = (inputs, mask) if not self.config.reverse else (jnp.flip(inputs, time), jnp.flip(mask, time))
+            states, _ = tower(*read, train=train)
+            inputs = expose(states[-1].hidden, tower.layer[-1].weights()[-1])
+            mask = mask.any(-1)
+        return inputs
+
+    def _contexts(
+        self, code: Float[Array, "series code"], mask: Bool[Array, "series time"], train: bool
+    ) -> Float[Array, "*window vec"]:
+        """Runs all levels above the bottom one; returns what the bottom level reads at every step, one a window."""
+        masks = present(mask, self.config.spans)
+        vectors = self._drop(code, train)
+        for level in range(len(self.decoder) - 1, 0, -1):
+            real = masks[level] if level == len(self.config.spans) else cut(masks[level], self.config.spans[level])
+            _, hidden = self.decoder[level](None, real, vectors, train)
+            vectors = hidden if level == len(self.config.spans) else join(hidden, masks[level].shape[1])
+            vectors = self._drop(vectors, train)
+        return vectors
+
+    def _write(
+        self,
+        contexts: Float[Array, "*window vec"],
+        mask: Bool[Array, "series time"],
+        values: Float[Array, "series time channel"] | None,
+        train: bool,
+    ) -> Float[Array, "series time channel"]:
+        """Decodes all steps at once; `values` are what a decoder that reads the previous value is told."""
+        windows = (lambda x: cut(x, self.config.spans[0])) if self.config.spans else (lambda x: x)
+        inputs = None
+        if self.config.decoding == "previous" and values is not None:
+            inputs = windows(values.astype(self.config.cell.dtype))
+            inputs = jnp.pad(inputs, [(0, 0)] * (inputs.ndim - 2) + [(1, 0), (0, 0)])[..., :-1, :]
+        _, hidden = self.decoder[0](inputs, windows(mask), contexts, train)
+        said = self.output(join(hidden, mask.shape[1]) if self.config.spans else hidden)
+        return said.astype(jnp.promote_types(said.dtype, jnp.float32))
+
+    def _say(
+        self, contexts: Float[Array, "*window vec"], mask: Bool[Array, "series time"]
+    ) -> Float[Array, "series time channel"]:
+        """Decodes step by step, each window by itself, each step told what was said before it."""
+        rows = contexts.reshape(-1, contexts.shape[-1])
+        span = self.config.spans[0] if self.config.spans else mask.shape[1]
+        said, states = jnp.zeros((len(rows), self.channels), rows.dtype), self.decoder[0].zeros(len(rows))
+        advance = nn.scan(
+            lambda module, carry, _: module._advance(carry, rows), variable_broadcast="params",
+            split_rngs={"params": False}, length=span,
+        )  # fmt: skip
+        _, steps = advance(self, (states, said), None)
+        windows = jnp.swapaxes(steps, 0, 1).reshape(*contexts.shape[:-1], span, self.channels)
+        said = join(windows, mask.shape[1]) if self.config.spans else windows
+        return said.astype(jnp.promote_types(said.dtype, jnp.float32))
+
+    def _advance(self, carry, rows):
+        states, said = carry
+        states, hidden = self.decoder[0].step(states, said, rows)
+        said = self.output(hidden).astype(rows.dtype)
+        return (states, said), said
+
+    def _drop(self, vectors: Float[Array, "*batch vec"], train: bool) -> Float[Array, "*batch vec"]:
+        """Input dropout of what a decoder reads at every step, as of a Keras layer behind a RepeatVector."""
+        rate = self.config.cell.input_dropout
+        if not (train and rate):
+            return vectors
+        return vectors * dropout_mask(self.make_rng("dropout"), rate, vectors.shape).astype(vectors.dtype)

@@ -1,0 +1,35 @@
+"""Series cut into windows, and joined again."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Shaped
+
+
+def cut(x: Shaped[Array, "series time *feat"], span: int) -> Shaped[Array, "series window span *feat"]:
+    """Cuts the time axis into windows of `span` steps, the last one filled up with zeros, or False.
+
+    Example:
+        >>> cut(jnp.arange(1, 6)[None], 3).tolist()
+        [[[1, 2, 3], [4, 5, 0]]]
+    """
+    spare = -x.shape[1] % span
+    padded = jnp.pad(x, [(0, 0), (0, spare)] + [(0, 0)] * (x.ndim - 2))
+    return padded.reshape(len(x), -1, span, *x.shape[2:])
+
+
+def join(x: Shaped[Array, "series window span *feat"], time: int) -> Shaped[Array, "series time *feat"]:
+    """Undoes `cut`, given the number of steps there were."""
+    return x.reshape(len(x), -1, *x.shape[3:])[:, :time]
+
+
+def present(mask: Bool[Array, "series time"], spans: tuple[int, ...]) -> list[Bool[Array, "series _"]]:
+    """Says at every level what is real: steps, windows with a real step, segments with a real window, and so on.
+
+    Example:
+        >>> mask = jnp.array([[True, True, True, False, False]])
+        >>> [level.tolist() for level in present(mask, (2, 2))]
+        [[[True, True, True, False, False]], [[True, True, False]], [[True, False]]]
+    """
+    masks = [mask]
+    for span in spans:
+        masks.append(cut(masks[-1], span).any(-1))
+    return masks

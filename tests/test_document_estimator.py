@@ -1,0 +1,71 @@
+"""Documents through scikit-learn's verbs."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="the estimators need hae_jax[sklearn]")
+
+from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from trained import PARAGRAPHS
+
+from hae_jax.cli import main
+from hae_jax.estimators import DocumentAutoencoder
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return DocumentAutoencoder("tiny", steps=4, vocab_size=83, random_state=3).fit(PARAGRAPHS)
+
+
+@pytest.mark.slow
+def test_texts_become_codes_and_codes_become_texts(fitted):
+    codes = fitted.transform(PARAGRAPHS[:5])
+    assert codes.shape == (5, 48)
+    assert fitted.inverse_transform(codes) == fitted.reconstruct(PARAGRAPHS[:5])
+    assert fitted.get_feature_names_out()[-1] == "documentautoencoder47"
+    assert make_pipeline(fitted, StandardScaler()).fit_transform(PARAGRAPHS).shape == (41, 48)
+
+
+@pytest.mark.slow
+def test_scores_are_nats_and_do_not_depend_on_company(fitted):
+    scores = fitted.score_samples(PARAGRAPHS)
+    np.testing.assert_allclose(scores[7:9], fitted.score_samples(PARAGRAPHS[7:9]), rtol=1e-4)
+    assert (-np.log(83) - 1 < scores).all()
+    assert (scores < -0.5).all()
+
+
+@pytest.mark.slow
+def test_a_saved_estimator_is_a_workdir(fitted, tmp_path, capsys):
+    fitted.save(tmp_path / "run")
+    loaded = DocumentAutoencoder.load(tmp_path / "run")
+    np.testing.assert_array_equal(loaded.transform(PARAGRAPHS[:3]), fitted.transform(PARAGRAPHS[:3]))
+    loaded.save(tmp_path / "copy")
+    assert main(["interpolate", "--workdir", str(tmp_path / "copy"), "--points", "2", "One bridge.", "The rain."]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    with pytest.raises(pickle.PicklingError, match="a fitted DocumentAutoencoder must be saved by its method save"):
+        pickle.dumps(fitted)
+    assert pickle.loads(pickle.dumps(clone(fitted))).get_params() == fitted.get_params()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("One text.", r"X must be a list of texts, got str\. Put them into a list\."),
+        (["One.", 2], r"X\[1\] must be a text, got int\. Convert it first\."),
+        ([], r"X must hold at least one text, got none\. Pass some\."),
+    ],
+)
+def test_what_is_no_text_is_told(given, said):
+    with pytest.raises(ValueError, match=said):
+        DocumentAutoencoder("tiny").fit(given)
+
+
+def test_a_workdir_must_hold_a_run(tmp_path):
+    with pytest.raises(ValueError, match="workdir must hold a run"):
+        DocumentAutoencoder.load(tmp_path)
+    with pytest.raises(ValueError, match=r"preset must be one of .* Did you mean 'tiny'\?"):
+        DocumentAutoencoder("tinny").fit(PARAGRAPHS)

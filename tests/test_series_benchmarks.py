@@ -1,0 +1,88 @@
+"""The measurements of series work, in small."""
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="the measurements need hae_jax[sklearn]")
+
+from benchmarks import anomalies, classification, complaints, detectors, remedies
+from benchmarks.__main__ import run
+from hae_jax.series import SERIES
+
+aeon = pytest.mark.skipif(importlib.util.find_spec("aeon") is None, reason="pip install --no-deps aeon")
+keras = pytest.mark.skipif(importlib.util.find_spec("keras") is None, reason="Keras comes with hae_jax[peers]")
+
+
+def quick(benchmark, tmp_path):
+    """Measures in small; returns the records."""
+    assert run(benchmark, True, False, tmp_path, tmp_path / "work") == 0
+    (path,) = tmp_path.glob("*-quick.json")
+    return json.loads(path.read_text())
+
+
+@pytest.mark.slow
+@aeon
+@keras
+@pytest.mark.filterwarnings("ignore")
+def test_remedies_start_equal_here_and_in_keras_and_stay_so(tmp_path):
+    records = quick(remedies.TABLE, tmp_path)
+    here, there, repaired = (record["numbers"] for record in records)
+    assert abs(here["first"][0] - there["first"][0]) < 1e-5
+    # Twelve steps without dropout: the same batches, clip and Adam, but for where its epsilon stands, and for shifts
+    # that Keras' normalisation has besides.
+    np.testing.assert_allclose(here["curve"][0], there["curve"][0], rtol=1e-2)
+    assert repaired["curve"][0] != here["curve"][0]
+    assert remedies.render(records).count("\n") == 2
+
+
+@pytest.mark.slow
+def test_complaints_can_be_measured(tmp_path):
+    records = quick(complaints.TABLE, tmp_path)
+    assert complaints.render(records).count("\n") == 3
+    assert all(0 < record["numbers"]["test"][0] < 3 for record in records)
+
+
+@pytest.mark.slow
+@aeon
+def test_detectors_can_be_compared(tmp_path):
+    records = quick(anomalies.BENCHMARKS[0], tmp_path)
+    assert anomalies.BENCHMARKS[0].render(records).count("\n") == 4
+    assert all(0 <= record["numbers"]["auc_pr"][0] <= 1 for record in records)
+
+
+@pytest.mark.slow
+@aeon
+def test_codes_can_be_probed(tmp_path):
+    records = quick(classification.BENCHMARKS[0], tmp_path)
+    assert records[0]["numbers"]["size"] == 64
+    assert records[1]["numbers"]["accuracy"][0] > 0.8
+    assert "codes, in windows (ours)" in classification.render(records)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", detectors.DETECTORS)
+def test_every_detector_finds_a_plain_anomaly_unless_it_guesses(name):
+    rng, at = np.random.default_rng(1), np.arange(900)
+    clean, judged = (np.sin(at * 2 * np.pi / 30 + phase) + 0.02 * rng.normal(size=900) for phase in (0, 1))
+    judged[400:430] = 3 * np.sign(judged[400:430])
+    scores = detectors.DETECTORS[name](clean, judged, 3, 0)
+    assert scores.shape == (900,)
+    assert np.isfinite(scores).all()
+    if name != "random numbers":
+        assert 400 - detectors.WIDTH <= np.argmax(scores) < 430 + detectors.WIDTH
+
+
+def test_healed_forms_differ_from_failing_ones_by_what_is_said():
+    failing, healed = (complaints.config_of((128, 64), form, 1000, 0) for form in (False, True))
+    assert (failing.spans, healed.spans) == ((), (12,))
+    assert failing.optim == SERIES["remedy-clipping"].optim
+    for name in remedies.PRESETS:
+        repaired = remedies.config_of(name, "repaired", 5, 10, 0)
+        assert repaired.spans == (5,)
+        assert repaired.cell.layer_norm == "cell"
+        assert (repaired.optim.clip, repaired.optim.clip_norm) == ("per_tensor", 1.0)
+        assert repaired.cell.input_dropout == SERIES[name].cell.input_dropout
+        assert remedies.config_of(name, "as written", 5, 10, 0).cell == SERIES[name].cell
