@@ -65,6 +65,7 @@ class Anatomy:
         code: values that are alive at the narrowest place.
         embedded: results of looking ids up in a table of parameters.
         masks: comparisons that decide what dropout keeps.
+        drawn: normally distributed noise.
         norms: roots of mean squares, with the axes they were taken over, and the shape.
     """
 
@@ -78,6 +79,7 @@ class Anatomy:
     code: list[int] = field(default_factory=list)
     embedded: list[int] = field(default_factory=list)
     masks: list[int] = field(default_factory=list)
+    drawn: list[int] = field(default_factory=list)
     norms: list[tuple[str, tuple[int, ...], tuple[int, ...], bool]] = field(default_factory=list)
 
     def batch(self, number: int) -> bool:
@@ -120,6 +122,8 @@ def dissect(program: Program, params: list[int], batch: list[int], key: list[int
         elif op.name in ("lt", "le", "gt", "ge") and body.stain[op.outputs[0]] & RANDOM and graph.floating(first):
             if np.prod(graph.shape(op.outputs[0])) > 1:
                 body.masks.append(op.outputs[0])
+        elif op.name == "erf_inv" and body.stain[op.outputs[0]] & RANDOM:
+            body.drawn.append(op.outputs[0])
         elif op.name in ("rsqrt", "sqrt") and body.learned(first) and body.batch(first):
             body.norms += find_norm(body, op)
     return body
@@ -156,8 +160,16 @@ def find_targets(body: Anatomy) -> int | None:
         if op.name in ("mul", "dot_general") and len(op.inputs) == 2:
             for ours, theirs in (op.inputs, op.inputs[::-1]):
                 if ours in after and body.batch(theirs) and not body.learned(theirs) and graph.shape(theirs) == shape:
-                    found = theirs if found is None else found
+                    found = counted(body, theirs) if found is None else found
     return found
+
+
+def counted(body: Anatomy, table: int) -> int:
+    """Returns the ids that a table of zeros and ones was made of, or the table."""
+    maker = body.graph.maker.get(body.graph.back(table))
+    if maker is None or maker.name != "eq":
+        return table
+    return next((body.graph.back(number) for number in maker.inputs if body.batch(number)), table)
 
 
 def find_prediction(body: Anatomy) -> tuple[int | None, int | None]:

@@ -23,12 +23,17 @@ class Knobs(NamedTuple):
         order: which example's code each example is given.
         scale: what codes are multiplied by.
         noise: added to embedded ids, one array a table look-up.
-        forget: added to what the forget gates' sigmoids return, within 0 and 1; 0 changes nothing.
+        still: whether dropout keeps everything and drawn numbers are zero.
+        hold: whether codes are the held ones.
+        held: codes of another look.
     """
 
     order: Any
     scale: Any
     noise: list[Any]
+    still: Any
+    hold: Any
+    held: list[Any]
 
 
 class Heard(NamedTuple):
@@ -78,10 +83,20 @@ class Look:
         """What the loss is taken of: logits, or a prediction."""
         return self.anatomy.prediction if self.anatomy.logits is None else self.anatomy.logits
 
-    def knobs(self, order: Any = None, scale: float = 1.0, noise: list[Any] | None = None) -> Knobs:
-        """Returns knobs that change nothing but what is given."""
-        zeros = [np.zeros(self.anatomy.graph.shape(n), np.float32) for n in self.tables]
-        return Knobs(np.arange(self.size) if order is None else np.asarray(order), np.float32(scale), noise or zeros)
+    def knobs(
+        self,
+        order: Any = None,
+        scale: float = 1.0,
+        noise: list[Any] | None = None,
+        still: bool = True,
+        held: list[Any] | None = None,
+    ) -> Knobs:
+        """Returns knobs that change nothing but what is given; without noise, as most probes want it."""
+        graph = self.anatomy.graph
+        zeros = [np.zeros(graph.shape(n), np.float32) for n in self.tables]
+        codes = [np.zeros(graph.shape(n), np.float32) for n in self.anatomy.code] if held is None else held
+        order = np.arange(self.size) if order is None else np.asarray(order)
+        return Knobs(order, np.float32(scale), noise or zeros, np.bool_(still), np.bool_(held is not None), codes)
 
     @property
     def tables(self) -> list[int]:
@@ -106,6 +121,23 @@ class Look:
         """Differentiates the loss with respect to parameters, outputs and states."""
         return jax.device_get(self._feel(params, batch, self.case.key))
 
+    def read(self, params: Arrays, batch: Arrays) -> list[Any]:
+        """Returns the numbers of the batch that products with parameters take."""
+        body, found = self.anatomy, []
+        for op in self.program.walk():
+            if op.name == "dot_general":
+                ours, theirs = op.inputs
+                for here, there in ((ours, theirs), (theirs, ours)):
+                    plain = body.batch(here) and not body.learned(here) and body.graph.floating(here)
+                    if plain and body.learned(there) and not body.batch(there):
+                        found.append(here)
+        if not found:
+            return []
+        values = [jnp.asarray(leaf) for leaf in (*params, *batch)]
+        return jax.device_get(
+            list(jax.jit(lambda v, key: run(self.program, [*v, key], frozenset(found))[1])(values, self.case.key).values())
+        )
+
     @cached_property
     def _hear(self) -> Any:
         body = self.anatomy
@@ -120,17 +152,19 @@ class Look:
         def look(params: Arrays, batch: Arrays, key: Any, knobs: Knobs) -> Heard:
             clean: dict[int, Any] = {}
 
-            def change(number: int) -> Any:
+            def change(number: int, held: Any) -> Any:
                 def edit(value: Any) -> Any:
                     clean[number] = value
-                    return self._permute(number, value, knobs.order) * knobs.scale.astype(value.dtype)
+                    new = self._permute(number, value, knobs.order) * knobs.scale.astype(value.dtype)
+                    return jnp.where(knobs.hold, held.astype(value.dtype), new)
 
                 return edit
 
+            edits = {n: change(n, held) for n, held in zip(body.code, knobs.held, strict=True)}
+            edits |= dict.fromkeys(body.masks, lambda kept: kept | knobs.still)
+            edits |= dict.fromkeys(body.drawn, lambda drawn: jnp.where(knobs.still, 0, drawn))
             nudges = {n: x.astype(body.graph.kind(n)) for n, x in zip(self.tables, knobs.noise, strict=True)}
-            out, heard = run(
-                self.program, [*params, *batch, key], frozenset(taps), nudges, {n: change(n) for n in body.code}
-            )
+            out, heard = run(self.program, [*params, *batch, key], frozenset(taps), nudges, edits)
             mean = [jnp.stack([heard[n].mean() for n in r.forget]).mean() if r.forget else jnp.nan for r in body.recurrences]
             ends_share = [
                 jnp.stack([((heard[n] < ENDS[0]) | (heard[n] > ENDS[1])).mean() for n in r.gates]).mean() if r.gates else jnp.nan
