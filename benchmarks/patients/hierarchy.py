@@ -54,7 +54,7 @@ def patient(spec: Spec) -> dict[str, Any]:
     """Makes a patient; its loss is written for one document and mapped over the batch."""
     rng = np.random.default_rng(spec.seed)
     units = spec.hidden
-    params = {
+    params: dict[str, Any] = {
         "embed": jnp.asarray(rng.normal(size=(spec.vocab, units)) * 0.3, jnp.float32),
         "word_encoder": fresh(rng, spec, units, units),
         "sentence_encoder": fresh(rng, spec, units, units),
@@ -62,8 +62,8 @@ def patient(spec: Spec) -> dict[str, Any]:
         "word_decoder": fresh(rng, spec, 2 * units, units),
         "out": jnp.asarray(rng.normal(size=(units, spec.vocab)) / np.sqrt(units), jnp.float32),
     }
-    if spec.has("codes-collapsed"):
-        params["embed"] = params["embed"] * 1e-5
+    if spec.has("masked-nan"):
+        params["mix"] = jnp.asarray(rng.normal(size=(units, units)) / np.sqrt(units), jnp.float32)
     zeros = (jnp.zeros(units), jnp.zeros(units))
 
     def vectors(params: Any, words: Any) -> Any:
@@ -74,7 +74,9 @@ def patient(spec: Spec) -> dict[str, Any]:
         if spec.has("masked-nan"):
             count = mask.sum(-1, keepdims=True)
             mean = jnp.where(mask[..., None], x, 0).sum(1) / count
-            sent = jnp.where(count > 0, sent + mean, 0)
+            sent = sent + jnp.where(count > 0, mean @ params["mix"], 0)
+        if spec.has("codes-collapsed"):
+            sent = jnp.tanh(0.01 * sent + 4)
         if spec.layer_norm:
             sent = (sent - sent.mean(-1, keepdims=True)) * jax.lax.rsqrt(sent.var(-1, keepdims=True) + 1e-5)
         return sent
@@ -89,7 +91,7 @@ def patient(spec: Spec) -> dict[str, Any]:
         if spec.has("code-unwired"):
             state = zeros
         if spec.has("code-ignored"):
-            state = jax.tree.map(lambda s: 1e-4 * s, state)
+            state = jax.tree.map(lambda s: 1e-5 * s, state)
         if spec.has("frozen-parameters"):
             state = jax.lax.stop_gradient(state)
         ones = jnp.ones(words.shape[0], bool)

@@ -24,7 +24,7 @@ def patient(spec: Spec) -> dict[str, Any]:
     rng = np.random.default_rng(spec.seed)
     hidden, vocab = spec.hidden, spec.vocab
     gain = spec.between(4, 12) if spec.has("exploding-recurrence") else 1.0
-    big = spec.between(15, 60) if spec.has("gates-saturated") else 1.0
+    big = spec.between(30, 100) if spec.has("gates-saturated") else 1.0
     code_width = 1 if spec.has("bottleneck-too-small") else hidden
 
     def normal(*shape: int, scale: float = 1.0) -> Any:
@@ -47,8 +47,7 @@ def patient(spec: Spec) -> dict[str, Any]:
         "out_b": jnp.zeros(vocab),
     }
     if spec.has("codes-collapsed"):
-        params["squeeze"] = params["squeeze"] * 1e-4
-        params["squeeze_b"] = jnp.ones(code_width)
+        params["squeeze_b"] = jnp.full(code_width, 4.0)
     if spec.has("low-precision"):
         half = jnp.bfloat16 if spec.seed % 2 else jnp.float16
         params = jax.tree.map(lambda x: x.astype(half), params)
@@ -75,7 +74,7 @@ def patient(spec: Spec) -> dict[str, Any]:
         if spec.has("axes-swapped"):
             zeros = jnp.zeros((x.shape[1], hidden), x.dtype)
             state, ys = jax.lax.scan(lambda s, now: cell(params["enc"], s, now), (zeros, zeros), x)
-            return ys[:, -1] @ params["squeeze"], None
+            return ys.mean(1) @ params["squeeze"], None
         steps = (jnp.swapaxes(x, 0, 1), jnp.swapaxes(mask, 0, 1))
         if spec.has("padding-in-encoder"):
             state, _ = jax.lax.scan(lambda s, now: cell(params["enc"], s, now[0]), (zeros, zeros), steps)
@@ -88,8 +87,8 @@ def patient(spec: Spec) -> dict[str, Any]:
         if spec.has("masked-nan"):
             count = mask.sum(1, keepdims=True)
             mean = jnp.where(mask[..., None], x, 0).sum(1) / count
-            code = code + jnp.where(count > 0, jnp.sqrt(jnp.abs(mean) + 1e-6), 0)
-        return code + params.get("squeeze_b", 0), state
+            code = code + jnp.where(count > 0, mean @ params["squeeze"], 0)
+        return (jnp.tanh(0.01 * code + params["squeeze_b"]) if spec.has("codes-collapsed") else code), state
 
     def decode(params: Any, code: Any, state: Any, words: Any) -> Any:
         h = jnp.tanh(code @ params["h0"])
@@ -102,15 +101,16 @@ def patient(spec: Spec) -> dict[str, Any]:
             h = jnp.zeros_like(h)
             code = code * 0 if spec.seed % 2 else jnp.zeros_like(code)
         if spec.has("code-ignored"):
-            h, code = 1e-4 * h, code * 1e-4
+            h, code = 1e-6 * h, code * 1e-6
         if spec.has("frozen-parameters") and spec.seed % 2:
             code, h, c = jax.lax.stop_gradient((code, h, c))
         before = words if spec.has("target-leak") else jnp.pad(words, ((0, 0), (1, 0)))[:, :-1]
         x = params["embed"][before]
+        if spec.has("bottleneck-too-small"):
+            x = 0 * x
         if spec.has("constant-output"):
             x = 0 * x
-            h, c, code = 0 * h, 0 * c, 0 * code
-            code = code + 1e-6 * jnp.tanh(jnp.pad(code, ((0, 0), (0, 0))))
+            h, c, code = 1e-6 * h, 0 * c, 1e-6 * code
         wide = code if code.shape[-1] == hidden else jnp.tile(code, (1, hidden))[:, :hidden]
         x = jnp.concatenate([x, jnp.broadcast_to(wide[:, None], (*x.shape[:2], hidden))], -1)
         _, ys = jax.lax.scan(lambda s, now: cell(params["dec"], s, now), (c, h), jnp.swapaxes(x, 0, 1))
@@ -129,7 +129,8 @@ def patient(spec: Spec) -> dict[str, Any]:
             penalty = spec.between(3, 30) * sum(jnp.square(x).sum() for x in jax.tree.leaves(params))
         if spec.has("loss-reduction"):
             return nll.sum() if spec.seed % 2 else nll.mean()
-        return nll.sum() / mask.sum() + penalty
+        mean = nll.sum() / mask.sum() + penalty
+        return mean * 1e-3 if spec.has("low-precision") and not spec.seed % 2 else mean
 
     words, _ = sentences(spec, spec.batch * 40)
     if spec.has("masked-nan"):

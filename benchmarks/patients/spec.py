@@ -58,6 +58,8 @@ def optimizer(spec: Spec) -> optax.GradientTransformation:
         rate *= spec.between(1e-3, 1e-5)
     if spec.has("clip-too-tight"):
         clip = spec.between(1e-3, 1e-5)
+    if spec.has("low-precision") and spec.seed % 2:
+        rate *= 0.03
     if spec.has("over-regularised"):
         if spec.seed % 3 == 0:
             adam = lambda rate: optax.adamw(rate, weight_decay=spec.between(20, 100))  # noqa: E731

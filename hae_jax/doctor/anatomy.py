@@ -217,14 +217,29 @@ def find_recurrences(body: Anatomy) -> list[Recurrence]:
                     if other is not None and gate and gate & set(gates):
                         cells.append(at)
                         forget.append(other)
-            bounded = [n for n in whole if n in graph.maker and graph.maker[n].name in ("tanh", "logistic", "erf")]
-            squashed &= bool(bounded)
+            squashed &= not raw(graph, new, set(loop.inputs))
         outer = op.outputs[0] in graph.home
         name = op.scope or f"loop {len(found) + 1}"
         every = tuple(at for at, _, _ in states)
         length = int(op.equation.params["length"])
         found.append(Recurrence(op, name, length, outer, every, tuple(dict.fromkeys(cells)), tuple(dict.fromkeys(forget)), gates, squashed))
     return found
+
+
+def raw(graph: Graph, number: int, given: set[int]) -> bool:
+    """Says whether a product of a loop's inputs comes through to a value without a function that bounds it."""
+    seen, edge = {number}, [number]
+    while edge:
+        op = graph.maker.get(edge.pop())
+        if op is None or op.body is not None:
+            continue
+        if op.name == "dot_general" and any(given & set(graph.ancestors(n, TRANSPARENT | {"concatenate"})) for n in op.inputs[:1]):
+            return True
+        if op.name in ELEMENTWISE | {"dot_general", "exp", "integer_pow"}:
+            fresh = [n for n in op.inputs if n not in seen and n not in given]
+            seen |= set(fresh)
+            edge += fresh
+    return False
 
 
 def sigmoid(graph: Graph, op: Op) -> bool:
@@ -272,7 +287,7 @@ def find_code(body: Anatomy, alive: list[Op]) -> list[int]:
 
 def find_norm(body: Anatomy, op: Op) -> list[tuple[str, tuple[int, ...], tuple[int, ...], bool]]:
     """Returns the axes over which a standard deviation was taken, unless over all of them."""
-    through = TRANSPARENT | {"add", "sub", "max", "div", "mul", "integer_pow", "square"}
+    through = TRANSPARENT | {"add", "sub", "max", "div", "mul", "select_n"}
     for number in body.graph.ancestors(op.inputs[0], through, 10):
         maker = body.graph.maker.get(number)
         if maker is not None and maker.name == "reduce_sum":

@@ -14,7 +14,7 @@ from hae_jax.doctor.look import examine_inside
 from hae_jax.doctor.patient import admit
 from hae_jax.doctor.probes import data, noise, optimizer, padding, recurrence, rows, start, training
 from hae_jax.doctor.probes import code as code_probe
-from hae_jax.doctor.rules import judge
+from hae_jax.doctor.rules import judge, settled
 from hae_jax.doctor.trial import Course, Trial
 
 SECONDS = 60.0
@@ -38,6 +38,8 @@ BEFORE = {
     "blank": padding.blank,
 }
 """Probes that need no step of training."""
+LONG = 60
+"""Steps from which on it is asked whether shorter sequences would do better."""
 ENOUGH = ("loss_first", "loss_last")
 """Evidence without which nobody is called healthy."""
 
@@ -80,7 +82,12 @@ def examine(patient: Any, seconds: float = SECONDS) -> Report:
         chart.probe("finite", lambda chart: noise.finite(chart, trial))
         if chart.evidence.get("broken_batches") == 1.0 and not chart.evidence.get("broken_empty"):
             chart.evidence["broken_always"] = True
-        course = train(chart, trial, max(4.0, seconds - (time.monotonic() - started)))
+        chart.probe("dropout", lambda chart: noise.dropout(chart, trial))
+        chart.probe("precision", lambda chart: noise.precision(chart, trial))
+        # What is wrong exactly needs no training to be known, and would only be confused by it.
+        course = Course(params=case.params)
+        if not settled(judge(chart.evidence)[0]):
+            course = train(chart, trial, max(4.0, seconds - (time.monotonic() - started)))
     findings, abstained = judge(chart.evidence)
     if not findings and chart.evidence.get("broken_batches"):
         findings = [broken(chart)]
@@ -106,8 +113,8 @@ def train(chart: Chart, trial: Trial, seconds: float) -> Course:
         chart.probe("trained", lambda chart: training.trained(chart, course))
         chart.probe("optimizer", lambda chart: optimizer.dose(chart, trial, course))
         chart.probe("free_running", lambda chart: noise.free(chart, trial, course.params))
-    chart.probe("dropout", lambda chart: noise.dropout(chart, trial))
-    chart.probe("precision", lambda chart: noise.precision(chart, trial))
+        if chart.evidence.get("recurrence_steps", 0) >= LONG and not judge(chart.evidence)[0]:
+            chart.probe("shorter", lambda chart: training.shorter(chart, seconds * 0.2))
     return course
 
 

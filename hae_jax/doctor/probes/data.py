@@ -57,10 +57,9 @@ def order(chart: Chart) -> dict[str, Any]:
     batches, fields = chart.case.batches, chart.fields
     if len(batches) < 4 or fields.size < 2 or chart.case.patient.batch_axis != 0:
         raise Unable("fewer than four batches of two examples")
-    groups = []
+    groups: dict[str, list[np.ndarray]] = {}
     weights: dict[int, np.ndarray] = {}
     for batch in batches:
-        columns = []
         for at, leaf in enumerate(batch):
             if leaf.shape[:1] != (fields.size,) or at in fields.masks or at in fields.lengths:
                 continue
@@ -68,15 +67,17 @@ def order(chart: Chart) -> dict[str, Any]:
                 table = weights.setdefault(at, np.random.default_rng(at).normal(size=(int(max(b[at].max() for b in batches)) + 1, FEATURES)))
                 m = leaf != fields.pad if fields.pad is not None else np.ones(leaf.shape, bool)
                 axes = tuple(range(1, leaf.ndim))
-                columns.append((table[np.maximum(leaf, 0)] * m[..., None]).sum(axes) / np.maximum(1, m.sum(axes))[:, None])
+                mean = (table[np.maximum(leaf, 0)] * m[..., None]).sum(axes) / np.maximum(1, m.sum(axes))[:, None]
+                groups.setdefault(f"{at} words", []).append(mean)
+                groups.setdefault(f"{at} first word", []).append(table[np.maximum(leaf.reshape(len(leaf), -1)[:, 0], 0)])
             elif np.issubdtype(leaf.dtype, np.floating) or leaf.ndim == 1:
                 flat = leaf.reshape(fields.size, -1).astype(float)
-                columns.append(np.stack([flat.mean(1), flat.std(1), flat[:, 0]], 1))
-        if columns:
-            groups.append(np.concatenate(columns, 1))
+                for name, column in (("mean", flat.mean(1)), ("spread", flat.std(1)), ("first", flat[:, 0])):
+                    groups.setdefault(f"{at} {name}", []).append(column[:, None])
     if not groups:
         raise Unable("no field along examples")
-    return {"batch_likeness": likeness(np.stack(groups)), "batches_seen": len(groups)}
+    alike = {name: likeness(np.stack(group)) for name, group in groups.items()}
+    return {"batch_likeness": max(alike.values()), "batches_seen": len(batches)}
 
 
 def likeness(groups: np.ndarray) -> float:

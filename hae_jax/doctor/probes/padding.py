@@ -1,5 +1,6 @@
 """Padding: nothing may change where nothing is said."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -79,8 +80,7 @@ def appended(chart: Chart, axis: int, name: str) -> dict[str, Any]:
         widths = [(0, MORE if i == along else 0) for i in range(leaf.ndim)]
         new.append(np.pad(leaf, widths, constant_values=fill) if alike else leaf)
     case = chart.case
-    longer_case = type(case)(**{**vars(case), "batches": [new]})
-    look = examine_inside(longer_case, chart.fields.size)
+    look = examine_inside(replace(case, batches=[new]), chart.fields.size)
     heard = look.hear(case.params, new)
     if [np.shape(c) for c in heard.code] != [np.shape(c) for c in chart.heard.code]:
         raise Unable("the code has another shape with more padding")

@@ -68,7 +68,7 @@ def gradients(chart: Chart) -> dict[str, Any]:
     watched = [(r, s) for r, s in zip(look.anatomy.recurrences, chart.heard.states, strict=True) if not r.nested]
     if not watched:
         raise Unable("no loop carries a state")
-    slopes, decades, steepest = {}, {}, None
+    slopes, decades = {}, {}
     for (r, values), group in zip(watched, chart.felt.states, strict=True):
         norms = np.sqrt(sum(np.square(np.asarray(g, np.float64)) for g in group))
         norms = norms.reshape(len(norms), -1)
@@ -80,15 +80,16 @@ def gradients(chart: Chart) -> dict[str, Any]:
                 active[1:] &= moved
         order = slice(None) if r.op.equation.params["reverse"] else slice(None, None, -1)
         norms, active = norms[order], active[order]
-        curve = np.full(len(norms), np.nan)
-        rows = active.all(0) if active.all(0).any() else np.ones(norms.shape[1], bool)
-        curve = np.sqrt((norms[:, rows] ** 2).mean(1))
-        if len(curve) < 6 or not np.isfinite(curve).all():
+        # Rows are aligned at their last real steps, where gradients begin.
+        real = [norms[active[:, row], row] for row in range(norms.shape[1])]
+        longest = max(map(len, real))
+        count = np.array([sum(len(row) > at for row in real) for at in range(longest)])
+        total = sum(np.pad(row**2, (0, longest - len(row))) for row in real)
+        curve = jnp.asarray(np.sqrt(total / count) / max(np.sqrt(total / count).max(), 1e-300), jnp.float32)
+        if longest < 6 or not bool(jnp.isfinite(curve).all()):
             continue
-        slopes[r.name] = float(slope(jnp.asarray(curve, jnp.float32)))
-        decades[r.name] = float(ratio(jnp.asarray(curve, jnp.float32)))
-        if steepest is None or decades[r.name] < decades[steepest]:
-            steepest = r.name
+        slopes[r.name] = float(slope(curve, jnp.asarray(count, jnp.float32)))
+        decades[r.name] = float(ratio(curve))
     good = {name: value for name, value in slopes.items() if np.isfinite(value)}
     if not good:
         raise Unable("no recurrence of six steps has a gradient")

@@ -1,23 +1,28 @@
 """Short trainings: does the loss fall, would it at another rate, and is the code read by then?"""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from hae_jax.doctor.chart import Chart, Unable
+from hae_jax.doctor.look import examine_inside
 from hae_jax.doctor.probes.code import code
 from hae_jax.doctor.probes.start import log_softmax, shaped
 from hae_jax.doctor.trial import Course, Trial
 
 STEPS, SHORT, ONE = 200, 60, 120
 """Steps of training, of training at other rates, and on one batch."""
+FARTHEST = 1e5
+"""Times the rate that are tried."""
 
 
 def train(chart: Chart, trial: Trial, patience: float) -> tuple[Course, dict[str, Any]]:
     """Trains as the patient would."""
     course = trial.run(chart.case.batches, STEPS, patience=patience)
     names = chart.case.form.names
-    still = [names[at] for at, n in enumerate(course.gradients) if n == 0]
+    dead = [at for at, n in enumerate(course.gradients) if n == 0]
+    still = [names[at] for at in dead]
     unmoved = [names[at] for at, n in enumerate(course.updates) if n == 0]
     steps = len(course.loss)
     return course, {
@@ -35,25 +40,38 @@ def train(chart: Chart, trial: Trial, patience: float) -> tuple[Course, dict[str
         "update_ratio_first": course.moves[0],
         "update_ratio_last": float(np.nanmean(course.moves[-10:])),
         "no_gradient": still[:8],
+        "no_gradient_felt": [names[at] for at in dead[:8] if felt(chart, trial, at)],
         "no_gradient_share": len(still) / len(names),
         "no_update": [name for name in unmoved if name not in still][:8],
         "no_update_share": len(unmoved) / len(names),
     }
 
 
+def felt(chart: Chart, trial: Trial, at: int) -> bool:
+    """Says whether the loss depends on a parameter: a weight that zeros are multiplied by may lack a gradient."""
+    params, batch, key = list(chart.case.params), chart.case.batches[0], chart.case.key
+    before = trial.differentiate(params, batch, key)[0]
+    params[at] = params[at] + chart.rng.normal(size=params[at].shape).astype(np.float32).astype(params[at].dtype)
+    return bool(trial.differentiate(params, batch, key)[0] != before)
+
+
 def rates(chart: Chart, trial: Trial, course: Course, patience: float) -> dict[str, Any]:
-    """Trains at a tenth of the rate, and at ten times it."""
+    """Trains at a tenth of the rate, at ten times it, and faster still where nothing moves."""
     found: dict[str, Any] = {}
     steps = min(SHORT, len(course.loss))
     same = course.loss[: len(course.loss) if not course.finite else steps]
     found["loss_same"] = float(np.mean(same[-5:])) if course.finite else float("inf")
-    for name, scale in (("tenth", 0.1), ("tenfold", 10.0), ("hundredfold", 100.0)):
+    def end(scale: float) -> float:
         other = trial.run(chart.case.batches, steps, scale, patience / 3)
-        found[f"loss_{name}"] = other.end(5) if other.finite else float("inf")
-        found[f"steps_{name}"] = len(other.loss)
-        if other.finite and len(other.loss) < steps:
-            found["loss_same"] = float(np.mean(same[: len(other.loss)][-5:]))
-    return found
+        return other.end(5) if other.finite else float("inf")
+
+    found |= {"loss_tenth": end(0.1), "loss_tenfold": end(10.0)}
+    best, at = found["loss_tenfold"], 10.0
+    # Where ten times the rate is still next to nothing, more may be needed to see the loss fall.
+    while at < FARTHEST and course.finite and min(found["loss_same"], best) > 0.95 * course.loss[0]:
+        at *= 10
+        best = min(best, end(at))
+    return found | {"loss_faster": best, "faster": at}
 
 
 def one_batch(chart: Chart, trial: Trial, patience: float) -> dict[str, Any]:
@@ -65,6 +83,24 @@ def one_batch(chart: Chart, trial: Trial, patience: float) -> dict[str, Any]:
         "one_batch_steps": len(course.loss),
         "overshoot": float(np.median(course.turned)) if course.turned else None,
     }
+
+
+def shorter(chart: Chart, patience: float) -> dict[str, Any]:
+    """Trains on sequences cut to a quarter, and measures whether the code is read then."""
+    fields, main, mask = chart.fields, chart.fields.main, chart.real
+    if main is None or mask is None or mask.ndim != 2 or chart.case.patient.batch_axis != 0:
+        raise Unable("sequences cannot be cut")
+    time = mask.shape[1]
+    cut = [[x[:, : time // 4] if x.ndim > 1 and x.shape[1] == time else x for x in b] for b in chart.case.batches]
+    for batch in cut:
+        for at in fields.lengths:
+            batch[at] = np.minimum(batch[at], time // 4)
+    case = replace(chart.case, batches=cut)
+    course = Trial(case).run(cut, STEPS, patience=patience)
+    if not course.finite:
+        raise Unable("training on shorter sequences broke off")
+    found = code(Chart(case, fields, examine_inside(case, fields.size)), course.params)
+    return {"short_gap": (found["code_permuted"] or 0.0) / max(abs(found["code_loss"]), 1e-12), "short_loss": course.end()}
 
 
 def trained(chart: Chart, course: Course) -> dict[str, Any]:
@@ -81,7 +117,10 @@ def trained(chart: Chart, course: Course) -> dict[str, Any]:
         flat = said.reshape(-1, said.shape[-1]) if said.ndim > 1 else said[:, None]
         # Of logits only differences count.
         flat = flat - flat.mean(-1, keepdims=True) if name == "logits" else flat
-        found["output_spread"] = float(flat.std(0).mean())
+        # Over examples, at the same position: time alone makes the states of a decoder vary.
+        axis = next((at for at, n in enumerate(said.shape[:-1]) if n == chart.fields.size), None)
+        centred = flat.reshape(said.shape) if said.ndim > 1 else said
+        found["output_spread"] = float(flat.std(0).mean() if axis is None else centred.std(axis).mean())
         found["output_size"] = float(flat.std() if name == "logits" else np.abs(flat).mean())
     if name == "prediction":
         goal = np.asarray(values["goal"], np.float64)

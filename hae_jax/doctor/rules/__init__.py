@@ -13,6 +13,12 @@ ERROR = 3
 """Ranks below are faults of a program, the others unfortunate choices."""
 
 
+def settled(findings: list[Finding]) -> bool:
+    """Says whether the first finding is one that holds exactly or not at all, so that training can add nothing."""
+    exact = {rule.cause for rule in RULES if rule.rank == 0}
+    return bool(findings) and findings[0].cause in exact
+
+
 def judge(evidence: Evidence) -> tuple[list[Finding], list[str]]:
     """Holds the evidence against all rules.
 

@@ -4,14 +4,14 @@ from hae_jax.doctor.finding import Evidence, Rule
 
 
 def collapsed(e: Evidence) -> float | None:
-    same = e["last_code_cosine"] > 0.99 and e["code_cosine"] > 0.99 and e["last_code_spread"] < 0.05
+    same = e["last_code_cosine"] > 0.99 and e["code_cosine"] > 0.99 and e["last_code_width"] > 1 
     return 0.85 if same and abs(e["last_code_permuted"]) < 0.01 * abs(e["last_code_loss"]) else None
 
 
 def constant(e: Evidence) -> float | None:
     if e["steps"] < 60 or not e["output_size"]:
         return None
-    return 0.85 if e["output_spread"] < 0.01 * e["output_size"] else None
+    return 0.85 if e["output_spread"] < 0.02 * e["output_size"] and e["output_spread"] > 0 else None
 
 
 def ignored(e: Evidence) -> float | None:
@@ -26,8 +26,13 @@ def small(e: Evidence) -> float | None:
     if e.get("goal_outside", 0) > 0.05:
         return 0.93
     bits = e["tokens_real"] / max(1, e["examples"]) * e["unigram_entropy"] / 0.693
-    stuck = e["one_batch_last"] > 0.5 * e["one_batch_first"]
+    stuck = e["one_batch_last"] > 0.25 * e["one_batch_first"]
     return 0.75 if bits > 8 * e["last_code_width"] and stuck else None
+
+
+def too_long(e: Evidence) -> float | None:
+    heals = e["short_gap"] > 0.1 and abs(e["last_code_permuted"]) < 0.02 * abs(e["last_code_loss"])
+    return 0.75 if e["recurrence_steps"] >= 60 and heals else None
 
 
 def exposed(e: Evidence) -> float | None:
@@ -62,6 +67,13 @@ CODE = (
         "the decoder has learned to talk, and another example's code serves it as well",
         {"code-unwired": "the loss changes with the code, if little"},
         "https://github.com/jxhe/vae-lagging-encoder/issues/5",
+    ),
+    Rule(
+        "sequence-too-long", 5, too_long, ("recurrence_steps", "short_gap", "last_code_permuted", "last_code_loss"),
+        "the beginnings of sequences come back, or short ones only",
+        "begin with short sequences; chrono initialisation; a hierarchy",
+        "cut to a quarter, the same model reads its code within the same steps",
+        {"code-ignored": "of shorter sequences the code is read"},
     ),
     Rule(
         "bottleneck-too-small", 4, small, ("goal_outside", "goal_beyond", "last_code_width", "one_batch_first", "one_batch_last"),

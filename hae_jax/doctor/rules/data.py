@@ -38,7 +38,7 @@ def loss_reduction(e: Evidence) -> float | None:
 def vocabulary_collapse(e: Evidence) -> float | None:
     if e.get("unknown_share", 0) > 0.3:
         return 0.95
-    return 0.9 if e["commonest_share"] > 0.3 and e["commonest_share"] > 4 * e["second_share"] and e["distinct_words"] > 2 else None
+    return 0.9 if e["commonest_share"] > 0.3 and e["commonest_share"] > 2.5 * e["second_share"] and e["distinct_words"] > 8 else None
 
 
 def not_shuffled(e: Evidence) -> float | None:

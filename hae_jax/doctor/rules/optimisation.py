@@ -12,18 +12,18 @@ def too_high(e: Evidence) -> float | None:
     if e["broken_batches"]:
         return None
     worse = not e["trained_finite"] or e["loss_last"] > 0.97 * e["loss_first"] or e["loss_same"] > 1.5 * e["loss_tenth"]
+    worse = worse or e["update_ratio_first"] > 0.4
     heals = e["loss_tenth"] < e["loss_same"] - 0.03 * abs(e["loss_first"]) and e["loss_tenth"] < e["loss_first"]
-    if worse and heals and e["update_ratio"] > 0.01:
+    if worse and heals and max(e["update_ratio"], e["update_ratio_first"]) > 0.03:
         return 0.9
     return None
 
 
 def too_low(e: Evidence) -> float | None:
     own, ten = progress(e, "loss_same"), progress(e, "loss_tenfold")
-    small = e["update_ratio"] < 1e-3 and abs(own) < 0.02
-    if small and max(ten, progress(e, "loss_hundredfold")) > max(0.05, 4 * own):
-        return 0.9
-    return None
+    # Warm-up begins with small steps too, and does not stay with them.
+    small = max(e["update_ratio"], e["update_ratio_last"]) < 1e-3 and abs(own) < 0.02
+    return 0.9 if small and max(ten, progress(e, "loss_faster")) > max(0.05, 4 * own) else None
 
 
 def too_tight(e: Evidence) -> float | None:
@@ -61,10 +61,10 @@ OPTIMISATION = (
         {"exploding-recurrence": "a smaller step heals it"},
     ),
     Rule(
-        "learning-rate-too-low", 4, too_low, ("loss_first", "loss_same", "loss_tenfold", "loss_hundredfold", "update_ratio"),
+        "learning-rate-too-low", 4, too_low, ("loss_first", "loss_same", "loss_tenfold", "loss_faster", "faster", "update_ratio"),
         "the loss falls smoothly, and hardly at all",
         "ten times the rate",
-        "at ten or a hundred times the rate the same steps bring the loss down",
+        "at ten times the rate, or more, the same steps bring the loss down",
         {"forget-gate-closed": "longer steps heal it"},
     ),
 )  # fmt: skip

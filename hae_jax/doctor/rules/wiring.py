@@ -29,18 +29,17 @@ def target_leak(e: Evidence) -> float | None:
 def unwired(e: Evidence) -> float | None:
     if e["unused_loops"] and e["unused_parameters"]:
         return 0.97
-    if e["unused_products"] and len(e["unused_parameters"]) > 1:
+    if e["unused_products"] and len(e["unused_parameters"]) > 1 and e.get("reach_back") == 0:
         return 0.93
-    if e["code_permuted"] == 0 and e["code_zeroed"] == 0 and e["last_code_permuted"] == 0:
+    if e.get("code_permuted") == 0 and e.get("code_zeroed") == 0 and e.get("last_code_permuted") == 0:
         return 0.95
-    return None
+    return 0.9 if e["reach_back"] == 0 and e["leak_now"] == 0 and not e["norm_axes"] else None
 
 
 def frozen(e: Evidence) -> float | None:
-    held = [name for name in e["no_gradient"] if name not in e["unused_parameters"]]
     if e["no_update"] and e["no_update_share"] < 1:
         return 0.95
-    return 0.93 if held and e["no_gradient_share"] < 1 else None
+    return 0.93 if e["no_gradient_felt"] and e["no_gradient_share"] < 1 else None
 
 
 def masked_nan(e: Evidence) -> float | None:
@@ -105,7 +104,7 @@ WIRING = (
         "https://github.com/timbmg/Sentence-VAE/issues/22",
     ),
     Rule(
-        "code-unwired", 0, unwired, ("unused_loops", "unused_parameters", "code_permuted", "code_zeroed"),
+        "code-unwired", 0, unwired, ("unused_loops", "unused_parameters", "code_permuted", "code_zeroed", "reach_back"),
         "the loss stops where a language model's does",
         "hand the code to the decoder",
         "the loss is exactly the same with any code, so the encoder's gradient is exactly 0",
@@ -113,7 +112,7 @@ WIRING = (
         "https://github.com/neubig/nn4nlp-code/issues/13",
     ),
     Rule(
-        "frozen-parameters", 1, frozen, ("no_gradient", "no_update"),
+        "frozen-parameters", 1, frozen, ("no_gradient_felt", "no_update"),
         "the loss stops early; some weights are those of the first day",
         "let gradients and updates through: no stop_gradient, mask or set_to_zero on what is to learn",
         "gradient or update of the named parameters was exactly 0 at every step",
