@@ -3,8 +3,8 @@
     python -m benchmarks run doctor
 
 Small autoencoders in five styles (dictionaries and scans, Flax, a class in Equinox's manner, a hierarchy mapped over
-documents, continuous series), each with one fault, and healthy ones of many sizes and rates. Thresholds were set on even
-variants; the table is of odd ones, which the rules have not seen.
+documents, continuous series), each with one fault, and healthy ones of many sizes and rates. Thresholds were set on
+even variants; the table is of odd ones, which the rules have not seen.
 
 Device: two CPU cores take about a quarter of a minute a patient, hours for all.
 Expected: the right cause first for nine of ten sick patients, no finding on a healthy one.

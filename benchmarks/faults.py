@@ -1,7 +1,7 @@
 """The fault generator: every fault in every style that can have it, and healthy runs of many sizes.
 
-A variant's number decides about its sizes, seed and severity. Thresholds were set on even numbers only; what is reported
-comes from odd ones.
+A variant's number decides about its sizes, seed and severity. Thresholds were set on even numbers only; what is
+reported comes from odd ones.
 """
 
 import importlib

@@ -55,7 +55,9 @@ def test_logits_and_targets_are_found(model):
 
 def test_recurrences_gates_and_the_code_are_found(model):
     *_, body = model
-    assert [(r.steps, len(r.cells), len(r.forget), len(r.gates), r.squashed) for r in body.recurrences] == [(7, 1, 1, 3, True)] * 2
+    assert [(r.steps, len(r.cells), len(r.forget), len(r.gates), r.squashed) for r in body.recurrences] == [
+        (7, 1, 1, 3, True)
+    ] * 2
     assert [body.graph.shape(number) for number in body.code] == [(4, 5), (4, 5)]
 
 

@@ -1,4 +1,4 @@
-"""Patients in the manner of public threads: what somebody asked about, rebuilt small in JAX. The cause names the test."""
+"""Patients in the manner of public threads: what somebody asked about, rebuilt small in JAX."""
 
 from typing import NamedTuple
 

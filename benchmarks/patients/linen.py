@@ -83,8 +83,8 @@ def patient(spec: Spec) -> dict[str, Any]:
     def loss(variables: Any, batch: Any, key: Any, train: bool = True) -> Any:
         ids, lengths, *rest = batch
         targets = rest[0] if rest else ids
-        logits = model.apply(variables, ids, lengths, train, rngs={"dropout": key}).astype(jnp.float32)
-        nll = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+        logits: Any = model.apply(variables, ids, lengths, train, rngs={"dropout": key})
+        nll = optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), targets)
         if spec.has("padding-in-loss"):
             return nll.mean()
         mask = jnp.arange(ids.shape[1]) < lengths[:, None]

@@ -83,7 +83,8 @@ def patient(spec: Spec) -> dict[str, Any]:
         bias[units : 2 * units] = -spec.between(2.5, 6) if spec.has("forget-gate-closed") else spec.forget_bias
         square = np.concatenate([np.linalg.qr(rng.normal(size=(units, units)))[0] for _ in range(3)]) * gain
         wide = rng.normal(size=(3 * units, inputs)) * big / np.sqrt(inputs)
-        return GRU(*(jnp.asarray(x, jnp.float32) for x in (wide, square, bias)), act)
+        w_ih, w_hh, b = (jnp.asarray(x, jnp.float32) for x in (wide, square, bias))
+        return GRU(w_ih, w_hh, b, act)
 
     table = jnp.asarray(rng.normal(size=(spec.vocab, units)) * 0.3, jnp.float32)
     head = jnp.asarray(rng.normal(size=(spec.vocab, units)) / np.sqrt(units), jnp.float32)
@@ -101,5 +102,6 @@ def patient(spec: Spec) -> dict[str, Any]:
     batches = [ids for (ids,) in arranged(spec, words)]
     at = iter(range(10**9))
     return {
-        "loss": loss, "params": model, "batches": lambda: batches[next(at) % len(batches)], "optimizer": optimizer(spec),
+        "loss": loss, "params": model, "batches": lambda: batches[next(at) % len(batches)],
+        "optimizer": optimizer(spec),
     }  # fmt: skip

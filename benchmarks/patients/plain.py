@@ -10,7 +10,8 @@ from benchmarks.patients.spec import Spec, arranged, optimizer, sentences
 
 FAULTS = (
     "forget-gate-closed", "exploding-recurrence", "unbounded-activation", "gates-saturated", "learning-rate-too-high",
-    "learning-rate-too-low", "clip-too-tight", "loss-reduction", "padding-in-loss", "padding-in-encoder", "code-unwired",
+    "learning-rate-too-low", "clip-too-tight", "loss-reduction", "padding-in-loss", "padding-in-encoder",
+    "code-unwired",
     "code-ignored", "constant-output", "axes-swapped", "target-leak", "targets-scrambled", "softmax-twice",
     "dropout-wrong", "frozen-parameters", "state-swapped", "data-not-shuffled", "layer-norm-misuse", "over-regularised",
     "low-precision", "vocabulary-collapse", "masked-nan", "exposure-gap", "codes-collapsed", "bottleneck-too-small",
@@ -35,7 +36,11 @@ def patient(spec: Spec) -> dict[str, Any]:
         closed = spec.has("forget-gate-closed")
         bias[units : 2 * units] = (0.0 if spec.seed % 2 else -spec.between(2.5, 6)) if closed else spec.forget_bias
         square = np.concatenate([np.linalg.qr(rng.normal(size=(units, units)))[0] for _ in range(4)], 1)
-        return {"w": normal(inputs, 4 * units, scale=big), "u": jnp.asarray(square * gain, jnp.float32), "b": jnp.asarray(bias)}
+        return {
+            "w": normal(inputs, 4 * units, scale=big),
+            "u": jnp.asarray(square * gain, jnp.float32),
+            "b": jnp.asarray(bias),
+        }
 
     params = {
         "embed": jnp.asarray(rng.normal(size=(vocab, hidden)) * 0.3, jnp.float32),
@@ -95,7 +100,12 @@ def patient(spec: Spec) -> dict[str, Any]:
         c = jnp.zeros_like(h)
         if spec.has("state-swapped") and state is not None:
             c, h = state[1], state[0]
-        elif spec.seed % 3 == 0 and state is not None and code_width == hidden and not spec.has("code-unwired", "code-ignored", "codes-collapsed"):
+        elif (
+            spec.seed % 3 == 0
+            and state is not None
+            and code_width == hidden
+            and not spec.has("code-unwired", "code-ignored", "codes-collapsed")
+        ):
             c, h = state
         if spec.has("code-unwired"):
             h = jnp.zeros_like(h)
@@ -124,7 +134,7 @@ def patient(spec: Spec) -> dict[str, Any]:
         targets = batch.get("targets", words)
         mask = jnp.ones_like(targets) if spec.has("padding-in-loss") else (targets != 0)
         nll = -jnp.take_along_axis(jax.nn.log_softmax(logits), targets[..., None], -1)[..., 0] * mask
-        penalty = 0.0
+        penalty: Any = 0.0
         if spec.has("over-regularised") and spec.seed % 3 == 2:
             penalty = spec.between(3, 30) * sum(jnp.square(x).sum() for x in jax.tree.leaves(params))
         if spec.has("loss-reduction"):
@@ -147,9 +157,10 @@ def patient(spec: Spec) -> dict[str, Any]:
         optim = optax.multi_transform({"on": optim, "off": optax.set_to_zero()}, lambda p: labels)
     made = {"loss": loss, "params": params, "batches": batches, "optimizer": optim}
     if spec.has("exposure-gap"):
+
         def free_run(params: Any, batch: Any, key: Any) -> Any:
             words = batch["words"]
-            code, state = encode(params, words, key)
+            code, _ = encode(params, words, key)
             code = jnp.roll(code, 1, axis=0) * 3
             said = jnp.zeros_like(words)
             for step in range(words.shape[1]):

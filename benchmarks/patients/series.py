@@ -45,7 +45,10 @@ def patient(spec: Spec) -> dict[str, Any]:
     params = {
         "encoder": lstm(2),
         "decoder": lstm(2 if feeds else units),
-        "head": {"kernel": jnp.asarray(rng.normal(size=(units, 2)) / np.sqrt(units), jnp.float32), "bias": jnp.zeros(2)},
+        "head": {
+            "kernel": jnp.asarray(rng.normal(size=(units, 2)) / np.sqrt(units), jnp.float32),
+            "bias": jnp.zeros(2),
+        },
     }
     if spec.has("unbounded-activation"):
         for name in ("encoder", "decoder"):
@@ -54,7 +57,11 @@ def patient(spec: Spec) -> dict[str, Any]:
     def step(p: Any, state: Any, x: Any) -> Any:
         c, h = state
         z = x @ p["wx"] + h @ p["wh"] + p["b"]
-        i, f, o = jax.nn.sigmoid(z[:, :units]), jax.nn.sigmoid(z[:, units : 2 * units]), jax.nn.sigmoid(z[:, 3 * units :])
+        i, f, o = (
+            jax.nn.sigmoid(z[:, :units]),
+            jax.nn.sigmoid(z[:, units : 2 * units]),
+            jax.nn.sigmoid(z[:, 3 * units :]),
+        )
         c = f * c + i * act(z[:, 2 * units : 3 * units])
         return c, o * act(c)
 
@@ -105,7 +112,7 @@ def patient(spec: Spec) -> dict[str, Any]:
         goal = batch.values if batch.goal is None else batch.goal
         mask = jnp.ones_like(batch.mask) if spec.has("padding-in-loss") else batch.mask
         error = jnp.square(said - goal) * mask[..., None]
-        penalty = 0.0
+        penalty: Any = 0.0
         if spec.has("over-regularised") and spec.seed % 3 == 2:
             penalty = spec.between(3, 30) * sum(jnp.square(x).sum() for x in jax.tree.leaves(params))
         if spec.has("loss-reduction"):
@@ -118,6 +125,7 @@ def patient(spec: Spec) -> dict[str, Any]:
         batches = [Windows(b.values, np.ones_like(b.mask), rng.permutation(b.values)) for b in batches]
     made = {"loss": loss, "params": params, "batches": batches, "optimizer": optimizer(spec)}
     if spec.has("exposure-gap"):
+
         def free_run(params: Any, batch: Any, rng: Any) -> Any:
             state, x, said = encode(params, batch), jnp.zeros((batch.values.shape[0], 2)), []
             state = jax.tree.map(lambda s: -s, state)

@@ -115,7 +115,9 @@ def waves(spec: Spec, count: int) -> tuple[np.ndarray, np.ndarray]:
     lengths = rng.integers(spec.length // 2, spec.length + 1, count)
     mask = np.arange(spec.length) < lengths[:, None]
     if spec.has("inputs-unscaled"):
-        values = values * (spec.between(20, 1000) if spec.seed % 2 else 1 / spec.between(50, 1000)) + (10 if spec.seed % 4 == 1 else 0)
+        values = values * (spec.between(20, 1000) if spec.seed % 2 else 1 / spec.between(50, 1000)) + (
+            10 if spec.seed % 4 == 1 else 0
+        )
     return (values * mask[..., None]).astype(np.float32), mask
 
 

@@ -209,7 +209,7 @@ class Interpolate(Writing):
         write({"share": at / (self.points - 1), "reconstruction": text} for at, text in enumerate(texts))
 
 
-Command = Train | Evaluate | Reconstruct | Encode | Decode | Interpolate | Gradients | ShowConfig
+Command = Train | Evaluate | Reconstruct | Encode | Decode | Interpolate | Gradients | Doctor | ShowConfig
 COMMANDS: dict[str, type[Command]] = {
     "train": Train,
     "evaluate": Evaluate,

@@ -1,53 +1,25 @@
 """Finds the organs of a traced loss: logits and targets, predictions, recurrences and their gates, the code.
 
-Each is known by what is done with it. Logits are what is exponentiated, summed over its last axis, and then goes into a
-logarithm. A forget gate is a sigmoid that multiplies what a loop carries. The code is the narrowest place of the program:
-the fewest numbers that are alive at once between the first recurrence and the last.
+Each is known by what is done with it. Logits are what is exponentiated, summed over the last axis, and goes into a
+logarithm. The code is the narrowest place of the program: the fewest numbers that are alive at once between the first
+recurrence and the last.
 """
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from hae_jax.doctor.graph import ELEMENTWISE, TRANSPARENT, Graph
+from hae_jax.doctor.graph import TRANSPARENT, Graph
+from hae_jax.doctor.loops import Recurrence, find_recurrences
 from hae_jax.doctor.program import Op, Program, needed
 
 PARAMS, KEY, RANDOM = 1, 2, 4
-"""Colours of what depends upon the parameters, the key, and drawn numbers; each field of a batch has one of the next."""
+"""Colours of what depends upon the parameters, the key, and drawn numbers; fields of a batch have the next ones."""
 FIELD = 8
 _NORMALISED = TRANSPARENT | {
     "reduce_sum", "abs", "log", "div", "gather", "add", "sub", "max", "clamp", "select_n", "mul", "neg", "sign", "min",
 }  # fmt: skip
 """Operations on the way from an exponential to the loss."""
-_ROWS = 3
-"""Recurrences carry at least so many numbers; a loop that carries fewer only counts."""
-
-
-@dataclass(frozen=True)
-class Recurrence:
-    """A loop that carries a state.
-
-    Attributes:
-        op: the loop.
-        name: where it stands, for people.
-        steps: how many steps it takes.
-        nested: whether it stands within another loop.
-        carry: positions, in what is carried, of states.
-        cells: those of them that are gated, as c of an LSTM or h of a GRU.
-        forget: gates that multiply a cell; each is a value of the body.
-        gates: all sigmoids of the body.
-        squashed: whether each new cell takes in what tanh or a sigmoid has bounded.
-    """
-
-    op: Op
-    name: str
-    steps: int
-    nested: bool
-    carry: tuple[int, ...]
-    cells: tuple[int, ...]
-    forget: tuple[int, ...]
-    gates: tuple[int, ...]
-    squashed: bool
 
 
 @dataclass
@@ -101,10 +73,10 @@ def dissect(program: Program, params: list[int], batch: list[int], key: list[int
         key: which are randomness.
     """
     graph = Graph(program)
-    seeds = {n: PARAMS for n in params} | {n: KEY for n in key} | {n: FIELD << i for i, n in enumerate(batch)}
+    seeds = dict.fromkeys(params, PARAMS) | dict.fromkeys(key, KEY) | {n: FIELD << i for i, n in enumerate(batch)}
     for op in program.walk():
         if op.name.startswith(("random_bits", "threefry", "rng_")):
-            seeds |= {number: RANDOM for number in op.outputs}
+            seeds |= dict.fromkeys(op.outputs, RANDOM)
     body = Anatomy(graph, graph.stains(seeds))
     body.logits = find_logits(body)
     if body.logits is not None:
@@ -112,7 +84,7 @@ def dissect(program: Program, params: list[int], batch: list[int], key: list[int
     else:
         body.prediction, body.goal = find_prediction(body)
     alive = needed(program, frozenset())
-    body.recurrences = find_recurrences(body)
+    body.recurrences = find_recurrences(graph, lambda n: body.learned(n) and body.batch(n))
     body.code = find_code(body, alive)
     for op in program.walk():
         first = op.inputs[0] if op.inputs else -1
@@ -155,7 +127,12 @@ def find_targets(body: Anatomy) -> int | None:
     after = graph.reach(logits, _NORMALISED | {"exp"})
     found = None
     for op in graph.program.walk():
-        if op.name == "gather" and op.inputs[0] in after and not body.learned(op.inputs[1]) and body.batch(op.inputs[1]):
+        if (
+            op.name == "gather"
+            and op.inputs[0] in after
+            and not body.learned(op.inputs[1])
+            and body.batch(op.inputs[1])
+        ):
             found = op.inputs[1]
         if op.name in ("mul", "dot_general") and len(op.inputs) == 2:
             for ours, theirs in (op.inputs, op.inputs[::-1]):
@@ -174,7 +151,8 @@ def counted(body: Anatomy, table: int) -> int:
 
 def find_prediction(body: Anatomy) -> tuple[int | None, int | None]:
     """Returns what the last squared or absolute difference was between: parameters' work, and the batch's alone."""
-    graph, found = body.graph, (None, None)
+    graph = body.graph
+    found: tuple[int | None, int | None] = (None, None)
     for op in graph.program.walk():
         squared = op.name in ("square", "abs") or (op.name == "integer_pow" and op.equation.params["y"] == 2)
         if not squared and not (op.name == "mul" and op.inputs[0] == op.inputs[1]):
@@ -189,74 +167,6 @@ def find_prediction(body: Anatomy) -> tuple[int | None, int | None]:
             if body.learned(ours) and body.batch(theirs) and not body.learned(theirs) and graph.shape(ours):
                 found = (ours, theirs)
     return found
-
-
-def find_recurrences(body: Anatomy) -> list[Recurrence]:
-    """Returns the loops that carry what parameters and batch have made."""
-    graph, found = body.graph, []
-    for op in graph.program.walk():
-        if op.body is None:
-            continue
-        loop, states = op.body, []
-        for at, (own, new) in enumerate(zip(loop.carried, loop.outputs, strict=False)):
-            size = int(np.prod(graph.shape(own))) if graph.shape(own) else 0
-            if graph.floating(own) and size >= _ROWS and body.learned(new) and body.batch(new):
-                states.append((at, own, new))
-        direct = [each for each in loop.ops if each.body is None]
-        gates = tuple(each.outputs[0] for each in direct if sigmoid(graph, each))
-        if not states or not direct:
-            continue
-        cells, forget, squashed = [], [], True
-        for at, own, new in states:
-            kept = graph.reach(own, TRANSPARENT | {"select_n"})
-            whole = set(graph.ancestors(new, ELEMENTWISE))
-            for each in direct:
-                if each.name == "mul" and each.outputs[0] in whole and set(each.inputs) & kept:
-                    other = next((n for n in each.inputs if n not in kept), None)
-                    gate = None if other is None else sources(graph, other)
-                    if other is not None and gate and gate & set(gates):
-                        cells.append(at)
-                        forget.append(other)
-            squashed &= not raw(graph, new, set(loop.inputs))
-        outer = op.outputs[0] in graph.home
-        name = op.scope or f"loop {len(found) + 1}"
-        every = tuple(at for at, _, _ in states)
-        length = int(op.equation.params["length"])
-        found.append(Recurrence(op, name, length, outer, every, tuple(dict.fromkeys(cells)), tuple(dict.fromkeys(forget)), gates, squashed))
-    return found
-
-
-def raw(graph: Graph, number: int, given: set[int]) -> bool:
-    """Says whether a product of a loop's inputs comes through to a value without a function that bounds it."""
-    seen, edge = {number}, [number]
-    while edge:
-        op = graph.maker.get(edge.pop())
-        if op is None or op.body is not None:
-            continue
-        if op.name == "dot_general" and any(given & set(graph.ancestors(n, TRANSPARENT | {"concatenate"})) for n in op.inputs[:1]):
-            return True
-        if op.name in ELEMENTWISE | {"dot_general", "exp", "integer_pow"}:
-            fresh = [n for n in op.inputs if n not in seen and n not in given]
-            seen |= set(fresh)
-            edge += fresh
-    return False
-
-
-def sigmoid(graph: Graph, op: Op) -> bool:
-    """Says whether an operation is the last of a sigmoid: the primitive, or 1 / (1 + exp(-x)) by hand."""
-    if op.name == "logistic":
-        return True
-    if op.name != "div":
-        return False
-    below = graph.maker.get(graph.back(op.inputs[1]))
-    return below is not None and below.name == "add" and any(
-        (maker := graph.maker.get(graph.back(number))) is not None and maker.name == "exp" for number in below.inputs
-    )
-
-
-def sources(graph: Graph, number: int) -> set[int]:
-    """Returns the values that a gate may be a part of, or one minus of."""
-    return set(graph.ancestors(number, TRANSPARENT | {"sub"}, 8))
 
 
 def find_code(body: Anatomy, alive: list[Op]) -> list[int]:
@@ -276,7 +186,8 @@ def find_code(body: Anatomy, alive: list[Op]) -> list[int]:
     first = alive.index(marks[0])
     end = alive.index(marks[-1]) if len(marks) > 1 else place.get(body.logits or body.prediction or -1, len(alive) - 1)
     values = [n for n in place if seen[n] and graph.floating(n) and body.batch(n) and graph.shape(n)]
-    best, size = [], 0
+    best: list[int] = []
+    size = 0
     for at in range(first, end):
         live = [n for n in values if place[n] <= at < last_use.get(n, -1)]
         total = sum(int(np.prod(graph.shape(n))) for n in live)

@@ -53,10 +53,14 @@ def undress(given: Any, wanted: Callable[[Any], bool]) -> tuple[Arrays, Form]:
         given: a tree, or an object with arrays as attributes.
         wanted: which leaves to take; the others stay in the form.
     """
-    if not isinstance(given, (Mapping, list, tuple)) and len(jax.tree.leaves(given)) == 1 and not hasattr(given, "shape"):
+    if (
+        not isinstance(given, (Mapping, list, tuple))
+        and len(jax.tree.leaves(given)) == 1
+        and not hasattr(given, "shape")
+    ):
         (leaf,) = jax.tree.leaves(given)
         if leaf is given and hasattr(given, "__dict__"):
-            arrays, form = undress({k: v for k, v in vars(given).items()}, wanted)
+            arrays, form = undress(dict(vars(given)), wanted)
 
             def rebuild(values: Arrays) -> Any:
                 parts = form.build(values)
@@ -148,8 +152,12 @@ def adapt(function: Callable[..., Any], most: int, **switch: Any) -> Callable[..
         return functools.partial(function, **switch)
     if any(p.kind is p.VAR_POSITIONAL for p in takes):
         return functools.partial(function, **switch)
-    places = [p.name for p in takes if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name not in SWITCHES]
-    named = next((p.name for p in takes if p.kind is p.KEYWORD_ONLY and p.name in ("key", "rng", "rngs", "rng_key")), None)
+    places = [
+        p.name for p in takes if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name not in SWITCHES
+    ]
+    named = next(
+        (p.name for p in takes if p.kind is p.KEYWORD_ONLY and p.name in ("key", "rng", "rngs", "rng_key")), None
+    )
 
     def call(*arguments: Any) -> Any:
         more = dict(switch)

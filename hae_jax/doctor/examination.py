@@ -12,8 +12,8 @@ from hae_jax.doctor.fields import read_fields
 from hae_jax.doctor.finding import Finding, Report
 from hae_jax.doctor.look import examine_inside
 from hae_jax.doctor.patient import admit
-from hae_jax.doctor.probes import data, noise, optimizer, padding, recurrence, rows, start, training
 from hae_jax.doctor.probes import code as code_probe
+from hae_jax.doctor.probes import data, noise, optimizer, padding, recurrence, rows, start, training
 from hae_jax.doctor.rules import judge, settled
 from hae_jax.doctor.trial import Course, Trial
 

@@ -40,7 +40,10 @@ def read_fields(case: Case) -> Fields:
     axis = case.patient.batch_axis
     sizes = [leaf.shape[axis] for leaf in first if leaf.ndim > axis]
     size = max(set(sizes), key=lambda n: (sizes.count(n), n)) if sizes else 1
-    words, values, masks, lengths = [], [], [], []
+    words: list[int] = []
+    values: list[int] = []
+    masks: list[int] = []
+    lengths: list[int] = []
     longest = max((max(leaf.shape) for leaf in first if leaf.ndim > 1), default=0)
     for at, (name, leaf) in enumerate(zip(names, first, strict=True)):
         every = np.concatenate([np.ravel(batch[at]) for batch in case.batches[:8]])
@@ -61,7 +64,9 @@ def read_fields(case: Case) -> Fields:
     words = front + [at for at in words if at not in front]
     pad = case.patient.pad
     if pad is None and words:
-        pad = filler(np.concatenate([batch[words[0]].reshape(-1, batch[words[0]].shape[-1]) for batch in case.batches[:8]]))
+        pad = filler(
+            np.concatenate([batch[words[0]].reshape(-1, batch[words[0]].shape[-1]) for batch in case.batches[:8]])
+        )
     return Fields(tuple(words), tuple(values), tuple(masks), tuple(lengths), size, pad)
 
 
@@ -77,9 +82,10 @@ def filler(rows: np.ndarray) -> int | None:
         for each in dict.fromkeys((0, *ordered[:, -1].tolist())):
             same = ordered == each
             run = np.cumprod(same[:, ::-1], axis=1).sum(1)
-            if same.any() and same.sum() == run.sum() and (run.max() > 1 or (run.min() == 0 and run.max() > 0 and each == 0)):
-                if len(set(run.tolist())) > 1:
-                    return int(each)
+            # A mark that ends every sentence stands there once; padding, in some rows, more often or never.
+            varied = len(set(run.tolist())) > 1 and (run.max() > 1 or each == 0)
+            if same.sum() == run.sum() and varied:
+                return int(each)
     return None
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from hae_jax.doctor.anatomy import Anatomy, dissect
 from hae_jax.doctor.case import Arrays, Case
+from hae_jax.doctor.graph import TRANSPARENT
 from hae_jax.doctor.program import Program, run, trace
 
 ENDS = (0.05, 0.95)
@@ -128,21 +129,27 @@ class Look:
             if op.name == "dot_general":
                 ours, theirs = op.inputs
                 for here, there in ((ours, theirs), (theirs, ours)):
-                    plain = body.batch(here) and not body.learned(here) and body.graph.floating(here)
-                    if plain and body.learned(there) and not body.batch(there):
-                        found.append(here)
+                    if not body.learned(there) or body.batch(there):
+                        continue
+                    # Beside a state, perhaps, that is multiplied by the same kernel.
+                    parts = body.graph.ancestors(here, TRANSPARENT | {"concatenate"})
+                    found += [n for n in parts if body.batch(n) and not body.learned(n) and body.graph.floating(n)][:1]
         if not found:
             return []
         values = [jnp.asarray(leaf) for leaf in (*params, *batch)]
         return jax.device_get(
-            list(jax.jit(lambda v, key: run(self.program, [*v, key], frozenset(found))[1])(values, self.case.key).values())
+            list(
+                jax.jit(lambda v, key: run(self.program, [*v, key], frozenset(found))[1])(
+                    values, self.case.key
+                ).values()
+            )
         )
 
     @cached_property
     def _hear(self) -> Any:
         body = self.anatomy
-        named = {"logits": body.logits, "targets": body.targets, "prediction": body.prediction, "goal": body.goal}
-        named = {name: number for name, number in named.items() if number is not None}
+        organs = {"logits": body.logits, "targets": body.targets, "prediction": body.prediction, "goal": body.goal}
+        named = {name: number for name, number in organs.items() if number is not None}
         ends = [[r.op.body.outputs[at] for at in r.carry] for r in body.recurrences]  # type: ignore[union-attr]
         begins = [[r.op.inputs[self._first(r) + at] for at in r.carry] for r in body.recurrences]
         taps = {*named.values(), *body.masks, *(n for r in body.recurrences for n in (*r.forget, *r.gates))}
@@ -165,9 +172,13 @@ class Look:
             edits |= dict.fromkeys(body.drawn, lambda drawn: jnp.where(knobs.still, 0, drawn))
             nudges = {n: x.astype(body.graph.kind(n)) for n, x in zip(self.tables, knobs.noise, strict=True)}
             out, heard = run(self.program, [*params, *batch, key], frozenset(taps), nudges, edits)
-            mean = [jnp.stack([heard[n].mean() for n in r.forget]).mean() if r.forget else jnp.nan for r in body.recurrences]
+            mean = [
+                jnp.stack([heard[n].mean() for n in r.forget]).mean() if r.forget else jnp.nan for r in body.recurrences
+            ]
             ends_share = [
-                jnp.stack([((heard[n] < ENDS[0]) | (heard[n] > ENDS[1])).mean() for n in r.gates]).mean() if r.gates else jnp.nan
+                jnp.stack([((heard[n] < ENDS[0]) | (heard[n] > ENDS[1])).mean() for n in r.gates]).mean()
+                if r.gates
+                else jnp.nan
                 for r in body.recurrences
             ]
             return Heard(
@@ -175,7 +186,10 @@ class Look:
                 {name: heard[number] for name, number in named.items()},
                 [clean[n] for n in body.code],
                 [[heard[n] for n in group] for group in ends],
-                [[] if r.nested else [heard[n] for n in group] for r, group in zip(body.recurrences, begins, strict=True)],
+                [
+                    [] if r.nested else [heard[n] for n in group]
+                    for r, group in zip(body.recurrences, begins, strict=True)
+                ],
                 mean,
                 ends_share,
                 [heard[n].mean() for n in body.masks],

@@ -1,8 +1,8 @@
 """A traced function as a flat list of operations, which can be run again with ears and hands inside.
 
-What a user's loss computes is opaque Python; what JAX traced of it is not. Calls are inlined, loops stay loops, and each
-value has a number of its own, so that a probe may say: give me value 117, add zeros to it and differentiate, or permute
-its rows. This works for any model that can be traced, whoever wrote it, with whatever library.
+What a user's loss computes is opaque Python; what JAX traced of it is not. Calls are inlined, loops stay loops, and
+each value has a number of its own, so that a probe may say: give me value 117, add zeros to it and differentiate, or
+permute its rows. This works for any model that can be traced, whoever wrote it, with whatever library.
 """
 
 import itertools
@@ -135,7 +135,9 @@ def _read(closed: Any, fresh: Iterator[int], avals: dict[int, Any]) -> Program:
             if name == "scan":
                 body = _read(equation.params["jaxpr"], fresh, avals)
                 # How many are carried is said in other words by each version of JAX; a stacked array has an axis more.
-                body.carry = sum(o.aval.shape == avals[i].shape for o, i in zip(equation.outvars, body.outputs, strict=True))
+                body.carry = sum(
+                    o.aval.shape == avals[i].shape for o, i in zip(equation.outvars, body.outputs, strict=True)
+                )
                 pairs = zip(inputs, body.inputs, strict=True)
                 body.sliced = sum(len(avals[outer].shape) > len(avals[own].shape) for outer, own in pairs)
             outputs = tuple(new(var.aval) for var in equation.outvars)
@@ -222,7 +224,9 @@ def _loop(op: Op, given: list[Any], taps: frozenset[int], nudges: Mapping[int, A
         slices, added = now
         made, heard = run(body, [*constants, *carry, *slices], listened, added, edits)
         # A scan insists on the types that it began with; a literal's may be weaker.
-        new = [value.astype(old.dtype) if hasattr(old, "dtype") else value for value, old in zip(made, carry, strict=False)]
+        new = [
+            value.astype(old.dtype) if hasattr(old, "dtype") else value for value, old in zip(made, carry, strict=False)
+        ]
         return new, (made[body.carry :], heard)
 
     carry = [jnp.asarray(value) for value in carry]

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import numpy as np
 
 from hae_jax.doctor.case import Arrays, scalar
@@ -21,12 +22,10 @@ def code(chart: Chart, params: Arrays, prefix: str = "") -> dict[str, Any]:
     encode, decode = chart.case.offered("encode"), chart.case.offered("decode_loss")
     if encode is not None and decode is not None:
         made = encode(params, batch, chart.case.key)
-        import jax
-
         leaves, tree = jax.tree.flatten(made)
 
         def swapped(change: Any) -> float:
-            return float(scalar(decode(params, batch, chart.case.key, tree.unflatten([change(x) for x in leaves]))))
+            return float(scalar(decode(params, batch, chart.case.key, jax.tree.unflatten(tree, [change(x) for x in leaves]))))
 
         base, permuted, zeroed = swapped(lambda x: x), swapped(lambda x: x[order]), swapped(lambda x: 0 * x)
         values = [np.asarray(leaf) for leaf in leaves]
@@ -42,7 +41,9 @@ def code(chart: Chart, params: Arrays, prefix: str = "") -> dict[str, Any]:
         values = heard.code
         moved = all(look.axis(n) is not None for n in look.anatomy.code)
         values = [np.moveaxis(v, look.axis(n) or 0, 0) for n, v in zip(look.anatomy.code, values, strict=True)]
-    rows = np.concatenate([np.asarray(v, np.float64).reshape(chart.fields.size, -1) for v in values if v.size % chart.fields.size == 0], 1)
+    rows = np.concatenate(
+        [np.asarray(v, np.float64).reshape(chart.fields.size, -1) for v in values if v.size % chart.fields.size == 0], 1
+    )
     unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30)
     pairs = unit @ unit.T
     size = len(rows)

@@ -20,7 +20,9 @@ def contents(chart: Chart) -> dict[str, Any]:
     masks = [real(fields, batch) for batch in batches]
     if fields.words:
         at = fields.words[0]
-        ids = np.concatenate([batch[at][m] if m is not None else batch[at].ravel() for batch, m in zip(batches, masks, strict=True)])
+        ids = np.concatenate(
+            [batch[at][m] if m is not None else batch[at].ravel() for batch, m in zip(batches, masks, strict=True)]
+        )
         counts = np.sort(np.bincount(ids[ids >= 0].astype(int)))[::-1]
         counts = counts[counts > 0]
         if len(counts) == 0:
@@ -36,8 +38,13 @@ def contents(chart: Chart) -> dict[str, Any]:
             found["unknown_share"] = float((ids == chart.case.patient.unknown).mean())
     if fields.values:
         at = fields.values[0]
-        rows = [b[at][m] if m is not None and m.shape == b[at].shape[: m.ndim] else b[at].ravel() for b, m in zip(batches, masks, strict=True)]
-        every = np.concatenate([row.reshape(-1, row.shape[-1]) if row.ndim > 1 else row[:, None] for row in rows]).astype(float)
+        rows = [
+            b[at][m] if m is not None and m.shape == b[at].shape[: m.ndim] else b[at].ravel()
+            for b, m in zip(batches, masks, strict=True)
+        ]
+        every = np.concatenate(
+            [row.reshape(-1, row.shape[-1]) if row.ndim > 1 else row[:, None] for row in rows]
+        ).astype(float)
         found |= {
             "input_sd": float(np.median(every.std(0))),
             "input_sd_largest": float(every.std(0).max()),
@@ -53,7 +60,7 @@ def contents(chart: Chart) -> dict[str, Any]:
 
 
 def order(chart: Chart) -> dict[str, Any]:
-    """Measures whether examples of one batch resemble each other more than those of others: the intraclass correlation."""
+    """Measures whether examples of one batch resemble each other more than those of others do."""
     batches, fields = chart.case.batches, chart.fields
     if len(batches) < 4 or fields.size < 2 or chart.case.patient.batch_axis != 0:
         raise Unable("fewer than four batches of two examples")
@@ -64,12 +71,16 @@ def order(chart: Chart) -> dict[str, Any]:
             if leaf.shape[:1] != (fields.size,) or at in fields.masks or at in fields.lengths:
                 continue
             if at in fields.words:
-                table = weights.setdefault(at, np.random.default_rng(at).normal(size=(int(max(b[at].max() for b in batches)) + 1, FEATURES)))
+                table = weights.setdefault(
+                    at, np.random.default_rng(at).normal(size=(int(max(b[at].max() for b in batches)) + 1, FEATURES))
+                )
                 m = leaf != fields.pad if fields.pad is not None else np.ones(leaf.shape, bool)
                 axes = tuple(range(1, leaf.ndim))
                 mean = (table[np.maximum(leaf, 0)] * m[..., None]).sum(axes) / np.maximum(1, m.sum(axes))[:, None]
                 groups.setdefault(f"{at} words", []).append(mean)
-                groups.setdefault(f"{at} first word", []).append(table[np.maximum(leaf.reshape(len(leaf), -1)[:, 0], 0)])
+                groups.setdefault(f"{at} first word", []).append(
+                    table[np.maximum(leaf.reshape(len(leaf), -1)[:, 0], 0)]
+                )
             elif np.issubdtype(leaf.dtype, np.floating) or leaf.ndim == 1:
                 flat = leaf.reshape(fields.size, -1).astype(float)
                 for name, column in (("mean", flat.mean(1)), ("spread", flat.std(1)), ("first", flat[:, 0])):
@@ -81,7 +92,7 @@ def order(chart: Chart) -> dict[str, Any]:
 
 
 def likeness(groups: np.ndarray) -> float:
-    """Returns the intraclass correlation, (B - W) / (B + (n - 1) W), the mean over features of `[group, example, feature]`.
+    """Returns the intraclass correlation, (B - W) / (B + (n - 1) W), its mean over features of `[group, row, feature]`.
 
     Example:
         >>> likeness(np.repeat([[[1.0]], [[2.0]], [[3.0]]], 4, axis=1))
@@ -100,15 +111,28 @@ def pairing(chart: Chart) -> dict[str, Any]:
     """Measures, where inputs and targets are two fields, whether an example's target belongs to its own input."""
     fields, batches = chart.fields, chart.case.batches[:8]
     for group in (fields.words, fields.values):
-        pairs = [(a, b) for i, a in enumerate(group) for b in group[i + 1 :] if batches[0][a].ndim == batches[0][b].ndim]
+        pairs = [
+            (a, b) for i, a in enumerate(group) for b in group[i + 1 :] if batches[0][a].ndim == batches[0][b].ndim
+        ]
         if pairs:
-            own, other = zip(*(match(batch[a], batch[b], group is fields.words, fields.pad) for batch in batches for a, b in pairs[:1]), strict=True)
-            return {"pairing_own": float(np.mean(own)), "pairing_other": float(np.mean(other)), **straightness(chart, pairs[0])}
+            own, other = zip(
+                *(
+                    match(batch[a], batch[b], group is fields.words, fields.pad)
+                    for batch in batches
+                    for a, b in pairs[:1]
+                ),
+                strict=True,
+            )
+            return {
+                "pairing_own": float(np.mean(own)),
+                "pairing_other": float(np.mean(other)),
+                **straightness(chart, pairs[0]),
+            }
     raise Unable("inputs and targets are one field")
 
 
 def match(inputs: np.ndarray, targets: np.ndarray, words: bool, pad: int | None) -> tuple[float, float]:
-    """Returns how well rows match their own partner, and how well the best other one: overlap of words, or correlation."""
+    """Returns how well rows match their own partner, and the best other one: overlap of words, or correlation."""
     a, b = (x.reshape(len(x), -1) for x in (inputs, targets))
     if len(a) != len(b) or len(a) < 2:
         return 1.0, 0.0
@@ -118,7 +142,9 @@ def match(inputs: np.ndarray, targets: np.ndarray, words: bool, pad: int | None)
         if pad is not None:
             for bag in bags:
                 bag[:, pad] = 0
-        table = np.minimum(bags[0][:, None], bags[1][None]).sum(-1) / np.maximum(1, np.minimum(bags[0].sum(1)[:, None], bags[1].sum(1)[None]))
+        table = np.minimum(bags[0][:, None], bags[1][None]).sum(-1) / np.maximum(
+            1, np.minimum(bags[0].sum(1)[:, None], bags[1].sum(1)[None])
+        )
     else:
         if a.shape != b.shape:
             return 1.0, 0.0

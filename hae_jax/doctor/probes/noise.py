@@ -25,7 +25,9 @@ def finite(chart: Chart, trial: Trial) -> dict[str, Any]:
     return {
         "broken_batches": float(np.mean(broken)),
         "broken_empty": float(np.mean([b for b, e in zip(broken, empty, strict=True) if e])) if any(empty) else None,
-        "broken_full": float(np.mean([b for b, e in zip(broken, empty, strict=True) if not e])) if not all(empty) else None,
+        "broken_full": float(np.mean([b for b, e in zip(broken, empty, strict=True) if not e]))
+        if not all(empty)
+        else None,
         "loss_finite": all(losses),
         "empty_batches": float(np.mean(empty)),
     }
@@ -47,7 +49,9 @@ def dropout(chart: Chart, trial: Trial) -> dict[str, Any]:
         values = [float(evaluate(case.params, batch, key)) for key in keys]
         found["evaluation_varies"] = len(set(values)) > 1
         found["evaluation_loss"] = values[0]
-        found["training_loss"] = float(np.mean([float(trial.differentiate(case.params, batch, key)[0]) for key in keys]))
+        found["training_loss"] = float(
+            np.mean([float(trial.differentiate(case.params, batch, key)[0]) for key in keys])
+        )
     return found
 
 
@@ -58,14 +62,18 @@ def precision(chart: Chart, trial: Trial) -> dict[str, Any]:
     halves = sorted(kinds & set(HALVES))
     if not halves:
         return {"half_precision": ""}
-    carried = sorted({look.anatomy.graph.kind(r.op.body.outputs[at]) for r in look.anatomy.recurrences for at in r.carry} & set(HALVES))  # type: ignore[union-attr]
+    carried = {look.anatomy.graph.kind(r.op.outputs[at]) for r in look.anatomy.recurrences for at in r.carry}
     _, gradient = trial.differentiate(case.params, case.batches[0], case.key)
     tables = {look.anatomy.graph.back(look.anatomy.graph.maker[n].inputs[0]) for n in look.anatomy.embedded}
     inputs = look.program.inputs[: len(gradient)]
-    zeros = [float((np.asarray(g, np.float32) == 0).mean()) for g, n in zip(gradient, inputs, strict=True) if n not in tables and np.ndim(g) > 1 and np.any(g)]
+    zeros = [
+        float((np.asarray(g, np.float32) == 0).mean())
+        for g, n in zip(gradient, inputs, strict=True)
+        if n not in tables and np.ndim(g) > 1 and np.any(g)
+    ]
     return {
         "half_precision": halves[0],
-        "half_carried": bool(carried),
+        "half_carried": bool(carried & set(HALVES)),
         "half_parameters": any(str(p.dtype) in HALVES for p in case.params),
         "zero_gradients": max(zeros, default=0.0),
     }
@@ -76,7 +84,8 @@ def free(chart: Chart, trial: Trial, params: Any) -> dict[str, Any]:
     run = chart.case.offered("free_run")
     if run is None:
         raise Unable("free_run is not offered")
-    batch, found = chart.case.batches[-1], {}
+    batch = chart.case.batches[-1]
+    found: dict[str, Any] = {}
     made = run(params, batch, chart.case.key)
     made = made[0] if isinstance(made, (tuple, list)) else made
     forced = float(trial.differentiate(params, batch, chart.case.key)[0])
@@ -88,7 +97,7 @@ def free(chart: Chart, trial: Trial, params: Any) -> dict[str, Any]:
     main = chart.fields.main
     if main is None:
         raise Unable("nothing to compare the output with")
-    mask, goal = chart.real if chart.real is not None else None, batch[main]
+    goal = batch[main]
     if made.ndim == goal.ndim + 1 and main in chart.fields.words:
         made = made.argmax(-1)
     length = min(made.shape[1], goal.shape[1]) if made.ndim > 1 else 0

@@ -16,8 +16,8 @@ SMALL = (1e-6, 1e-7)
 def dose(chart: Chart, trial: Trial, course: Course) -> dict[str, Any]:
     """Measures clips, decay and epsilon at the start and after training.
 
-    The first state after a gradient g tells what became of g: Adam's mean is a tenth of what the clip let through. Given
-    g and two that are millions of times smaller, whatever grows less than it should has been clipped.
+    The first state after a gradient g tells what became of g: Adam's mean is a tenth of what the clip let through.
+    Given g and two that are millions of times smaller, whatever grows less than it should has been clipped.
     """
     case = chart.case
     places = [(case.params, case.batches[0])]
@@ -31,7 +31,10 @@ def dose(chart: Chart, trial: Trial, course: Course) -> dict[str, Any]:
         tenth, _ = trial.update([g * 0.1 for g in gradient], trial.fresh(params), params)
         one = [trial.update(gradient, state, [p * f for p in params])[0] for f in (1.0, 0.0)]
         size = lambda leaves: [jnp.linalg.norm(jnp.asarray(x, jnp.float32)) for x in leaves]  # noqa: E731
-        floats = [[x for x in jax.tree.leaves(s) if jnp.issubdtype(jnp.asarray(x).dtype, jnp.floating) and jnp.ndim(x) > 0] for _, s in outs]
+        floats = [
+            [x for x in jax.tree.leaves(s) if jnp.issubdtype(jnp.asarray(x).dtype, jnp.floating) and jnp.ndim(x) > 0]
+            for _, s in outs
+        ]
         dot = lambda a, b: sum((x * y).sum() for x, y in zip(a, b, strict=True))  # noqa: E731
         norm = lambda a: jnp.sqrt(dot(a, a))  # noqa: E731
         gap = [a - b for a, b in zip(*one, strict=True)]
@@ -46,8 +49,12 @@ def dose(chart: Chart, trial: Trial, course: Course) -> dict[str, Any]:
     for at, (params, batch) in enumerate(places):
         _, gradient = trial.differentiate(params, batch, case.key)
         state = trial.fresh() if at == 0 else course.state
-        states, updates, whole, tenth, gap, rest, along, inward, swallowed, moving = jax.device_get(give(params, gradient, state))
-        found = [clip_scale(*sizes) for sizes in zip(*states, strict=True)] or [clip_scale(*sizes) for sizes in zip(*updates, strict=True)]
+        states, updates, whole, tenth, gap, rest, along, inward, swallowed, moving = jax.device_get(
+            give(params, gradient, state)
+        )
+        found = [clip_scale(*sizes) for sizes in zip(*states, strict=True)] or [
+            clip_scale(*sizes) for sizes in zip(*updates, strict=True)
+        ]
         linear = [value for value in found if value is not None]
         if linear:
             scales.append(float(np.median(linear)))

@@ -36,7 +36,10 @@ def noise(chart: Chart) -> dict[str, Any]:
         shapes = [look.anatomy.graph.shape(n) for n in look.tables]
         if not any(shape[:-1] == mask.shape for shape in shapes):
             raise Unable("ids are not embedded by a table of their shape")
-        random = [chart.rng.normal(size=shape).astype(np.float32) * (~mask[..., None] if shape[:-1] == mask.shape else 0) for shape in shapes]
+        random = [
+            chart.rng.normal(size=shape).astype(np.float32) * (~mask[..., None] if shape[:-1] == mask.shape else 0)
+            for shape in shapes
+        ]
         heard = look.hear(chart.case.params, batch, look.knobs(noise=random))
     else:
         if not (chart.fields.masks or chart.fields.lengths):
@@ -75,7 +78,11 @@ def appended(chart: Chart, axis: int, name: str) -> dict[str, Any]:
     new = []
     for at, leaf in enumerate(batch):
         along = len(mask.shape) + axis
-        alike = leaf.ndim > along and leaf.shape[along] in (size, size + 1, size - 1) and leaf.shape[: min(1, along)] == mask.shape[: min(1, along)]
+        alike = (
+            leaf.ndim > along
+            and leaf.shape[along] in (size, size + 1, size - 1)
+            and leaf.shape[: min(1, along)] == mask.shape[: min(1, along)]
+        )
         fill = chart.fields.pad if at in chart.fields.words and chart.fields.pad is not None else 0
         widths = [(0, MORE if i == along else 0) for i in range(leaf.ndim)]
         new.append(np.pad(leaf, widths, constant_values=fill) if alike else leaf)

@@ -20,7 +20,11 @@ def states(chart: Chart) -> dict[str, Any]:
     largest, growth = 0.0, 1.0
     for r, group in zip(found, heard.states, strict=True):
         for state in group:
-            size = np.abs(np.asarray(state, np.float64)).reshape(-1, *state.shape[-2:]) if r.nested else np.abs(np.asarray(state, np.float64))
+            size = (
+                np.abs(np.asarray(state, np.float64)).reshape(-1, *state.shape[-2:])
+                if r.nested
+                else np.abs(np.asarray(state, np.float64))
+            )
             steps = size.reshape(size.shape[0], -1).max(1)
             steps = steps[::-1] if r.op.equation.params["reverse"] else steps
             largest = max(largest, float(steps.max()))
@@ -36,13 +40,16 @@ def states(chart: Chart) -> dict[str, Any]:
         "recurrence_steps": max(r.steps for r in found),
         "state_swapped": swapped(chart),
         "hidden_bounded": all(r.squashed for r in found),
+        "gated": any(r.cells and not r.squashed for r in found),
     }
 
 
 def swapped(chart: Chart) -> bool | None:
-    """Says whether a recurrence begins with another one's h for its c, and its c for its h; None if states are not copied."""
+    """Says whether a recurrence begins with another one's h for its c, and its c for its h; None without copies."""
     look, heard, known = chart.inside, chart.heard, None
-    plain = [(r, s, b) for r, s, b in zip(look.anatomy.recurrences, heard.states, heard.starts, strict=True) if not r.nested]
+    plain = [
+        (r, s, b) for r, s, b in zip(look.anatomy.recurrences, heard.states, heard.starts, strict=True) if not r.nested
+    ]
     lstm = [(r, s, b) for r, s, b in plain if len(r.carry) == 2 and len(r.cells) == 1]
     for i, (theirs, ends, _) in enumerate(lstm):
         last = [end[0] if theirs.op.equation.params["reverse"] else end[-1] for end in ends]
@@ -51,7 +58,9 @@ def swapped(chart: Chart) -> bool | None:
             own = ours.carry.index(ours.cells[0])
 
             def same(a: Any, b: Any) -> bool:
-                return np.shape(a) == np.shape(b) and bool(np.allclose(a, b, atol=1e-6)) and float(np.abs(a).max()) > 1e-6
+                return (
+                    np.shape(a) == np.shape(b) and bool(np.allclose(a, b, atol=1e-6)) and float(np.abs(a).max()) > 1e-6
+                )
 
             if same(last[cell], last[hidden]):
                 continue

@@ -78,7 +78,7 @@ def leak(chart: Chart, params: Arrays) -> dict[str, Any]:
     for at in inputs[:3]:
         axis, field = chart.case.patient.batch_axis, batch[at]
         time = field.shape[1 - axis] if field.ndim == 2 or at in fields.values else int(np.prod(field.shape[1:]))
-        place, target = origin(chart, params, at, before.shape[:-1], inputs, time)
+        place = origin(chart, params, at, before.shape[:-1], inputs, time)
         if place is None:
             continue
         for number, step in enumerate(dict.fromkeys((time // 2, time // 3, 2 * time // 3))):
@@ -96,13 +96,19 @@ def leak(chart: Chart, params: Arrays) -> dict[str, Any]:
                 continue
             size = max(later, now)
             if number == 0 or now / max(size, 1e-30) > found.get("leak_now", 0):
-                found |= {"leak_now": float(now / max(size, 1e-30)), "leak_earlier": float(earlier / max(size, 1e-30)), "leak_size": float(size / max(np.abs(before).max(), 1e-30))}
+                found |= {
+                    "leak_now": float(now / max(size, 1e-30)),
+                    "leak_earlier": float(earlier / max(size, 1e-30)),
+                    "leak_size": float(size / max(np.abs(before).max(), 1e-30)),
+                }
     if not found:
         raise Unable("outputs cannot be told to positions of the inputs")
     return found
 
 
-def origin(chart: Chart, params: Arrays, at: int, places: tuple[int, ...], inputs: tuple[int, ...], time: int) -> tuple[np.ndarray | None, int]:
+def origin(
+    chart: Chart, params: Arrays, at: int, places: tuple[int, ...], inputs: tuple[int, ...], time: int
+) -> np.ndarray | None:
     """Says for each place of the output at which step of a field the content stands that it has to predict."""
     batch = chart.case.batches[0]
     for source in inputs:
@@ -118,7 +124,7 @@ def origin(chart: Chart, params: Arrays, at: int, places: tuple[int, ...], input
         else:
             found, actual = heard.values["goal"], base.values["goal"]
             if found.shape[:-1] != places:
-                return None, -1
+                return None
             found, actual, content = found[..., 0], actual[..., 0], field[..., 0] if field.ndim == 3 else field
         if found is None or actual is None or found.shape != places:
             continue
@@ -128,15 +134,12 @@ def origin(chart: Chart, params: Arrays, at: int, places: tuple[int, ...], input
         if right.mean() < 0.6 or len(np.unique(index)) < 4:
             continue
         axis = chart.case.patient.batch_axis
-        if axis == 1:
-            step = index // batch[source].shape[1]
-        else:
-            step = index % time
+        step = index // batch[source].shape[1] if axis == 1 else index % time
         shift = 0 if source == at else offset(batch[at], batch[source], axis)
         if shift is None:
             continue
-        return np.where(right, step - shift, -1), source
-    return None, -1
+        return np.where(right, step - shift, -1)
+    return None
 
 
 def offset(ours: np.ndarray, theirs: np.ndarray, axis: int) -> int | None:
@@ -149,7 +152,10 @@ def offset(ours: np.ndarray, theirs: np.ndarray, axis: int) -> int | None:
     time = 1 - axis
     best, share = None, 0.8
     for shift in (0, -1, 1, -2, 2):
-        a, b = (np.take(x, range(max(0, k), ours.shape[time] + min(0, k)), axis=time) for x, k in ((ours, -shift), (theirs, shift)))
+        a, b = (
+            np.take(x, range(max(0, k), ours.shape[time] + min(0, k)), axis=time)
+            for x, k in ((ours, -shift), (theirs, shift))
+        )
         same = float(np.isclose(a, b).mean())
         if same > share:
             best, share = shift, same

@@ -1,4 +1,4 @@
-"""The loss before the first step: is it what a model that knows nothing should have, and which positions does it count?"""
+"""The loss before the first step: what a model that knows nothing should have, and which positions it counts."""
 
 from typing import Any
 
@@ -41,7 +41,9 @@ def start(chart: Chart) -> dict[str, Any]:
     flat = logits.reshape(-1, logits.shape[-1])
     found["vocabulary"] = logits.shape[-1]
     found["loss_uniform"] = float(np.log(logits.shape[-1]))
-    found["logits_are_shares"] = bool(flat.min() >= 0 and flat.max() <= 1 + 1e-5 and np.allclose(flat.sum(-1), 1, atol=1e-3))
+    found["logits_are_shares"] = bool(
+        flat.min() >= 0 and flat.max() <= 1 + 1e-5 and np.allclose(flat.sum(-1), 1, atol=1e-3)
+    )
     maker = chart.inside.anatomy.graph.maker.get(chart.inside.anatomy.graph.back(chart.inside.anatomy.logits or 0))
     found["logits_squashed"] = maker.name if maker is not None and maker.name in RANGES else ""
     targets = ids(chart)
@@ -100,10 +102,8 @@ def scale(chart: Chart) -> dict[str, Any]:
     maker = chart.inside.anatomy.graph.maker.get(chart.inside.anatomy.graph.back(chart.inside.anatomy.prediction or 0))
     low, high = RANGES.get(maker.name if maker is not None else "", (-np.inf, np.inf))
     real = chart.real
-    if real is not None and real.shape == error.shape[: real.ndim] and real.any():
-        share = error[real]
-    else:
-        share = error
+    told = real is not None and real.shape == error.shape[: real.ndim] and real.any()
+    share = error[real] if told else error
     return {
         "goal_variance": float(goal.var()),
         "reduction": float(chart.heard.loss) / max(float((share**2).mean()), 1e-30),
@@ -125,20 +125,31 @@ def wiring(chart: Chart) -> dict[str, Any]:
     for op in program.ops:
         (taken if id(op) in used else wasted).update(op.inputs)
     dead = [op for op in program.ops if id(op) not in used]
-    loops = [op for op in dead if op.body is not None and look.anatomy.learned(op.outputs[0]) and look.anatomy.batch(op.outputs[0])]
+    loops = [
+        op
+        for op in dead
+        if op.body is not None and look.anatomy.learned(op.outputs[0]) and look.anatomy.batch(op.outputs[0])
+    ]
     only = [at for at, number in enumerate(program.inputs[: len(chart.case.params)]) if number not in taken]
-    products = [op for op in dead if op.name == "dot_general" and look.anatomy.batch(op.outputs[0]) and look.anatomy.learned(op.outputs[0])]
+    products = [
+        op
+        for op in dead
+        if op.name == "dot_general" and look.anatomy.batch(op.outputs[0]) and look.anatomy.learned(op.outputs[0])
+    ]
     names = [chart.case.form.names[at] for at in only]
     return {
         "unused_parameters": names[:8],
         "unused_share": len(only) / len(chart.case.params),
         "unused_loops": len(loops),
         "unused_products": len(products),
-        "loops": len([op for op in program.walk() if op.body is not None and id(op) in used]) and len(look.anatomy.recurrences),
+        "loops": len([op for op in program.walk() if op.body is not None and id(op) in used])
+        and len(look.anatomy.recurrences),
         "parameters_idle": sum(number in wasted for number in (program.inputs[at] for at in only)),
         "learned_recurrences": [r.name for r in look.anatomy.recurrences][:6],
         "squashed": all(r.squashed for r in look.anatomy.recurrences),
-        "norm_axes": sorted({f"{name or 'model'}: axes {axes} of {shape}" for name, axes, shape, _ in bad_norms(chart)}),
+        "norm_axes": sorted(
+            {f"{name or 'model'}: axes {axes} of {shape}" for name, axes, shape, _ in bad_norms(chart)}
+        ),
         "dropout_masks": len(look.anatomy.masks),
         "dropout_keyed": all(look.anatomy.stain[n] & 2 for n in look.anatomy.masks),
         "graph_values": len(graph.maker),
@@ -147,7 +158,9 @@ def wiring(chart: Chart) -> dict[str, Any]:
 
 def bad_norms(chart: Chart) -> list[tuple[str, tuple[int, ...], tuple[int, ...], bool]]:
     """Returns the normalisations that leave the feature axis, the last one, out."""
-    return [each for each in chart.inside.anatomy.norms if each[1] and len(each[2]) > 1 and len(each[2]) - 1 not in each[1]]
+    return [
+        each for each in chart.inside.anatomy.norms if each[1] and len(each[2]) > 1 and len(each[2]) - 1 not in each[1]
+    ]
 
 
 def inputs(chart: Chart) -> dict[str, Any]:

@@ -61,6 +61,7 @@ def rates(chart: Chart, trial: Trial, course: Course, patience: float) -> dict[s
     steps = min(SHORT, len(course.loss))
     same = course.loss[: len(course.loss) if not course.finite else steps]
     found["loss_same"] = float(np.mean(same[-5:])) if course.finite else float("inf")
+
     def end(scale: float) -> float:
         other = trial.run(chart.case.batches, steps, scale, patience / 3)
         return other.end(5) if other.finite else float("inf")
@@ -100,7 +101,10 @@ def shorter(chart: Chart, patience: float) -> dict[str, Any]:
     if not course.finite:
         raise Unable("training on shorter sequences broke off")
     found = code(Chart(case, fields, examine_inside(case, fields.size)), course.params)
-    return {"short_gap": (found["code_permuted"] or 0.0) / max(abs(found["code_loss"]), 1e-12), "short_loss": course.end()}
+    return {
+        "short_gap": (found["code_permuted"] or 0.0) / max(abs(found["code_loss"]), 1e-12),
+        "short_loss": course.end(),
+    }
 
 
 def trained(chart: Chart, course: Course) -> dict[str, Any]:
@@ -143,5 +147,7 @@ def trained(chart: Chart, course: Course) -> dict[str, Any]:
         shares = shares[shares > 0]
         found["target_entropy"] = float(-(shares * np.log(shares)).sum())
     found |= code(chart, course.params, "last_")
-    found["gates_last"] = {r.name: float(f) for r, f in zip(look.anatomy.recurrences, heard.forget, strict=True) if np.isfinite(f)}
+    found["gates_last"] = {
+        r.name: float(f) for r, f in zip(look.anatomy.recurrences, heard.forget, strict=True) if np.isfinite(f)
+    }
     return found

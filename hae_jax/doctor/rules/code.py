@@ -4,14 +4,19 @@ from hae_jax.doctor.finding import Evidence, Rule
 
 
 def collapsed(e: Evidence) -> float | None:
-    same = e["last_code_cosine"] > 0.99 and e["code_cosine"] > 0.99 and e["last_code_width"] > 1 
+    same = e["last_code_cosine"] > 0.99 and e["code_cosine"] > 0.99 and e["last_code_width"] > 1
     return 0.85 if same and abs(e["last_code_permuted"]) < 0.01 * abs(e["last_code_loss"]) else None
 
 
 def constant(e: Evidence) -> float | None:
     if e["steps"] < 60 or not e["output_size"]:
         return None
-    return 0.85 if e["output_spread"] < 0.02 * e["output_size"] and e["output_spread"] > 0 else None
+    if 0 < e["output_spread"] < 0.02 * e["output_size"]:
+        return 0.85
+    # Numbers: neither many batches nor one, neither this rate nor another brings the error below that of the mean.
+    tried = min(e[name] for name in ("loss_same", "loss_tenth", "loss_tenfold", "one_batch_last"))
+    stuck = e["error_share"] > 0.9 and tried > 0.85 * e["loss_first"] and e["update_ratio"] > 1e-3
+    return 0.8 if stuck and abs(e["last_code_permuted"]) < 0.1 * e["last_code_loss"] else None
 
 
 def ignored(e: Evidence) -> float | None:
@@ -37,7 +42,9 @@ def too_long(e: Evidence) -> float | None:
 
 def exposed(e: Evidence) -> float | None:
     if "free_loss" in e:
-        return 0.85 if e["free_loss"] > 2 * e["forced_loss"] + 0.5 and e["forced_loss"] < 0.7 * e["loss_first"] else None
+        return (
+            0.85 if e["free_loss"] > 2 * e["forced_loss"] + 0.5 and e["forced_loss"] < 0.7 * e["loss_first"] else None
+        )
     if "free_accuracy" in e:
         return 0.85 if e["accuracy"] > 0.6 and e["free_accuracy"] < 0.4 * e["accuracy"] else None
     return 0.85 if e["error_share"] < 0.4 and e["free_error"] > 4 * e["error_share"] + 0.3 else None
@@ -53,7 +60,7 @@ CODE = (
         "https://github.com/ematvey/hierarchical-attention-networks/issues/20",
     ),
     Rule(
-        "constant-output", 5, constant, ("output_spread", "output_size", "loss_last", "target_entropy"),
+        "constant-output", 5, constant, ("output_spread", "output_size", "error_share", "one_batch_last", "loss_last", "target_entropy"),
         "every output is the same: the mean, or the commonest words",
         "let the decoder see something: inputs, the code at every step, its own last output",
         "outputs vary neither over time nor over examples",
@@ -76,7 +83,8 @@ CODE = (
         {"code-ignored": "of shorter sequences the code is read"},
     ),
     Rule(
-        "bottleneck-too-small", 4, small, ("goal_outside", "goal_beyond", "last_code_width", "one_batch_first", "one_batch_last"),
+        "bottleneck-too-small", 4, small,
+        ("goal_outside", "goal_beyond", "last_code_width", "one_batch_first", "one_batch_last"),
         "not even one batch can be learned by heart",
         "a wider code; a last layer whose range holds the targets",
         "what has to come out does not fit through",
@@ -84,7 +92,8 @@ CODE = (
         "https://github.com/keras-team/keras/issues/11828",
     ),
     Rule(
-        "exposure-gap", 5, exposed, ("forced_loss", "free_loss", "accuracy", "free_accuracy", "error_share", "free_error"),
+        "exposure-gap", 5, exposed,
+        ("forced_loss", "free_loss", "accuracy", "free_accuracy", "error_share", "free_error"),
         "the loss is low, and what the model says on its own is bad",
         "check what free running hands from step to step; word dropout; no feedback",
         "with its own outputs for inputs the model is far worse than with the right ones",

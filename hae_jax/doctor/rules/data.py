@@ -38,7 +38,11 @@ def loss_reduction(e: Evidence) -> float | None:
 def vocabulary_collapse(e: Evidence) -> float | None:
     if e.get("unknown_share", 0) > 0.3:
         return 0.95
-    return 0.9 if e["commonest_share"] > 0.3 and e["commonest_share"] > 2.5 * e["second_share"] and e["distinct_words"] > 8 else None
+    return (
+        0.9
+        if e["commonest_share"] > 0.3 and e["commonest_share"] > 2.5 * e["second_share"] and e["distinct_words"] > 8
+        else None
+    )
 
 
 def not_shuffled(e: Evidence) -> float | None:
@@ -57,7 +61,8 @@ DATA = (
         "the loss is huge or hardly moves",
         "subtract the mean and divide by the standard deviation of the training data, inputs and targets alike",
         "numbers far from 1 saturate the gates, or drown in their noise",
-        {"learning-rate-too-high": "a lower rate leaves gates saturated", "gates-saturated": "with inputs of size 1 these weights would do"},
+        {"learning-rate-too-high": "a lower rate leaves gates saturated",
+         "gates-saturated": "with inputs of size 1 these weights would do"},
         "https://github.com/keras-team/keras/issues/510",
     ),
     Rule(
@@ -85,15 +90,19 @@ DATA = (
         "https://github.com/keras-team/keras/issues/3618",
     ),
     Rule(
-        "loss-reduction", 2, loss_reduction, ("reduction", "tokens_real", "tokens_all", "numbers_real", "loss_start", "gradient_norm_first", "clip_scale"),
+        "loss-reduction", 2, loss_reduction,
+        ("reduction", "tokens_real", "tokens_all", "numbers_real", "loss_start", "gradient_norm_first",
+         "clip_scale"),
         "the loss depends on batch size, length or padding; rates and clips found elsewhere do not fit",
         "divide the sum over real positions by their number",
         "the loss is not the mean over what is real but another multiple of it",
-        {"learning-rate-too-high": "the steps are too large because the loss is", "clip-too-tight": "the clip fits the mean"},
+        {"learning-rate-too-high": "the steps are too large because the loss is",
+         "clip-too-tight": "the clip fits the mean"},
         "https://github.com/ray-project/ray/issues/2992",
     ),
     Rule(
-        "vocabulary-collapse", 2, vocabulary_collapse, ("unknown_share", "commonest_share", "second_share", "distinct_words"),
+        "vocabulary-collapse", 2, vocabulary_collapse,
+        ("unknown_share", "commonest_share", "second_share", "distinct_words"),
         "the loss is at the unigram entropy at once, and one word is said all the time",
         "a bigger vocabulary, or pieces of words (BPE)",
         "one id, the unknown word's, stands at a third of all positions or more",

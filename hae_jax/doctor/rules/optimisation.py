@@ -54,14 +54,16 @@ OPTIMISATION = (
         {"learning-rate-too-low": "it is the clip that shortens the steps"},
     ),
     Rule(
-        "learning-rate-too-high", 4, too_high, ("loss_first", "loss_same", "loss_tenth", "update_ratio", "overshoot", "trained_finite"),
+        "learning-rate-too-high", 4, too_high,
+        ("loss_first", "loss_same", "loss_tenth", "update_ratio", "overshoot", "trained_finite"),
         "the loss jumps, rises or stays, and NaN may follow",
         "a tenth of the rate, or warm-up",
         "at a tenth of the rate the same steps bring the loss down",
         {"exploding-recurrence": "a smaller step heals it"},
     ),
     Rule(
-        "learning-rate-too-low", 4, too_low, ("loss_first", "loss_same", "loss_tenfold", "loss_faster", "faster", "update_ratio"),
+        "learning-rate-too-low", 4, too_low,
+        ("loss_first", "loss_same", "loss_tenfold", "loss_faster", "faster", "update_ratio"),
         "the loss falls smoothly, and hardly at all",
         "ten times the rate",
         "at ten times the rate, or more, the same steps bring the loss down",

@@ -4,10 +4,10 @@ from hae_jax.doctor.rules import ERROR, RULES
 
 HEAD = """# Why does it not train?
 
-What the doctor knows, cause by cause: what you see, how it is told from its neighbours, what heals it and why. Causes stand
-in the order in which they are reported: first what is wrong exactly, which one looks for with certainty before the first step,
-then choices that are unfortunate. A curve of the loss rarely tells causes apart; interventions do: permuting codes, changing
-a word, padding further, another rate. For any model in JAX:
+What the doctor knows, cause by cause: what you see, how it is told from its neighbours, what heals it and why. Causes
+stand in the order in which they are reported: first what is wrong exactly, which one looks for with certainty before
+the first step, then choices that are unfortunate. A curve of the loss rarely tells causes apart; interventions do:
+permuting codes, changing a word, padding further, another rate. For any model in JAX:
 
 ```python
 from hae_jax.doctor import examine
@@ -15,10 +15,10 @@ from hae_jax.doctor import examine
 print(examine({"loss": loss, "params": params, "batches": batches, "optimizer": optimizer}))
 ```
 
-`loss(params, batch, key)` may be written with whatever library: the doctor reads what JAX traced of it. It finds logits and
-targets, recurrences and their gates, and the code, which is the narrowest place between the first recurrence and the last;
-then it runs the program again with codes permuted, words changed, padding added. For the models of this package:
-`hae doctor --preset small`, `hae doctor --workdir runs/first`.
+`loss(params, batch, key)` may be written with whatever library: the doctor reads what JAX traced of it. It finds
+logits and targets, recurrences and their gates, and the code, which is the narrowest place between the first
+recurrence and the last; then it runs the program again with codes permuted, words changed, padding added. For the
+models of this package: `hae doctor --preset small`, `hae doctor --workdir runs/first`.
 
 A report without findings says that nothing was found, not that all is well; it lists what could not be looked at.
 

@@ -6,6 +6,8 @@ from hae_jax.doctor.finding import Evidence, Rule
 def unbounded(e: Evidence) -> float | None:
     if e["hidden_bounded"]:
         return None
+    if e["gated"]:
+        return 0.94
     grows = e["state_growth"] > 1.2 or e["state_largest"] > 1.5 or not e["trained_finite"]
     return 0.94 if grows else None
 

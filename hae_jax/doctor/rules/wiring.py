@@ -122,7 +122,7 @@ WIRING = (
     Rule(
         "masked-nan", 0, masked_nan, ("broken_batches", "broken_empty", "broken_full", "loss_finite"),
         "NaN, in some batches only",
-        "make the arguments safe before the function: where(mask, x, 1) inside as well as outside; divide by at least 1",
+        "make arguments safe before the function: where(mask, x, 1) inside as well as outside; divide by at least 1",
         "where() hides a NaN of the value and not of the gradient: 0 times infinity is NaN",
         {"learning-rate-too-high": "it happens before the first step, and only where a row is empty",
          "exploding-recurrence": "full rows have finite gradients"},
@@ -136,7 +136,8 @@ WIRING = (
         {"learning-rate-too-low": "updates are lost to rounding, not small"},
     ),
     Rule(
-        "dropout-wrong", 1, dropout_wrong, ("dropout_kept", "evaluation_varies", "dropout_keyed", "evaluation_loss", "training_loss"),
+        "dropout-wrong", 1, dropout_wrong,
+        ("dropout_kept", "evaluation_varies", "dropout_keyed", "evaluation_loss", "training_loss"),
         "evaluation is worse than training, or changes each time",
         "no dropout in evaluation, another key each step, and a rate of 0.5 at most",
         "what is dropped at random cannot be relied upon",
