@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmarks import (
     advice,
+    doctor,
     first_run,
     glance,
     gradient_map,
@@ -39,6 +40,7 @@ MODULES = {
     "gradient_stability": gradient_stability,
     "gradient_map": gradient_map,
     "probe_overhead": probe_overhead,
+    "doctor": doctor,
 }
 """All benchmarks by name; the docstring of each says what it asks, on which device, how long, and what to expect."""
 _MADE = [table for module in MODULES.values() for table in module.BENCHMARKS]

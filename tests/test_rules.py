@@ -1,5 +1,6 @@
 """The rules: causes have names, evidence decides, and where there is none they abstain."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,11 @@ SLUGS = {
     "exposure-gap", "softmax-twice", "dropout-wrong", "frozen-parameters", "state-swapped", "data-not-shuffled",
     "layer-norm-misuse", "over-regularised", "low-precision", "vocabulary-collapse",
 }  # fmt: skip
+
+
+def bare(text: str) -> str:
+    """Leaves out what the benchmarks measured."""
+    return re.sub(r"(<!-- table:\w+ -->).*?(<!-- end -->)", r"\1\2", text, flags=re.DOTALL)
 
 
 def test_every_cause_has_one_rule_and_no_name_was_changed():
@@ -79,4 +85,4 @@ def test_what_holds_exactly_is_settled_and_what_holds_on_average_is_not():
 
 def test_the_page_of_causes_is_that_of_the_rules():
     written = (ROOT / "docs" / "causes.md").read_text(encoding="utf-8")
-    assert written == page(), "run: python -m hae_jax.doctor.rules.page > docs/causes.md"
+    assert bare(written) == bare(page()), "run: python -m hae_jax.doctor.rules.page > docs/causes.md"

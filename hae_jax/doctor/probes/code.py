@@ -25,7 +25,9 @@ def code(chart: Chart, params: Arrays, prefix: str = "") -> dict[str, Any]:
         leaves, tree = jax.tree.flatten(made)
 
         def swapped(change: Any) -> float:
-            return float(scalar(decode(params, batch, chart.case.key, jax.tree.unflatten(tree, [change(x) for x in leaves]))))
+            return float(
+                scalar(decode(params, batch, chart.case.key, jax.tree.unflatten(tree, [change(x) for x in leaves])))
+            )
 
         base, permuted, zeroed = swapped(lambda x: x), swapped(lambda x: x[order]), swapped(lambda x: 0 * x)
         values = [np.asarray(leaf) for leaf in leaves]

@@ -60,7 +60,8 @@ CODE = (
         "https://github.com/ematvey/hierarchical-attention-networks/issues/20",
     ),
     Rule(
-        "constant-output", 5, constant, ("output_spread", "output_size", "error_share", "one_batch_last", "loss_last", "target_entropy"),
+        "constant-output", 5, constant,
+        ("output_spread", "output_size", "error_share", "one_batch_last", "loss_last", "target_entropy"),
         "every output is the same: the mean, or the commonest words",
         "let the decoder see something: inputs, the code at every step, its own last output",
         "outputs vary neither over time nor over examples",

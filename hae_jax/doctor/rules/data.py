@@ -15,6 +15,9 @@ def padding_in_loss(e: Evidence) -> float | None:
 
 
 def padding_in_encoder(e: Evidence) -> float | None:
+    if e.get("reach_back") == 0:
+        # The decoder knows nothing of later words, so what was taken for the code is none.
+        return None
     if e.get("padding_noise_code", 0) > 1e-3:
         return 0.93
     return 0.9 if e["padding_longer_code"] > 0.02 else None
