@@ -87,9 +87,12 @@ def leak(chart: Chart, params: Arrays) -> dict[str, Any]:
             heard = look.hear(params, replaced(chart, batch, at, step), look.knobs(held=base.code))
             moved = np.abs(output(heard) - before).max(-1)
             profile = np.array([moved[place == q].mean() if (place == q).any() else np.nan for q in range(time)])
-            found.setdefault("reach_back", 0.0)
             free = np.abs(output(look.hear(params, replaced(chart, batch, at, step))) - before).max(-1)
-            found["reach_back"] = max(found["reach_back"], float(free[(place >= 0) & (place < step)].max(initial=0)))
+            if not free.any():
+                # Nothing that the model reads.
+                continue
+            before_it = float(free[(place >= 0) & (place < step)].max(initial=0))
+            found["reach_back"] = max(found.get("reach_back", 0.0), before_it)
             now, earlier = profile[step], np.nanmedian(profile[max(0, step - 6) : step - 1]) if step > 2 else profile[0]
             later = np.nanmax(profile[step + 1 :])
             if not np.isfinite(now) or not np.isfinite(earlier):

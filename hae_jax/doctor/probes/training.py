@@ -59,6 +59,10 @@ def rates(chart: Chart, trial: Trial, course: Course, patience: float) -> dict[s
     """Trains at a tenth of the rate, at ten times it, and faster still where nothing moves."""
     found: dict[str, Any] = {}
     steps = min(SHORT, len(course.loss))
+    last = [at % len(chart.case.batches) for at in range(max(0, steps - 5), steps)]
+    # Batches differ, so a loss is held against that of the first parameters on the same ones.
+    still = [trial.differentiate(chart.case.params, chart.case.batches[at], chart.case.key)[0] for at in last]
+    found["loss_standing"] = float(np.mean(still))
     same = course.loss[: len(course.loss) if not course.finite else steps]
     found["loss_same"] = float(np.mean(same[-5:])) if course.finite else float("inf")
 
@@ -69,7 +73,7 @@ def rates(chart: Chart, trial: Trial, course: Course, patience: float) -> dict[s
     found |= {"loss_tenth": end(0.1), "loss_tenfold": end(10.0)}
     best, at = found["loss_tenfold"], 10.0
     # Where ten times the rate is still next to nothing, more may be needed to see the loss fall.
-    while at < FARTHEST and course.finite and min(found["loss_same"], best) > 0.95 * course.loss[0]:
+    while at < FARTHEST and course.finite and min(found["loss_same"], best) > 0.95 * found["loss_standing"]:
         at *= 10
         best = min(best, end(at))
     return found | {"loss_faster": best, "faster": at}

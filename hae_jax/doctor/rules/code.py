@@ -15,7 +15,7 @@ def constant(e: Evidence) -> float | None:
         return 0.85
     # Numbers: neither many batches nor one, neither this rate nor another brings the error below that of the mean.
     tried = min(e[name] for name in ("loss_same", "loss_tenth", "loss_tenfold", "one_batch_last"))
-    stuck = e["error_share"] > 0.9 and tried > 0.85 * e["loss_first"] and e["update_ratio"] > 1e-3
+    stuck = e["error_share"] > 0.9 and tried > 0.85 * e["loss_standing"] and e["update_ratio"] > 1e-3
     return 0.8 if stuck and abs(e["last_code_permuted"]) < 0.1 * e["last_code_loss"] else None
 
 

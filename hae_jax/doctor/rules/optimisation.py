@@ -4,8 +4,8 @@ from hae_jax.doctor.finding import Evidence, Rule
 
 
 def progress(e: Evidence, name: str) -> float:
-    """Returns which share of the first loss a trial has got rid of."""
-    return 1 - e[name] / e["loss_first"]
+    """Returns which share of the loss that standing still would have had a trial has got rid of."""
+    return 1 - e[name] / e["loss_standing"]
 
 
 def too_high(e: Evidence) -> float | None:
@@ -13,7 +13,7 @@ def too_high(e: Evidence) -> float | None:
         return None
     worse = not e["trained_finite"] or e["loss_last"] > 0.97 * e["loss_first"] or e["loss_same"] > 1.5 * e["loss_tenth"]
     worse = worse or e["update_ratio_first"] > 0.4
-    heals = e["loss_tenth"] < e["loss_same"] - 0.03 * abs(e["loss_first"]) and e["loss_tenth"] < e["loss_first"]
+    heals = e["loss_tenth"] < e["loss_same"] - 0.03 * abs(e["loss_first"]) and e["loss_tenth"] < e["loss_standing"]
     if worse and heals and max(e["update_ratio"], e["update_ratio_first"]) > 0.03:
         return 0.9
     return None
@@ -63,7 +63,7 @@ OPTIMISATION = (
     ),
     Rule(
         "learning-rate-too-low", 4, too_low,
-        ("loss_first", "loss_same", "loss_tenfold", "loss_faster", "faster", "update_ratio"),
+        ("loss_standing", "loss_same", "loss_tenfold", "loss_faster", "faster", "update_ratio"),
         "the loss falls smoothly, and hardly at all",
         "ten times the rate",
         "at ten times the rate, or more, the same steps bring the loss down",
