@@ -10,6 +10,7 @@ from benchmarks import (
     anomalies,
     classification,
     content,
+    doctor,
     first_run,
     glance,
     gradient_map,
@@ -53,6 +54,7 @@ MODULES = {
     "remedies": remedies,
     "anomalies": anomalies,
     "classification": classification,
+    "doctor": doctor,
 }
 """All benchmarks by name; the docstring of each says what it asks, on which device, how long, and what to expect."""
 _MADE = [table for module in MODULES.values() for table in module.BENCHMARKS]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.record import Benchmark, Record, Summary, read
 
-PAGES = ("README.md", "docs/gradients.md", "docs/remedies.md", "docs/series.md")
+PAGES = ("README.md", "docs/gradients.md", "docs/remedies.md", "docs/series.md", "docs/causes.md")
 """Where tables are shown."""
 _TABLE = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

@@ -1,3 +1,3 @@
 """Hierarchical LSTM autoencoders that train, in JAX, Flax and Optax."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

@@ -18,6 +18,7 @@ from zipfile import BadZipFile
 import numpy as np
 from tyro.conf import FlagConversionOff, Positional, arg
 
+from hae_jax.cli.doctor import Doctor
 from hae_jax.cli.gradients import Gradients
 from hae_jax.cli.options import Configured, Trained
 
@@ -208,7 +209,7 @@ class Interpolate(Writing):
         write({"share": at / (self.points - 1), "reconstruction": text} for at, text in enumerate(texts))
 
 
-Command = Train | Evaluate | Reconstruct | Encode | Decode | Interpolate | Gradients | ShowConfig
+Command = Train | Evaluate | Reconstruct | Encode | Decode | Interpolate | Gradients | Doctor | ShowConfig
 COMMANDS: dict[str, type[Command]] = {
     "train": Train,
     "evaluate": Evaluate,
@@ -217,6 +218,7 @@ COMMANDS: dict[str, type[Command]] = {
     "decode": Decode,
     "interpolate": Interpolate,
     "gradients": Gradients,
+    "doctor": Doctor,
     "config": ShowConfig,
 }
 """Subcommands by name, in the order in which one meets them."""

@@ -1,0 +1,113 @@
+"""`hae doctor`: why a model does not train, fresh or trained."""
+
+import json
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tyro.conf import arg
+
+from hae_jax.cli.options import Configured
+
+if TYPE_CHECKING:
+    from hae_jax.config import Config
+    from hae_jax.doctor import Patient, Report
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doctor(Configured):
+    """Finds out why a model does not train: the cause, the evidence, the repair."""
+
+    workdir: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: a fresh model)")] = None
+    """Folder of a run; its config and parameters are examined. Without it the model is fresh."""
+    json: bool = False
+    """Prints one JSON object instead of a report."""
+    html: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: none)")] = None
+    """Where to write the report as a web page."""
+    seconds: float = 90.0
+    """How long to take, about."""
+    batches: int = 16
+    """Batches of training documents that the model is examined with."""
+
+    def run(self) -> None:
+        """Examines the model and prints the report."""
+        if self.batches < 1:
+            raise ValueError(f"batches must be at least 1, got {self.batches}. The more, the surer the verdict.")
+        if self.seconds <= 0:
+            raise ValueError(f"seconds must be positive, got {self.seconds}. A minute is enough for a small model.")
+        if self.html and not self.html.parent.is_dir():
+            raise ValueError(f"html must be in a folder that exists, got {self.html}. Choose another path.")
+        if self.workdir and not (self.workdir / "config.json").is_file():
+            raise ValueError(
+                f"workdir must hold a run, got no config.json in {self.workdir}. "
+                "Train one, or leave out --workdir and examine a fresh model."
+            )
+        from hae_jax.doctor import examine
+
+        report = examine(self.trained(self.workdir) if self.workdir else self.fresh(), self.seconds)
+        if self.html:
+            self.html.write_text(page(report), encoding="utf-8")
+        if self.json:
+            print(json.dumps(report.to_dict()))
+        else:
+            from rich.console import Console
+
+            Console().print(report)
+
+    def trained(self, workdir: Path) -> "Patient":
+        """Makes a patient of the run in a workdir, from where it stands."""
+        from hae_jax.data import Dataset
+        from hae_jax.training import Run
+
+        run = Run.load(workdir)
+        return self.patient(run.config, run.model, run.params, Dataset.load(workdir / "data"))
+
+    def fresh(self) -> "Patient":
+        """Makes a patient of a model that has not been trained."""
+        import jax
+        from rich.console import Console
+
+        from hae_jax.data.batches import Batches
+        from hae_jax.data.store import prepare
+        from hae_jax.models import build
+
+        console = Console(stderr=True)
+        with tempfile.TemporaryDirectory() as folder, console.status(f"reading {self.data.corpus}"):
+            data = prepare(self.data, Path(folder) / "data")
+            model = build(self.model, data.tokenizer.vocab_size)
+            first = Batches(data.train, self.data, self.train.seed).at(0)
+            key, _ = jax.random.split(jax.random.key(self.train.seed))
+            params = jax.jit(model.init)({"params": key}, first)["params"]
+            return self.patient(self.config, model, params, data)
+
+    def patient(self, config: "Config", model: Any, params: Any, data: Any) -> "Patient":
+        """Makes a patient of one of this package's models."""
+        from hae_jax.batch import UNK
+        from hae_jax.data.batches import Batches
+        from hae_jax.doctor import Patient
+        from hae_jax.models import objective
+        from hae_jax.training import optim
+
+        def loss(params: Any, batch: Any, key: Any, train: bool = True) -> Any:
+            losses = model.apply({"params": params}, batch, train=train, rngs={"dropout": key})
+            return objective(losses, config.model)
+
+        # What a run needs hundreds of steps for to warm up, an examination has to see at once.
+        rates = replace(config.optim, warmup=min(config.optim.warmup, 10))
+        batches = Batches(data.train, config.data, config.train.seed)
+        return Patient(
+            loss, params, [batches.at(step) for step in range(self.batches)], optim.build(rates, config.train.steps),
+            vocab=data.tokenizer.vocab_size, pad=0, unknown=UNK, module=model, seed=config.train.seed,
+        )  # fmt: skip
+
+
+def page(report: "Report") -> str:
+    """Writes a report as a web page that needs nothing else."""
+    import io
+
+    from rich.console import Console
+
+    console = Console(record=True, width=110, file=io.StringIO())
+    console.print(report)
+    return console.export_html(inline_styles=True)

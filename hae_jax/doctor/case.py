@@ -1,0 +1,268 @@
+"""A patient undressed: functions of flat lists of arrays, whatever trees, objects and keys the user has."""
+
+import dataclasses
+import functools
+import inspect
+import itertools
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hae_jax.doctor.patient import Patient
+
+SWITCHES = {"train": True, "training": True, "is_training": True, "deterministic": False, "inference": False}
+"""Keywords that tell training from evaluation, with their values while training."""
+MOST = 64
+"""Batches that are kept."""
+PATIENCE = 15.0
+"""Seconds that batches are waited for."""
+Arrays = list[Any]
+
+
+class Trouble(Exception):
+    """Something of the patient's own does not work; its words are for the user, `slug` is the cause."""
+
+    def __init__(self, slug: str, words: str):
+        super().__init__(words)
+        self.slug = slug
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """How a list of arrays becomes what the user's functions expect.
+
+    Attributes:
+        build: makes the user's object out of arrays.
+        names: of the arrays.
+    """
+
+    build: Callable[[Arrays], Any]
+    names: tuple[str, ...]
+
+
+def undress(given: Any, wanted: Callable[[Any], bool]) -> tuple[Arrays, Form]:
+    """Takes the arrays out of a tree, or out of an object that is none.
+
+    Args:
+        given: a tree, or an object with arrays as attributes.
+        wanted: which leaves to take; the others stay in the form.
+    """
+    if (
+        not isinstance(given, (Mapping, list, tuple))
+        and len(jax.tree.leaves(given)) == 1
+        and not hasattr(given, "shape")
+    ):
+        (leaf,) = jax.tree.leaves(given)
+        if leaf is given and hasattr(given, "__dict__"):
+            arrays, form = undress(dict(vars(given)), wanted)
+
+            def rebuild(values: Arrays) -> Any:
+                parts = form.build(values)
+                if isinstance(given, SimpleNamespace):
+                    return SimpleNamespace(**parts)
+                copy = object.__new__(type(given))
+                copy.__dict__.update(parts)
+                return copy
+
+            return arrays, Form(rebuild, form.names)
+    paths, tree = jax.tree.flatten_with_path(given)
+    leaves = [leaf for _, leaf in paths]
+    taken = [at for at, leaf in enumerate(leaves) if wanted(leaf)]
+    names = tuple(jax.tree_util.keystr(paths[at][0], simple=True, separator="/") or "batch" for at in taken)
+
+    def build(values: Arrays) -> Any:
+        full = list(leaves)
+        for at, value in zip(taken, values, strict=True):
+            full[at] = value
+        return jax.tree.unflatten(tree, full)
+
+    return [leaves[at] for at in taken], Form(build, names)
+
+
+def array(leaf: Any) -> bool:
+    """Says whether a leaf is an array of numbers."""
+    kind = getattr(leaf, "dtype", None)
+    return hasattr(leaf, "shape") and kind is not None and not jnp.issubdtype(kind, jax.dtypes.prng_key)
+
+
+def trainable(leaf: Any) -> bool:
+    """Says whether a leaf is an array of real numbers."""
+    return array(leaf) and jnp.issubdtype(leaf.dtype, jnp.floating)
+
+
+def scalar(result: Any) -> Any:
+    """Takes the loss out of what a loss function returned."""
+    if isinstance(result, Mapping) and "loss" in result:
+        result = result["loss"]
+    while isinstance(result, (tuple, list)):
+        result = result[0]
+    return result
+
+
+@dataclasses.dataclass
+class Case:
+    """What the probes work with.
+
+    Attributes:
+        patient: what the user brought.
+        params: the trainable arrays.
+        form: how they are put back.
+        batches: arrays of each batch; all of one shape.
+        batch_form: how those are put back.
+        key: randomness, of the kind that the loss takes.
+        loss: of parameters, fields and key.
+        evaluate: the same without noise, if there is such a switch or function; else None.
+        notes: what else was noticed, for the user.
+    """
+
+    patient: Patient
+    params: Arrays
+    form: Form
+    batches: list[Arrays]
+    batch_form: Form
+    key: Any
+    loss: Callable[..., Any]
+    evaluate: Callable[..., Any] | None
+    notes: list[str]
+
+    def offered(self, name: str) -> Callable[..., Any] | None:
+        """Returns one of the user's functions, of parameters, fields, key, and what stands before the batch."""
+        function = getattr(self.patient, name)
+        if function is None:
+            return None
+        plain = adapt(function, 3 + (name == "decode_loss"))
+
+        def call(params: Arrays, fields: Arrays, key: Any, *before: Any) -> Any:
+            return plain(self.form.build(params), *before, self.batch_form.build(fields), key)
+
+        return call
+
+
+def adapt(function: Callable[..., Any], most: int, **switch: Any) -> Callable[..., Any]:
+    """Leaves out the last positional arguments, the key above all, where a function takes fewer."""
+    try:
+        takes = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return functools.partial(function, **switch)
+    if any(p.kind is p.VAR_POSITIONAL for p in takes):
+        return functools.partial(function, **switch)
+    places = [
+        p.name for p in takes if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name not in SWITCHES
+    ]
+    named = next(
+        (p.name for p in takes if p.kind is p.KEYWORD_ONLY and p.name in ("key", "rng", "rngs", "rng_key")), None
+    )
+
+    def call(*arguments: Any) -> Any:
+        more = dict(switch)
+        if named is not None and len(places) < most:
+            more[named] = arguments[-1]
+        return function(*arguments[: len(places)], **more)
+
+    return call
+
+
+def open_case(patient: Patient) -> Case:
+    """Undresses a patient.
+
+    Raises:
+        Trouble: if there are no parameters or batches, or the loss does not return a number.
+    """
+    notes: list[str] = []
+    params, form = undress(patient.params, trainable)
+    if not params:
+        raise Trouble("no-parameters", "params must hold arrays of real numbers, got none. Give what is to be trained.")
+    params = [jnp.asarray(leaf) for leaf in params]
+    batches, batch_form = collect(patient.batches, notes)
+    switch = next((name for name in switches(patient.loss)), None)
+    loss = adapt(patient.loss, 3, **({} if switch is None else {switch: SWITCHES[switch]}))
+
+    def whole(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(params: Arrays, fields: Arrays, key: Any) -> Any:
+            value = jnp.asarray(scalar(function(form.build(params), batch_form.build(fields), key)))
+            if value.shape:
+                raise ValueError(f"loss must be a single number, got shape {value.shape}. Take its mean.")
+            return value.astype(jnp.float32) if jnp.issubdtype(value.dtype, jnp.integer) else value
+
+        return call
+
+    evaluate = None
+    if patient.evaluate is not None:
+        evaluate = whole(adapt(patient.evaluate, 3))
+    elif switch is not None:
+        evaluate = whole(adapt(patient.loss, 3, **{switch: not SWITCHES[switch]}))
+    first: Exception | None = None
+    for make in (jax.random.key, jax.random.PRNGKey):
+        key = make(patient.seed)
+        try:
+            jax.eval_shape(whole(loss), params, [jnp.asarray(leaf) for leaf in batches[0]], key)
+            return Case(patient, params, form, batches, batch_form, key, whole(loss), evaluate, notes)
+        except Exception as error:
+            # Whatever a user's function raises belongs into the report.
+            first = first or error
+    kind, words = type(first).__name__, " ".join(str(first).split())[:300]
+    raise Trouble("loss-fails", f"loss must return a number, got {kind}: {words}. Call it by hand with this batch.")
+
+
+def switches(function: Callable[..., Any]) -> list[str]:
+    """Returns the keywords of a function that tell training from evaluation."""
+    try:
+        return [name for name in inspect.signature(function).parameters if name in SWITCHES]
+    except (TypeError, ValueError):
+        return []
+
+
+def collect(given: Any, notes: list[str]) -> tuple[list[Arrays], Form]:
+    """Takes some batches of the commonest shape, in their order.
+
+    Raises:
+        Trouble: if there are none.
+    """
+    taken, started, failure = [], time.monotonic(), ""
+    try:
+        for batch in itertools.islice(stream(given), MOST):
+            taken.append(undress(batch, array))
+            if time.monotonic() - started > PATIENCE:
+                notes.append(f"batches are slow: {len(taken)} in {PATIENCE:.0f} s")
+                break
+    except Exception as error:
+        # As above; a loader that breaks after some batches has still given some.
+        failure = f" ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+    shaped = [(tuple((np.shape(leaf), str(leaf.dtype)) for leaf in arrays), arrays, form) for arrays, form in taken]
+    shaped = [each for each in shaped if each[1]]
+    if not shaped:
+        raise Trouble("no-batches", f"batches must yield a batch of arrays, got none{failure}. Give a list of batches.")
+    if failure:
+        notes.append(f"batches broke off after {len(taken)}{failure}")
+    elif len(taken) < MOST:
+        notes.append(f"batches ran out after {len(taken)}; they are used again")
+    (commonest, number), *_ = Counter(shape for shape, _, _ in shaped).most_common(1)
+    if number < len(shaped):
+        notes.append(f"batches have several shapes; {number} of {len(shaped)} are looked at")
+    chosen = [each for each in shaped if each[0] == commonest]
+    return [[np.asarray(leaf) for leaf in arrays] for _, arrays, _ in chosen], chosen[0][2]
+
+
+def stream(given: Any) -> Iterable[Any]:
+    """Makes an iterable of batches out of whatever yields some."""
+    if callable(given) and not hasattr(given, "__iter__"):
+        try:
+            wants = [p for p in inspect.signature(given).parameters.values() if p.default is p.empty]
+        except (TypeError, ValueError):
+            wants = []
+        if wants:
+            return (given(at) for at in itertools.count())
+        made = given()
+        if hasattr(made, "__next__") or isinstance(made, list):
+            return made
+        return itertools.chain([made], (given() for _ in itertools.count()))
+    several = isinstance(given, tuple) and not hasattr(given, "_fields") and not all(array(part) for part in given)
+    if isinstance(given, Mapping) or array(given) or (isinstance(given, tuple) and not several):
+        return [given]
+    return given

@@ -1,0 +1,140 @@
+"""The examination: all probes, cheapest first, then the rules."""
+
+import contextlib
+import time
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from hae_jax.doctor.case import Trouble, open_case
+from hae_jax.doctor.chart import Chart
+from hae_jax.doctor.fields import read_fields
+from hae_jax.doctor.finding import Finding, Report
+from hae_jax.doctor.look import examine_inside
+from hae_jax.doctor.patient import admit
+from hae_jax.doctor.probes import code as code_probe
+from hae_jax.doctor.probes import data, noise, optimizer, padding, recurrence, rows, start, training
+from hae_jax.doctor.rules import judge, settled
+from hae_jax.doctor.trial import Course, Trial
+
+SECONDS = 60.0
+"""How long an examination may take; trainings share what the probes leave."""
+BEFORE = {
+    "contents": data.contents,
+    "order": data.order,
+    "pairing": data.pairing,
+    "wiring": start.wiring,
+    "start": start.start,
+    "scale": start.scale,
+    "weights": start.weights,
+    "inputs": start.inputs,
+    "states": recurrence.states,
+    "gradients": recurrence.gradients,
+    "code": code_probe.at_start,
+    "mixed": rows.mixed,
+    "causal": rows.causal,
+    "padding": padding.noise,
+    "longer": padding.longer,
+    "blank": padding.blank,
+}
+"""Probes that need no step of training."""
+LONG = 60
+"""Steps from which on it is asked whether shorter sequences would do better."""
+ENOUGH = ("loss_first", "loss_last")
+"""Evidence without which nobody is called healthy."""
+
+
+def examine(patient: Any, seconds: float = SECONDS) -> Report:
+    """Finds out why a model does not train.
+
+    Args:
+        patient: a `Patient`, or anything with `loss`, `params`, `batches` and `optimizer`.
+        seconds: how long to take, about; the least is what compiling takes.
+
+    Returns:
+        The report. A patient of which nothing works is reported, not raised.
+
+    Example:
+        >>> import jax.numpy as jnp, optax
+        >>> def loss(params, batch): return 1 / 0
+        >>> report = examine({"loss": loss, "params": jnp.ones(3), "batches": [jnp.ones((2, 3))]})
+        >>> report.findings[0].cause
+        'loss-fails'
+    """
+    started = time.monotonic()
+    with quiet():
+        try:
+            case = open_case(admit(patient))
+        except Trouble as trouble:
+            return hopeless(trouble.slug, str(trouble), started)
+        except ValueError as error:
+            return hopeless("loss-fails", str(error), started)
+        chart = Chart(case, read_fields(case), None)
+        chart.evidence["examples"] = chart.fields.size
+        try:
+            chart.look = examine_inside(case, chart.fields.size)
+        except Exception as error:
+            # Without a look inside there is still the training.
+            chart.not_run["tracing"] = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+        for name, probe in BEFORE.items():
+            chart.probe(name, probe)
+        trial = Trial(case)
+        chart.probe("finite", lambda chart: noise.finite(chart, trial))
+        if chart.evidence.get("broken_batches") == 1.0 and not chart.evidence.get("broken_empty"):
+            chart.evidence["broken_always"] = True
+        chart.probe("dropout", lambda chart: noise.dropout(chart, trial))
+        chart.probe("precision", lambda chart: noise.precision(chart, trial))
+        # What is wrong exactly needs no training to be known, and would only be confused by it.
+        course = Course(params=case.params)
+        if not settled(judge(chart.evidence)[0]):
+            course = train(chart, trial, max(4.0, seconds - (time.monotonic() - started)))
+    findings, abstained = judge(chart.evidence)
+    if not findings and chart.evidence.get("broken_batches"):
+        findings = [broken(chart)]
+    enough = all(name in chart.evidence for name in ENOUGH)
+    steps = len(course.loss)
+    took = time.monotonic() - started
+    return Report(enough and not findings, findings, abstained, chart.not_run, chart.evidence, case.notes, took, steps)
+
+
+def train(chart: Chart, trial: Trial, seconds: float) -> Course:
+    """Runs the probes that train."""
+    course = Course(params=chart.case.params)
+
+    def own(chart: Chart) -> dict[str, Any]:
+        nonlocal course
+        course, found = training.train(chart, trial, seconds * 0.3)
+        return found
+
+    chart.probe("training", own)
+    if course.loss:
+        chart.probe("rates", lambda chart: training.rates(chart, trial, course, seconds * 0.3))
+        chart.probe("one_batch", lambda chart: training.one_batch(chart, trial, seconds * 0.15))
+        chart.probe("trained", lambda chart: training.trained(chart, course))
+        chart.probe("optimizer", lambda chart: optimizer.dose(chart, trial, course))
+        chart.probe("free_running", lambda chart: noise.free(chart, trial, course.params))
+        if chart.evidence.get("recurrence_steps", 0) >= LONG and not judge(chart.evidence)[0]:
+            chart.probe("shorter", lambda chart: training.shorter(chart, seconds * 0.2))
+    return course
+
+
+def broken(chart: Chart) -> Finding:
+    """Reports a loss or gradient that is not finite, for which no rule has a reason."""
+    where = {name: chart.evidence.get(name) for name in ("broken_batches", "loss_finite")}
+    change = "look for logarithms, roots and quotients of 0; jax.config.update('jax_debug_nans', True) names the line"
+    return Finding("not-finite", "error", 0.9, where, {"change": change, "why": "nothing can be learned from NaN"}, [])
+
+
+def hopeless(slug: str, words: str, started: float) -> Report:
+    """Reports a patient that cannot be examined."""
+    change = words.rsplit(". ", 1)[-1]
+    finding = Finding(slug, "error", 1.0, {"message": words}, {"change": change, "why": "without it nothing runs"}, [])
+    return Report(False, [finding], [], {}, {}, [], time.monotonic() - started, 0)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps what the patient's code warns of away from the report."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

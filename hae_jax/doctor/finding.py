@@ -1,0 +1,164 @@
+"""What the doctor says: findings, and the report that holds them."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+Evidence = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A cause, and how it is known.
+
+    Attributes:
+        cause: its slug.
+        rank: how near to the root it lies: what is wrong exactly, 0, explains what is so on average.
+        confidence: returns how sure the evidence makes, or None where it speaks against the cause; what it looks up and
+            does not find makes the rule abstain.
+        shows: names of the evidence that is quoted.
+        sees: what its victims see.
+        change: the repair.
+        why: why that helps.
+        instead_of: causes that look alike, with what tells them apart.
+        seen_at: where people met it.
+    """
+
+    cause: str
+    rank: int
+    confidence: Callable[[Evidence], float | None]
+    shows: tuple[str, ...]
+    sees: str
+    change: str
+    why: str
+    instead_of: dict[str, str] = field(default_factory=dict)
+    seen_at: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A cause that was found.
+
+    Attributes:
+        cause: its slug.
+        severity: "error" where a part of the program is wrong, "warning" where a choice is unfortunate.
+        confidence: between 0 and 1.
+        evidence: the numbers that speak for it.
+        repair: what to `change`, and `why`.
+        instead_of: causes that look alike, each with what speaks against it.
+    """
+
+    cause: str
+    severity: str
+    confidence: float
+    evidence: Evidence
+    repair: dict[str, str]
+    instead_of: list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Report:
+    """The verdict on a patient.
+
+    Attributes:
+        healthy: whether nothing was found, and enough was looked at to say so.
+        findings: causes, the likeliest root first.
+        abstained: causes that nothing can be said about, for lack of evidence.
+        not_run: probes that could not be run, and why.
+        evidence: all that was measured.
+        notes: what else was noticed.
+        seconds: how long it took.
+        steps: training steps that were taken on the patient's own batches at its own rate.
+    """
+
+    healthy: bool
+    findings: list[Finding]
+    abstained: list[str]
+    not_run: dict[str, str]
+    evidence: Evidence
+    notes: list[str]
+    seconds: float
+    steps: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the report as JSON values; what is not a number is None."""
+        found = [vars(each) | {"confidence": round(each.confidence, 3)} for each in self.findings]
+        return plain(
+            {
+                "healthy": self.healthy,
+                "findings": found,
+                "seconds": round(self.seconds, 1),
+                "steps": self.steps,
+                "abstained": self.abstained,
+                "not_run": self.not_run,
+                "notes": self.notes,
+            }
+        )
+
+    def __rich_console__(self, console: Any, options: Any) -> Any:
+        """Shows the report to people."""
+        from rich.text import Text
+
+        took = f"{self.seconds:.0f} s, {self.steps} steps of training"
+        if self.healthy:
+            yield Text(f"nothing was found ({took})", style="bold green")
+        elif not self.findings:
+            yield Text(f"no verdict: too little could be looked at ({took})", style="bold yellow")
+        for number, each in enumerate(self.findings):
+            yield Text(f"{each.cause}  {each.confidence:.0%}", style="bold red" if number == 0 else "bold yellow")
+            for name, value in each.evidence.items():
+                yield Text(f"  {name.replace('_', ' ')}: {spoken(value)}")
+            yield Text(f"  repair: {each.repair['change']}", style="green")
+            yield Text(f"  because {each.repair['why']}")
+            for other in each.instead_of:
+                yield Text(f"  not {other['cause']}: {other['because']}", style="dim")
+        for note in self.notes:
+            yield Text(note, style="dim")
+        for name, why in self.not_run.items():
+            yield Text(f"could not look at {name.replace('_', ' ')}: {why}", style="dim")
+
+    def __str__(self) -> str:
+        """Returns the same as plain text."""
+        from rich.console import Console
+
+        console = Console(width=110, no_color=True)
+        with console.capture() as capture:
+            console.print(self)
+        return capture.get()
+
+
+def spoken(value: Any) -> str:
+    """Writes a value for people.
+
+    Example:
+        >>> spoken(0.123456), spoken({"encoder": 0.5}), spoken(["a", "b"]), spoken(True)
+        ('0.123', 'encoder 0.5', 'a, b', 'yes')
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {spoken(part)}" for name, part in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(spoken, value))
+    return "-" if value is None else str(value)
+
+
+def plain(value: Any) -> Any:
+    """Makes JSON values of whatever evidence holds.
+
+    Example:
+        >>> plain({"a": float("nan"), "b": (1, True)})
+        {'a': None, 'b': [1, True]}
+    """
+    if isinstance(value, dict):
+        return {str(key): plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(part) for part in value]
+    if isinstance(value, bool | str) or value is None:
+        return value
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,109 @@
+"""What a user brings to the doctor: a loss, parameters, batches and an optimizer, and whatever more there is."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import optax
+
+
+@dataclass(frozen=True)
+class Patient:
+    """A training run, as it is before its first step or anywhere in it.
+
+    The first four are needed; the doctor finds by itself what it can of the rest, and says what it could not look at.
+
+    Attributes:
+        loss: `loss(params, batch, key)`, a number to be minimised, or a pair of it and anything. The key may be left
+            out. If there is a keyword `train`, `training`, `is_training` or `deterministic`, it is used as a switch.
+        params: any tree of arrays.
+        batches: any iterable of batches, or a function that returns one. A batch is any tree of arrays, or an object
+            whose attributes are arrays; examples are along the first axis.
+        optimizer: an optax optimizer.
+        encode: `encode(params, batch, key)`, the code of each example.
+        decode_loss: `decode_loss(params, code, batch, key)`, the loss of a batch given any codes.
+        logits: `logits(params, batch, key)`, teacher-forced.
+        free_run: `free_run(params, batch, key)`, the loss, or the ids or values, when each step reads its own output.
+        evaluate: `evaluate(params, batch, key)`, the loss as it is used for evaluation, where it is another function.
+        words: name of the batch's field of ids.
+        mask: name of the field that is true where something is real.
+        values: name of the field of real numbers.
+        vocab: number of different ids.
+        pad: id that fills up sequences.
+        unknown: id of words outside the vocabulary.
+        batch_axis: axis of the examples.
+        module: a Flax module, for its name.
+        seed: of the doctor's own randomness.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> Patient(lambda p, x: ((p - x) ** 2).mean(), jnp.zeros(3), [jnp.ones((2, 3))], optax.adam(1e-3)).vocab
+    """
+
+    loss: Callable[..., Any]
+    params: Any
+    batches: Any
+    optimizer: Any
+    encode: Callable[..., Any] | None = None
+    decode_loss: Callable[..., Any] | None = None
+    logits: Callable[..., Any] | None = None
+    free_run: Callable[..., Any] | None = None
+    evaluate: Callable[..., Any] | None = None
+    words: str | None = None
+    mask: str | None = None
+    values: str | None = None
+    vocab: int | None = None
+    pad: int | None = None
+    unknown: int | None = None
+    batch_axis: int = 0
+    module: Any = None
+    seed: int = 0
+
+
+ALIASES = {
+    "loss": ("loss_fn", "loss_function", "objective", "train_loss"),
+    "params": ("parameters", "variables", "weights", "model", "state"),
+    "batches": ("data", "dataset", "loader", "train_batches", "batch_iter"),
+    "optimizer": ("optimiser", "opt", "tx"),
+    "evaluate": ("eval_loss", "eval_loss_fn", "evaluate_loss"),
+    "vocab": ("vocab_size", "vocabulary", "vocabulary_size", "num_words"),
+    "pad": ("pad_id", "padding_id"),
+    "unknown": ("unk", "unk_id", "unknown_id"),
+    "words": ("words_field", "tokens", "ids"),
+    "mask": ("mask_field",),
+    "values": ("values_field",),
+}
+"""Other names that people give to what a patient offers."""
+
+
+def admit(given: Any) -> Patient:
+    """Makes a patient out of anything that has at least a loss, parameters and batches, by attribute or by key.
+
+    Raises:
+        ValueError: if one of those is missing.
+
+    Example:
+        >>> admit({"loss_fn": sum, "params": [], "data": [], "vocab_size": 7}).vocab
+        7
+    """
+    if isinstance(given, Patient):
+        return given
+    known = given if isinstance(given, Mapping) else {}
+
+    def find(name: str) -> Any:
+        for each in (name, *ALIASES.get(name, ())):
+            value = known.get(each) if known else getattr(given, each, None)
+            if value is not None:
+                return value
+        return None
+
+    found = {each.name: value for each in fields(Patient) if (value := find(each.name)) is not None}
+    for name in ("loss", "params", "batches"):
+        if name not in found:
+            raise ValueError(f"patient must have {name}, got none. Give it as an attribute or a key.")
+    if isinstance(found.get("vocab"), (list, tuple, dict, set)):
+        found["vocab"] = len(found["vocab"])
+    optimizer = found.setdefault("optimizer", optax.adam(1e-3))
+    if not hasattr(optimizer, "update") and hasattr(optimizer, "tx"):
+        found["optimizer"] = optimizer.tx
+    return Patient(**found)

@@ -1,0 +1,1 @@
+"""Measurements, each a function from a chart to evidence."""

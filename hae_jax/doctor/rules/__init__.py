@@ -1,0 +1,44 @@
+"""All that the doctor knows: causes, how they are known, and how they are healed."""
+
+from hae_jax.doctor.finding import Evidence, Finding, Rule
+from hae_jax.doctor.rules.code import CODE
+from hae_jax.doctor.rules.data import DATA
+from hae_jax.doctor.rules.optimisation import OPTIMISATION
+from hae_jax.doctor.rules.recurrence import RECURRENCE
+from hae_jax.doctor.rules.wiring import WIRING
+
+RULES: tuple[Rule, ...] = (*WIRING, *DATA, *RECURRENCE, *OPTIMISATION, *CODE)
+"""Every cause, once."""
+ERROR = 3
+"""Ranks below are faults of a program, the others unfortunate choices."""
+
+
+def settled(findings: list[Finding]) -> bool:
+    """Says whether the first finding is one that holds exactly or not at all, so that training can add nothing."""
+    exact = {rule.cause for rule in RULES if rule.rank == 0}
+    return bool(findings) and findings[0].cause in exact
+
+
+def judge(evidence: Evidence) -> tuple[list[Finding], list[str]]:
+    """Holds the evidence against all rules.
+
+    Returns:
+        What was found, nearest to the root first, and the causes that nothing can be said about.
+    """
+    found: list[tuple[int, float, Finding]] = []
+    abstained = []
+    for rule in RULES:
+        try:
+            sure = rule.confidence(evidence)
+        except (KeyError, TypeError):
+            # A number that is not there, or is None.
+            abstained.append(rule.cause)
+            continue
+        if sure is not None:
+            shown = {name: evidence[name] for name in rule.shows if evidence.get(name) is not None}
+            others = [{"cause": cause, "because": because} for cause, because in rule.instead_of.items()]
+            repair = {"change": rule.change, "why": rule.why}
+            severity = "error" if rule.rank < ERROR else "warning"
+            found.append((rule.rank, -sure, Finding(rule.cause, severity, sure, shown, repair, others)))
+    found.sort(key=lambda each: each[:2])
+    return [finding for _, _, finding in found], abstained

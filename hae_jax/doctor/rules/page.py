@@ -1,0 +1,73 @@
+"""All causes as a page to read: `python -m hae_jax.doctor.rules.page > docs/causes.md`, then the benchmarks' report."""
+
+from hae_jax.doctor.rules import ERROR, RULES
+
+HEAD = """# Why does it not train?
+
+What the doctor knows, cause by cause: what you see, how it is told from its neighbours, what heals it and why. Causes
+stand in the order in which they are reported: first what is wrong exactly, which one looks for with certainty before
+the first step, then choices that are unfortunate. A curve of the loss rarely tells causes apart; interventions do:
+permuting codes, changing a word, padding further, another rate. For any model in JAX:
+
+```python
+from hae_jax.doctor import examine
+
+print(examine({"loss": loss, "params": params, "batches": batches, "optimizer": optimizer}))
+```
+
+`loss(params, batch, key)` may be written with whatever library: the doctor reads what JAX traced of it. It finds
+logits and targets, recurrences and their gates, and the code, which is the narrowest place between the first
+recurrence and the last; then it runs the program again with codes permuted, words changed, padding added. For the
+models of this package: `hae doctor --preset small`, `hae doctor --workdir runs/first`.
+
+How often it is right, on small models that it had not seen, and how often it disturbs the healthy:
+
+<!-- table:doctor -->
+*Not measured yet.*
+<!-- end -->
+
+A report without findings says that nothing was found, not that all is well; it lists what could not be looked at.
+
+"""
+
+
+def page() -> str:
+    """Renders the rules."""
+    parts = [HEAD]
+    for heading, chosen in (
+        ("Faults of the program, the data and the loss", [rule for rule in RULES if rule.rank < ERROR]),
+        ("Unfortunate choices", [rule for rule in RULES if rule.rank >= ERROR]),
+    ):
+        parts.append(f"## {heading}\n")
+        for rule in sorted(chosen, key=lambda each: each.rank):
+            shown = ", ".join(f"`{name}`" for name in rule.shows)
+            parts += [
+                f"### {rule.cause}\n",
+                *wrapped(f"You see: {rule.sees}."),
+                *wrapped(f"Repair: {rule.change}."),
+                *wrapped(f"Why: {rule.why}."),
+                *(line for cause, why in rule.instead_of.items() for line in wrapped(f"Not `{cause}`: {why}.")),
+                *wrapped(f"Evidence: {shown}."),
+                *([f"* Met at <{rule.seen_at}>"] if rule.seen_at else []),
+                "",
+            ]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def wrapped(text: str, width: int = 126) -> list[str]:
+    """Breaks an item of a list into lines.
+
+    Example:
+        >>> wrapped("one two three", 9)
+        ['* one two', '  three']
+    """
+    lines = [""]
+    for word in text.split():
+        if len(lines[-1]) + len(word) + 1 > width - 2 and lines[-1]:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return [f"{'*' if at == 0 else ' '} {line}" for at, line in enumerate(lines)]
+
+
+if __name__ == "__main__":
+    print(page(), end="")

@@ -1,0 +1,120 @@
+"""Patients in the manner of public threads get the right cause, healthy ones none, and hopeless ones a clear report."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from threads import HEALTHY, THREADS, Seq2Seq, text, trained_on_text
+
+from hae_jax.doctor import Patient, examine
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+QUICK = ("neubig/nn4nlp-code#13",)
+"""Threads that are settled before the first step, and stand for all in a quick run."""
+
+
+def check(name):
+    cause, patient = THREADS[name]()
+    report = examine(patient)
+    assert [each.cause for each in report.findings][:1] == [cause], str(report)
+    assert not report.healthy
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_the_cause_is_named(name):
+    check(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(set(THREADS) - set(QUICK)))
+def test_the_cause_of_every_thread_is_named(name):
+    check(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HEALTHY)
+def test_nothing_is_found_on_the_healthy(name):
+    report = examine(HEALTHY[name]())
+    assert report.findings == [], str(report)
+    assert report.healthy
+    assert report.steps > 0
+
+
+def linear(params, batch, key):
+    return jnp.mean((batch @ params - 1) ** 2)
+
+
+ONES = [np.ones((4, 3), np.float32)]
+
+
+def hopeless(**change):
+    report = examine({"loss": linear, "params": jnp.ones(3), "batches": ONES, "optimizer": optax.adam(1e-3)} | change)
+    assert not report.healthy
+    json.dumps(report.to_dict(), allow_nan=False)
+    return report
+
+
+@pytest.mark.parametrize(
+    ("change", "cause", "words"),
+    [
+        ({"loss": lambda p, b: 1 / 0}, "loss-fails", "ZeroDivisionError"),
+        ({"loss": lambda p, b: b @ p}, "loss-fails", "must be a single number"),
+        ({"params": {}}, "no-parameters", "got none"),
+        ({"params": {"steps": np.arange(3)}}, "no-parameters", "got none"),
+        ({"batches": iter(())}, "no-batches", "got none"),
+        ({"batches": (1 / 0 for _ in range(3))}, "no-batches", "division by zero"),
+        ({"loss": None}, "loss-fails", "patient must have loss"),
+    ],
+)
+def test_what_cannot_be_examined_is_reported_and_not_raised(change, cause, words):
+    (finding,) = hopeless(**change).findings
+    assert finding.cause == cause
+    assert words in finding.evidence["message"]
+
+
+def test_a_loss_that_is_never_finite_is_called_that():
+    report = hopeless(loss=lambda p, b: jnp.log(-jnp.sum(p**2) * b.sum()))
+    assert [each.cause for each in report.findings] == ["not-finite"]
+
+
+def test_batches_that_break_off_are_noted():
+    def some():
+        yield from ONES * 3
+        raise OSError("disk")
+
+    report = examine({"loss": linear, "params": jnp.ones(3), "batches": some(), "optimizer": optax.adam(1e-3)})
+    assert any("broke off after 3 (OSError: disk)" in note for note in report.notes)
+    assert report.steps > 0
+
+
+def test_the_report_is_the_json_of_the_schema():
+    report = examine(THREADS["neubig/nn4nlp-code#13"]()[1])
+    found = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    assert {"healthy", "findings", "seconds", "steps"} <= set(found)
+    finding = found["findings"][0]
+    assert set(finding) == {"cause", "severity", "confidence", "evidence", "repair", "instead_of"}
+    assert set(finding["repair"]) == {"change", "why"}
+    assert "hand the code to the decoder" in str(report)
+
+
+def test_a_patient_may_be_an_object_of_the_users_own():
+    class Trainer:
+        def __init__(self):
+            vars(self).update(trained_on_text(Seq2Seq(passed=False), text(3)))
+            self.loss_fn, self.tx = self.loss, self.optimizer
+            del self.loss, self.optimizer
+
+    assert examine(Trainer()).findings[0].cause == "code-unwired"
+
+
+def test_legacy_keys_and_losses_with_more_than_a_number_will_do():
+    def loss(params, batch, rng):
+        noise = jax.random.normal(rng, batch.shape) if rng.shape == (2,) else 1 / 0
+        return jnp.mean((batch @ params - noise[:, 0]) ** 2), {"anything": batch}
+
+    report = examine(Patient(loss, jnp.ones(3), ONES, optax.adam(1e-3)))
+    assert report.findings == [] or report.findings[0].cause not in ("loss-fails", "no-batches")
+    assert report.steps > 0

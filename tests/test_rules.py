@@ -1,0 +1,88 @@
+"""The rules: causes have names, evidence decides, and where there is none they abstain."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from hae_jax.doctor.rules import RULES, judge, settled
+from hae_jax.doctor.rules.page import page
+
+ROOT = Path(__file__).parents[1]
+SLUGS = {
+    "forget-gate-closed", "exploding-recurrence", "unbounded-activation", "gates-saturated", "inputs-unscaled",
+    "learning-rate-too-high", "learning-rate-too-low", "clip-too-tight", "loss-reduction", "padding-in-loss",
+    "padding-in-encoder", "blank-sentences", "masked-nan", "code-unwired", "code-ignored", "codes-collapsed",
+    "constant-output", "bottleneck-too-small", "sequence-too-long", "axes-swapped", "target-leak", "targets-scrambled",
+    "exposure-gap", "softmax-twice", "dropout-wrong", "frozen-parameters", "state-swapped", "data-not-shuffled",
+    "layer-norm-misuse", "over-regularised", "low-precision", "vocabulary-collapse",
+}  # fmt: skip
+
+
+def bare(text: str) -> str:
+    """Leaves out what the benchmarks measured."""
+    return re.sub(r"(<!-- table:\w+ -->).*?(<!-- end -->)", r"\1\2", text, flags=re.DOTALL)
+
+
+def test_every_cause_has_one_rule_and_no_name_was_changed():
+    assert sorted(rule.cause for rule in RULES) == sorted(SLUGS)
+
+
+def test_neighbours_that_a_rule_names_exist():
+    assert {cause for rule in RULES for cause in rule.instead_of} <= set(SLUGS)
+
+
+def test_without_evidence_nothing_is_found_and_all_abstain():
+    findings, abstained = judge({})
+    assert findings == []
+    assert abstained == [rule.cause for rule in RULES]
+
+
+def test_what_is_none_is_no_evidence():
+    findings, abstained = judge({"clip_binding": None, "clip_scale": None})
+    assert findings == []
+    assert "clip-too-tight" in abstained
+
+
+def test_the_root_is_named_before_its_symptoms():
+    loss = {"reduction": 90.0, "tokens_real": 90, "tokens_all": 100}
+    clip = {"clip_binding": 1.0, "clip_scale": 0.02}
+    assert [each.cause for each in judge(loss | clip)[0]] == ["loss-reduction", "clip-too-tight"]
+
+
+@pytest.mark.parametrize(
+    ("cause", "sick", "well"),
+    [
+        ("clip-too-tight", {"clip_binding": 1.0, "clip_scale": 0.01}, {"clip_binding": 1.0, "clip_scale": 0.5}),
+        ("gates-saturated", {"saturated_most": 0.7}, {"saturated_most": 0.2}),
+        (
+            "inputs-unscaled",
+            {"input_read_sd": 50.0, "input_read_mean": 0.0},
+            {"input_read_sd": 1.0, "input_read_mean": 0.0},
+        ),
+        ("data-not-shuffled", {"batches_seen": 9, "batch_likeness": 0.9}, {"batches_seen": 9, "batch_likeness": 0.05}),
+        ("state-swapped", {"state_swapped": True}, {"state_swapped": False}),
+        (
+            "masked-nan",
+            {"broken_batches": 0.5, "broken_empty": 1.0, "broken_full": 0.0},
+            {"broken_batches": 1.0, "broken_empty": None, "broken_full": 1.0},
+        ),
+    ],
+)
+def test_evidence_decides(cause, sick, well):
+    (finding,) = judge(sick)[0]
+    assert finding.cause == cause
+    assert finding.evidence.items() <= sick.items()
+    assert finding.repair["change"]
+    assert judge(well)[0] == []
+
+
+def test_what_holds_exactly_is_settled_and_what_holds_on_average_is_not():
+    assert settled(judge({"state_swapped": True})[0])
+    assert not settled(judge({"saturated_most": 0.7})[0])
+    assert not settled([])
+
+
+def test_the_page_of_causes_is_that_of_the_rules():
+    written = (ROOT / "docs" / "causes.md").read_text(encoding="utf-8")
+    assert bare(written) == bare(page()), "run: python -m hae_jax.doctor.rules.page > docs/causes.md"
