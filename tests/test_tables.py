@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from documents import DOCUMENTS, batch
 
-from hae_jax.models.tables import by_document, by_row, dense_words, flat_words, places, shift, split_rows
+from hae_jax.models.tables import by_document, by_row, dense_words, flat_words, of_dense, places, shift, split_rows
 
 both = pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])
 
@@ -18,6 +18,14 @@ def test_dense_words_are_the_documents(wrap):
         for s in range(words.shape[1]):
             sentence = document[s] if s < len(document) else []
             assert words[d, s].tolist() == sentence + [0] * (words.shape[2] - len(sentence))
+
+
+@both
+def test_dense_words_make_the_same_documents_again(wrap):
+    words = dense_words(batch())
+    again = wrap(of_dense)(words)
+    np.testing.assert_array_equal(dense_words(again), words)
+    np.testing.assert_array_equal(again.slots >= 0, np.asarray(batch().slots) >= 0)
 
 
 @both

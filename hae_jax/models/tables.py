@@ -50,6 +50,13 @@ def dense_words(batch: Batch) -> Int[Array, "doc sent word"]:
     return jnp.where(real[..., None], stacked[jnp.where(real, batch.slots, 0)], PAD)
 
 
+def of_dense(words: Int[Array, "doc sent word"]) -> Batch:
+    """Turns documents of sentences, all of one width, into a batch of a single table."""
+    docs, sents, width = words.shape
+    rows = jnp.arange(docs * sents, dtype=jnp.int32).reshape(docs, sents)
+    return Batch((words.reshape(docs * sents, width),), jnp.where((words != PAD).any(-1), rows, -1))
+
+
 def flat_words(batch: Batch) -> tuple[Int[Array, "doc word"], Int[Array, "doc word"]]:
     """Lays each document out as one sequence without gaps.
 

@@ -17,11 +17,13 @@ def exploding(e: Evidence) -> float | None:
 
 
 def saturated(e: Evidence) -> float | None:
-    return 0.9 if e["saturated_most"] > 0.5 else None
+    # Gates that biases hold open over small states do no harm; weights that are too large fill the states as well.
+    return 0.9 if e["saturated_most"] > 0.5 and e["state_largest"] > 1 else None
 
 
 def closed(e: Evidence) -> float | None:
-    if e["forget_least"] < 0.2:
+    # A gate may be shut on purpose, where the recurrent kernel carries what is remembered: then gradients go far.
+    if e["forget_least"] < 0.2 and e["slope_least"] < -0.25:
         return 0.93
     learned = 1 - e["loss_last"] / e["loss_first"]
     if e["forget_least"] < 0.56 and e["slope_least"] < -0.35 and e["decades_least"] < -8 and learned < 0.5:
