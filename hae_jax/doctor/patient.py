@@ -22,7 +22,7 @@ class Patient:
         optimizer: an optax optimizer.
         encode: `encode(params, batch, key)`, the code of each example.
         decode_loss: `decode_loss(params, code, batch, key)`, the loss of a batch given any codes.
-        logits: `logits(params, batch, key)`, teacher-forced.
+        logits: `logits(params, batch, key)`, teacher-forced; asked where the loss does not show any.
         free_run: `free_run(params, batch, key)`, the loss, or the ids or values, when each step reads its own output.
         evaluate: `evaluate(params, batch, key)`, the loss as it is used for evaluation, where it is another function.
         words: name of the batch's field of ids.
@@ -31,8 +31,8 @@ class Patient:
         vocab: number of different ids.
         pad: id that fills up sequences.
         unknown: id of words outside the vocabulary.
-        batch_axis: axis of the examples.
-        module: a Flax module, for its name.
+        batch_axis: axis of the examples; an object may say `time_major` instead.
+        module: a Flax module; its own names of layers come with the trace, so nothing more is asked of it.
         seed: of the doctor's own randomness.
 
     Example:
@@ -103,6 +103,8 @@ def admit(given: Any) -> Patient:
             raise ValueError(f"patient must have {name}, got none. Give it as an attribute or a key.")
     if isinstance(found.get("vocab"), (list, tuple, dict, set)):
         found["vocab"] = len(found["vocab"])
+    if find("time_major"):
+        found["batch_axis"] = 1
     optimizer = found.setdefault("optimizer", optax.adam(1e-3))
     if not hasattr(optimizer, "update") and hasattr(optimizer, "tx"):
         found["optimizer"] = optimizer.tx

@@ -52,8 +52,8 @@ def dose(chart: Chart, trial: Trial, course: Course) -> dict[str, Any]:
         states, updates, whole, tenth, gap, rest, along, inward, swallowed, moving = jax.device_get(
             give(params, gradient, state)
         )
-        found = [clip_scale(*sizes) for sizes in zip(*states, strict=True)] or [
-            clip_scale(*sizes) for sizes in zip(*updates, strict=True)
+        found = [clip_scale(*map(float, sizes)) for sizes in zip(*states, strict=True)] or [
+            clip_scale(*map(float, sizes)) for sizes in zip(*updates, strict=True)
         ]
         linear = [value for value in found if value is not None]
         if linear:

@@ -35,9 +35,13 @@ def start(chart: Chart) -> dict[str, Any]:
     """Measures the loss at the start against ln V, and what logits look like."""
     heard = chart.heard
     found: dict[str, Any] = {"loss_start": float(heard.loss)}
-    if "logits" not in heard.values:
+    offered = chart.case.offered("logits")
+    said = heard.values.get("logits")
+    if said is None and offered is not None:
+        said = offered(chart.case.params, chart.case.batches[0], chart.case.key)
+    if said is None:
         return found
-    logits = np.asarray(heard.values["logits"], np.float64)
+    logits = np.asarray(said, np.float64)
     flat = logits.reshape(-1, logits.shape[-1])
     found["vocabulary"] = logits.shape[-1]
     found["loss_uniform"] = float(np.log(logits.shape[-1]))

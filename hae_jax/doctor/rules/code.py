@@ -24,7 +24,9 @@ def ignored(e: Evidence) -> float | None:
     if gap == 0 or e["steps"] < 100:
         return None
     learned = e["nll_last"] < 0.9 * e["target_entropy"]
-    return 0.7 if learned and abs(gap) < 0.005 * abs(e["last_code_loss"]) else None
+    # A gap that is about to open is a sign of health; it opens late in healthy models, too.
+    opening = abs(gap) > 10 * abs(e["code_permuted"]) and abs(gap) > 1e-4
+    return 0.7 if learned and not opening and abs(gap) < 0.002 * abs(e["last_code_loss"]) else None
 
 
 def small(e: Evidence) -> float | None:
