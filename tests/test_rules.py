@@ -54,7 +54,21 @@ def test_the_root_is_named_before_its_symptoms():
     ("cause", "sick", "well"),
     [
         ("clip-too-tight", {"clip_binding": 1.0, "clip_scale": 0.01}, {"clip_binding": 1.0, "clip_scale": 0.5}),
-        ("gates-saturated", {"saturated_most": 0.7}, {"saturated_most": 0.2}),
+        (
+            "gates-saturated",
+            {"saturated_most": 0.7, "state_largest": 3.0},
+            {"saturated_most": 0.2, "state_largest": 3.0},
+        ),
+        (
+            "gates-saturated",
+            {"saturated_most": 1.0, "state_largest": 1.0},
+            {"saturated_most": 1.0, "state_largest": 0.8},
+        ),
+        (
+            "forget-gate-closed",
+            {"forget_least": 0.1, "slope_least": -0.6, "decades_least": -3.0},
+            {"forget_least": 0.05, "slope_least": -0.05, "decades_least": -0.1, "loss_first": 5.0, "loss_last": 4.9},
+        ),
         (
             "inputs-unscaled",
             {"input_read_sd": 50.0, "input_read_mean": 0.0},

@@ -18,7 +18,7 @@ def exploding(e: Evidence) -> float | None:
 
 def saturated(e: Evidence) -> float | None:
     # Gates that biases hold open over small states do no harm; weights that are too large fill the states as well.
-    return 0.9 if e["saturated_most"] > 0.5 and e["state_largest"] > 1 else None
+    return 0.9 if e["saturated_most"] > 0.5 and e["state_largest"] > 0.95 else None
 
 
 def closed(e: Evidence) -> float | None:
