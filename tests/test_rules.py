@@ -67,7 +67,14 @@ def test_the_root_is_named_before_its_symptoms():
         (
             "forget-gate-closed",
             {"forget_least": 0.1, "slope_least": -0.6, "decades_least": -3.0},
-            {"forget_least": 0.05, "slope_least": -0.05, "decades_least": -0.1, "loss_first": 5.0, "loss_last": 4.9},
+            {
+                "forget_least": 0.05,
+                "slope_least": -0.05,
+                "decades_least": -0.1,
+                "loss_first": 5.0,
+                "loss_last": 4.9,
+                "saturated_most": 1.0,
+            },
         ),
         (
             "inputs-unscaled",

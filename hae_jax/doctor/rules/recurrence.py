@@ -22,8 +22,8 @@ def saturated(e: Evidence) -> float | None:
 
 
 def closed(e: Evidence) -> float | None:
-    # A gate may be shut on purpose, where the recurrent kernel carries what is remembered: then gradients go far.
-    if e["forget_least"] < 0.2 and e["slope_least"] < -0.25:
+    # Biases may hold the other gates open, and this one shut, where the recurrent kernel carries what is remembered.
+    if e["forget_least"] < 0.2 and (e["slope_least"] < -0.25 or e["saturated_most"] < 0.05):
         return 0.93
     learned = 1 - e["loss_last"] / e["loss_first"]
     if e["forget_least"] < 0.56 and e["slope_least"] < -0.35 and e["decades_least"] < -8 and learned < 0.5:
