@@ -12,7 +12,6 @@ import optax
 
 from hae_jax.doctor.case import Arrays, Case
 
-
 LEAST = 60
 """Steps that are taken though patience is over, unless it is over four times."""
 
