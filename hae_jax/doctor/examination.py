@@ -15,7 +15,7 @@ from hae_jax.doctor.patient import admit
 from hae_jax.doctor.probes import code as code_probe
 from hae_jax.doctor.probes import data, noise, optimizer, padding, recurrence, rows, start, training
 from hae_jax.doctor.rules import judge, settled
-from hae_jax.doctor.trial import Course, Trial
+from hae_jax.doctor.trial import LEAST, Course, Trial
 
 SECONDS = 60.0
 """How long an examination may take; trainings share what the probes leave."""
@@ -91,8 +91,8 @@ def examine(patient: Any, seconds: float = SECONDS) -> Report:
     findings, abstained = judge(chart.evidence)
     if not findings and chart.evidence.get("broken_batches"):
         findings = [broken(chart)]
-    enough = all(name in chart.evidence for name in ENOUGH)
     steps = len(course.loss)
+    enough = all(name in chart.evidence for name in ENOUGH) and steps >= min(LEAST, training.STEPS)
     took = time.monotonic() - started
     return Report(enough and not findings, findings, abstained, chart.not_run, chart.evidence, case.notes, took, steps)
 

@@ -12,6 +12,9 @@ import optax
 
 from hae_jax.doctor.case import Arrays, Case
 
+LEAST = 60
+"""Steps that are taken though patience is over, unless it is over four times."""
+
 
 @dataclass
 class Course:
@@ -141,6 +144,10 @@ class Trial:
                 course.finite = False
                 break
             course.params, course.state = params, state
-            if time.monotonic() - started > patience:
+            if at == begun:
+                # Compiling is not training.
+                started = time.monotonic()
+            spent = time.monotonic() - started
+            if spent > patience and (at - begun >= LEAST or spent > 4 * patience):
                 break
         return course

@@ -31,6 +31,8 @@ def too_tight(e: Evidence) -> float | None:
 
 
 def regularised(e: Evidence) -> float | None:
+    if e["broken_batches"]:
+        return None
     if e["decay_share"] is not None and e["decay_share"] > 0.5:
         return 0.92
     if e["gradient_radial"] > 0.7:
