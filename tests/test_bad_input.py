@@ -152,10 +152,10 @@ def test_a_foreign_vocabulary_of_the_same_size_is_noticed(complaint, copy):
 @pytest.mark.parametrize(
     ("codes", "said"),
     [
-        (np.zeros((3, 47), np.float32), "shape [any, 48]"),
-        (np.zeros(48, np.float32), "shape [any, 48]"),
-        (np.full((2, 48), "x"), "must be numbers"),
-        (np.full((2, 48), np.nan), "must be finite"),
+        (np.zeros((3, 47), np.float32), "shape [any, 96]"),
+        (np.zeros(96, np.float32), "shape [any, 48]"),
+        (np.full((2, 96), "x"), "must be numbers"),
+        (np.full((2, 96), np.nan), "must be finite"),
         (None, "must be a whole .npy file"),
     ],
 )

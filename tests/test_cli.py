@@ -58,7 +58,7 @@ def test_every_field_is_an_option():
         (["--model.hidden", "37"], "model", "hidden", 37),
         (["--optim.learning-rate=1e-3"], "optim", "learning_rate", 1e-3),
         (["--model.forget_bias", "-1.5"], "model", "forget_bias", -1.5),
-        (["--model.use_bias", "false"], "model", "use_bias", False),
+        (["--model.tied", "false"], "model", "tied", False),
         (["--model.attention"], "model", "attention", True),
         (["--data.corpus", "my letters.txt"], "data", "corpus", "my letters.txt"),
         (["--train.seed", "3", "--train.seed", "5"], "train", "seed", 5),

@@ -49,7 +49,7 @@ def belt(hidden: int, block: int) -> Float[np.ndarray, "hidden hidden"]:
 
     Example:
         >>> np.arange(1, 7) @ belt(6, 3)
-        array([6., 4., 5., 1., 2., 3.], dtype=float32)
+        array([6., 4., 5., 1., 2., 3.])
     """
     block = min(block, hidden)
     used = hidden // block * block

@@ -91,9 +91,9 @@ def by_level(sentence_rate: float) -> optax.GradientTransformation:
     """Multiplies the updates of the sentence level, of encoder and decoder.
 
     Example:
-        >>> updates = {"encoder": {"word": 1.0, "sentence": 1.0}, "sentence_decoder": 1.0, "word_decoder": 1.0}
-        >>> by_level(0.5).update(updates, None)[0]
-        {'encoder': {'sentence': 0.5, 'word': 1.0}, 'sentence_decoder': 0.5, 'word_decoder': 1.0}
+        >>> updates = {"encoder": {"word": jnp.ones(1), "sentence": jnp.ones(1)}}
+        >>> by_level(0.5).update(updates, None)[0]["encoder"]["sentence"].tolist()
+        [0.5]
     """
 
     def scale(path: tuple, update: Float[Array, "..."]) -> Float[Array, "..."]:
