@@ -153,7 +153,7 @@ def test_a_foreign_vocabulary_of_the_same_size_is_noticed(complaint, copy):
     ("codes", "said"),
     [
         (np.zeros((3, 47), np.float32), "shape [any, 96]"),
-        (np.zeros(96, np.float32), "shape [any, 48]"),
+        (np.zeros(96, np.float32), "shape [any, 96]"),
         (np.full((2, 96), "x"), "must be numbers"),
         (np.full((2, 96), np.nan), "must be finite"),
         (None, "must be a whole .npy file"),

@@ -26,7 +26,7 @@ def test_texts_become_codes_and_codes_become_texts(fitted):
     codes = fitted.transform(PARAGRAPHS[:5])
     assert codes.shape == (5, 96)
     assert fitted.inverse_transform(codes) == fitted.reconstruct(PARAGRAPHS[:5])
-    assert fitted.get_feature_names_out()[-1] == "documentautoencoder47"
+    assert fitted.get_feature_names_out()[-1] == "documentautoencoder95"
     assert make_pipeline(fitted, StandardScaler()).fit_transform(PARAGRAPHS).shape == (41, 96)
 
 

@@ -83,6 +83,7 @@ class Doctor(Configured):
 
     def patient(self, config: "Config", model: Any, params: Any, data: Any) -> "Patient":
         """Makes a patient of one of this package's models."""
+        import jax
         import jax.numpy as jnp
         import numpy as np
 
@@ -108,7 +109,8 @@ class Doctor(Configured):
         rates = replace(config.optim, warmup=min(config.optim.warmup, 10))
         batches = Batches(data.train, config.data, config.train.seed)
         width = config.data.max_words + 1
-        dense = [np.asarray(dense_words(batches.at(step))) for step in range(self.batches)]
+        tables = (jax.tree.map(jnp.asarray, batches.at(step)) for step in range(self.batches))
+        dense = [np.asarray(dense_words(batch)) for batch in tables]
         return Patient(
             loss, params, [{"words": np.pad(x, ((0, 0), (0, 0), (0, width - x.shape[2])))} for x in dense],
             optim.build(rates, config.train.steps), encode=encode, decode_loss=decode_loss,
