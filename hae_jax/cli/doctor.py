@@ -1,7 +1,6 @@
 """`hae doctor`: why a model does not train, fresh or trained."""
 
 import json
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -65,20 +64,7 @@ class Doctor(Configured):
 
     def fresh(self) -> "Patient":
         """Makes a patient of a model that has not been trained."""
-        import jax
-        from rich.console import Console
-
-        from hae_jax.data.batches import Batches
-        from hae_jax.data.store import prepare
-        from hae_jax.models import build
-
-        console = Console(stderr=True)
-        with tempfile.TemporaryDirectory() as folder, console.status(f"reading {self.data.corpus}"):
-            data = prepare(self.data, Path(folder) / "data")
-            model = build(self.model, data.tokenizer.vocab_size)
-            first = Batches(data.train, self.data, self.train.seed).at(0)
-            key, _ = jax.random.split(jax.random.key(self.train.seed))
-            params = jax.jit(model.init)({"params": key}, first)["params"]
+        with self.untrained() as (model, params, data):
             return self.patient(self.config, model, params, data)
 
     def patient(self, config: "Config", model: Any, params: Any, data: Any) -> "Patient":

@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -82,20 +81,7 @@ class Gradients(Configured):
 
     def fresh(self) -> "tuple[GradientReport, str]":
         """Looks at a model that has not been trained."""
-        import jax
-        from rich.console import Console
-
-        from hae_jax.data.batches import Batches
-        from hae_jax.data.store import prepare
-        from hae_jax.models import build
-
-        console = Console(stderr=True)
-        with tempfile.TemporaryDirectory() as folder, console.status(f"reading {self.data.corpus}"):
-            data = prepare(self.data, Path(folder) / "data")
-            model = build(self.model, data.tokenizer.vocab_size)
-            first = Batches(data.train, self.data, self.train.seed).at(0)
-            key, _ = jax.random.split(jax.random.key(self.train.seed))
-            params = jax.jit(model.init)({"params": key}, first)["params"]
+        with self.untrained() as (model, params, data):
             return self.look(model, params, data), f"fresh model, preset {self.preset}"
 
     def look(self, model: Any, params: Any, data: Any) -> "GradientReport":

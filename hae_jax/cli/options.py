@@ -1,8 +1,11 @@
 """What several subcommands have in common, as frozen dataclasses whose fields are options."""
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import arg
 
@@ -29,3 +32,21 @@ class Configured(Config):
     def config(self) -> Config:
         """The config alone."""
         return Config(self.model, self.data, self.optim, self.train)
+
+    @contextmanager
+    def untrained(self) -> Iterator[tuple[Any, Any, Any]]:
+        """Makes the model, its fresh parameters and the data set, which lasts as long as the context."""
+        import jax
+        from rich.console import Console
+
+        from hae_jax.data.batches import Batches
+        from hae_jax.data.store import prepare
+        from hae_jax.models import build
+
+        console = Console(stderr=True)
+        with tempfile.TemporaryDirectory() as folder, console.status(f"reading {self.data.corpus}"):
+            data = prepare(self.data, Path(folder) / "data")
+            model = build(self.model, data.tokenizer.vocab_size)
+            first = Batches(data.train, self.data, self.train.seed).at(0)
+            key, _ = jax.random.split(jax.random.key(self.train.seed))
+            yield model, jax.jit(model.init)({"params": key}, first)["params"], data
