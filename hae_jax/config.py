@@ -82,8 +82,12 @@ class OptimConfig:
     """Learning rate of the sentence level's parameters, as a share of the others'. Adam moves every weight alike, so
     the wider a layer the further one step moves what it computes."""
 
+    accumulate: int = 1
+    """Batches whose gradients are averaged before the parameters move: the batch that memory has no room for."""
+
     def __post_init__(self) -> None:
         choices(self, "optim")
+        positive(self, "optim", "accumulate", most=100_000)
         finite(self, "optim", "learning_rate", "clip_norm", "eps", "weight_decay", "sentence_rate")
         for name in ("learning_rate", "clip_norm", "eps", "sentence_rate"):
             got = getattr(self, name)

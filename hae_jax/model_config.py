@@ -73,6 +73,8 @@ class ModelConfig:
     """Whether the softmax shares the word vectors."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the computation; parameters and cell states stay float32."""
+    remat: bool = False
+    """Whether the backward pass finds gates and cell states again instead of keeping them: less memory, more work."""
 
     def __post_init__(self) -> None:
         choices(self, "model")

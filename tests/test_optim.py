@@ -1,5 +1,6 @@
 """Optimizer and clips, against NumPy twins of the papers' formulas."""
 
+import dataclasses
 from typing import get_args
 
 import jax
@@ -131,3 +132,30 @@ def test_weight_decay_leaves_vectors_alone():
     updates, _ = optimizer.update(jax.tree.map(jnp.zeros_like, params), optimizer.init(params), params)
     assert np.all(np.asarray(updates["kernel"]) < 0)
     assert not np.any(updates["bias"])
+
+
+@pytest.mark.parametrize("bound", [0.5, 1e3])
+def test_the_global_norm_is_clipped_as_by_optax(bound):
+    gradient = {"kernel": jnp.array([3.0, -4.0, 1e-3]), "bias": jnp.array([12.0])}
+    ours, theirs = clipping.global_norm(bound), optax.clip_by_global_norm(bound)
+    found, wanted = (clip.update(gradient, clip.init(gradient))[0] for clip in (ours, theirs))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), found, wanted)
+    if bound > 13:
+        jax.tree.map(np.testing.assert_array_equal, found, gradient)
+
+
+def test_accumulated_batches_move_the_parameters_once_by_their_mean():
+    config, params = OptimConfig(warmup=2, eps=1.0, clip_norm=0.1), {"kernel": jnp.array([[1.0, 2.0]])}
+    gradients = [{"kernel": jnp.array([[k, 1.0 - k]])} for k in (0.0, 3.0, 1.0, 4.0)]
+    whole, pieces = optim.build(config, 5), optim.build(dataclasses.replace(config, accumulate=2), 10)
+    wanted, state, piece = params, whole.init(params), pieces.init(params)
+    found = params
+    for first, second in zip(gradients[::2], gradients[1::2], strict=True):
+        updates, state = whole.update(jax.tree.map(lambda a, b: (a + b) / 2, first, second), state, wanted)
+        wanted = optax.apply_updates(wanted, updates)
+        for k, gradient in enumerate((first, second)):
+            updates, piece = pieces.update(gradient, piece, found)
+            assert k or not np.any(updates["kernel"])
+            found = optax.apply_updates(found, updates)
+        np.testing.assert_allclose(found["kernel"], wanted["kernel"], rtol=1e-6)
+        assert bool(optim.binding(piece)) == bool(optim.binding(state))

@@ -1,5 +1,6 @@
 """A stack of layers as a module: axes, parts, probes and noise."""
 
+import dataclasses
 import re
 from collections import Counter
 
@@ -118,3 +119,42 @@ def test_noise_is_drawn_in_training_alone(options):
     still = jax.jit(lambda: lstm.apply({"params": params}, inputs, mask)[1])
     assert (still() == still()).all()
     assert (still() != one).any()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"layers": 2, "layer_norm": "cell"}, {"input_dropout": 0.3, "recurrent_dropout": 0.2, "zoneout_cell": 0.1}],
+    ids=["normalised", "noisy"],
+)
+@pytest.mark.parametrize("rows", [9, 10])
+def test_what_is_found_again_is_what_was_thrown_away(options, rows, monkeypatch):
+    monkeypatch.setattr("hae_jax.layers.stack.SLICE", 4)
+    lstm, params, inputs, mask = stack((rows,), VEC, **options)
+    thrifty = LSTM(dataclasses.replace(lstm.config, remat=True), HIDDEN, FEAT, VEC)
+    context = jnp.linspace(-1, 1, rows * VEC).reshape(rows, VEC)
+
+    def loss(module, shared):
+        def run(params, inputs, context):
+            given = inputs[: rows // 2] if shared else inputs
+            states, hidden = module.apply(
+                {"params": params}, given, mask, None, context, train=True, rngs={"dropout": jax.random.key(3)}
+            )
+            return jnp.sin(hidden).sum() + sum(jnp.square(part).sum() for state in states for part in state), states
+
+        return jax.jit(jax.value_and_grad(run, (0, 1, 2), has_aux=True))(params, inputs, context)
+
+    for shared in [False, True][: 1 + (rows % 2 == 0)]:
+        assert_close(loss(thrifty, shared), loss(lstm, shared))
+
+
+def test_what_is_found_again_takes_no_memory():
+    rows, time = 4096, 16
+    inputs, mask = jnp.zeros((rows, time, FEAT)), jnp.ones((rows, time), bool)
+
+    def temporary(remat):
+        lstm = LSTM(ModelConfig(remat=remat), 64, FEAT)
+        params = jax.eval_shape(lstm.init, jax.random.key(0), inputs, mask)
+        gradient = jax.jit(jax.grad(lambda params: lstm.apply(params, inputs, mask)[1].sum()))
+        return gradient.lower(params).compile().memory_analysis().temp_size_in_bytes
+
+    assert temporary(True) < temporary(False) / 3

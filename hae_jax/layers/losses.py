@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 TILE = 1024
-"""Tokens whose logits exist at the same time."""
+"""Tokens, at most, whose logits exist at the same time."""
 
 
 class Loss(NamedTuple):
@@ -47,7 +47,7 @@ def cross_entropy(
         bias: output biases, or None.
         targets: word ids.
         mask: True where a token counts.
-        tile: tokens a tile.
+        tile: tokens a tile, at most.
 
     Returns:
         The sum, in nats, and the number of real tokens.
@@ -56,9 +56,7 @@ def cross_entropy(
     # Where padding holds NaN, a product with 0 would not silence it.
     hidden = jnp.where(mask[:, None], hidden, 0)
     targets = jnp.where(mask, targets, 0)
-    return Loss(
-        _total(hidden, kernel, bias, targets, mask, max(1, min(tile, len(targets)))), mask.sum(dtype=jnp.float32)
-    )
+    return Loss(_total(hidden, kernel, bias, targets, mask, _even(tile, len(targets))), mask.sum(dtype=jnp.float32))
 
 
 def token_scores(
@@ -77,7 +75,7 @@ def token_scores(
         chosen = jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
         return jax.nn.logsumexp(logits, axis=-1) - chosen, jnp.argmax(logits, axis=-1) == targets
 
-    nll, hit = jax.lax.map(score, _tiles((hidden, targets), max(1, min(tile, len(targets)))))
+    nll, hit = jax.lax.map(score, _tiles((hidden, targets), _even(tile, len(targets))))
     return nll.reshape(-1)[: len(targets)], hit.reshape(-1)[: len(targets)]
 
 
@@ -92,6 +90,16 @@ def squared_error(
 def _logits(hidden, kernel, bias):
     wide = jnp.promote_types(hidden.dtype, jnp.float32)
     return jnp.matmul(hidden, kernel.astype(hidden.dtype), preferred_element_type=wide) + bias.astype(wide)
+
+
+def _even(tile: int, tokens: int) -> int:
+    """Returns the size of equal tiles: were all but the last one full, that one would be mostly padding.
+
+    Example:
+        >>> _even(1024, 1100), _even(1024, 1000), _even(1024, 0)
+        (550, 1000, 1)
+    """
+    return -(-tokens // max(-(-tokens // tile), 1)) or 1
 
 
 def _tiles(arrays, tile):

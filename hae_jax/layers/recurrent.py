@@ -15,7 +15,7 @@ from hae_jax.layers.cell import Gates, LSTMWeights, Norm, OutputNorm
 from hae_jax.layers.initializers import Scheme, scheme
 from hae_jax.layers.mirror import follower, reader, teller
 from hae_jax.layers.noise import draw_noise, dropout_mask
-from hae_jax.layers.stack import Noises, States, stack_scan, zero_states
+from hae_jax.layers.stack import Noises, States, sliced_scan, stack_scan, zero_states
 
 
 class Layer(nn.Module):
@@ -171,7 +171,8 @@ class LSTM(nn.Module):
             mask.reshape(batch, time),
             None if context is None else context.reshape(batch, -1),
         )
-        states, hidden, gates = stack_scan(
+        scan = sliced_scan if self.config.remat else stack_scan
+        states, hidden, gates = scan(
             *given[:3],
             self.weights(),
             self.noises(batch, time, train),

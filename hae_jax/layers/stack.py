@@ -1,12 +1,18 @@
 """A stack of LSTM layers, as pure functions: over all steps at once, or one step at a time for decoders that have a
 loop of their own."""
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from hae_jax.config import ModelConfig
 from hae_jax.layers.cell import Gates, LSTMState, LSTMWeights, Noise, expose, lstm_step, project
 from hae_jax.layers.scan import lstm_scan
+
+SLICE = 256
+"""Rows whose steps are kept at the same time by `sliced_scan`."""
 
 States = tuple[LSTMState, ...]
 """The states of a stack, bottom layer first."""
@@ -83,3 +89,41 @@ def stack_scan(
         last.append(state)
         seen.append(gates)
     return tuple(last), output, tuple(seen)
+
+
+def sliced_scan(
+    states: States,
+    inputs: Float[Array, "part time feat"] | None,
+    mask: Bool[Array, "batch time"],
+    weights: tuple[LSTMWeights, ...],
+    noises: Noises,
+    nudges: tuple[Float[Array, "batch time hidden"] | None, ...],
+    context: Float[Array, "batch vec"] | None = None,
+) -> tuple[States, Float[Array, "batch time hidden"], tuple[Gates, ...]]:
+    """Does what `stack_scan` does in less memory: a slice of rows after the other, and forward twice.
+
+    A backward pass needs the gates and cell states of all steps, several times as much as goes into the layer and comes
+    out of it. Here they are thrown away, and found again when a slice's turn has come: a third more work, and what is
+    kept at the same time is that of `SLICE` rows, however many there are.
+
+    Reference:
+        Chen et al., 2016, https://arxiv.org/abs/1604.06174
+    """
+    batch = len(mask)
+    number = -(-batch // SLICE)
+    size = -(-batch // number)
+    if inputs is not None:
+        inputs = jnp.tile(inputs, (batch // len(inputs), 1, 1))
+
+    def cut(x: Any) -> Any:
+        x = jnp.broadcast_to(x, (batch, *x.shape[1:]))
+        x = jnp.pad(x, [(0, number * size - batch)] + [(0, 0)] * (x.ndim - 1))
+        return x.reshape(number, size, *x.shape[1:])
+
+    @jax.checkpoint
+    def run(piece: Any) -> Any:
+        states, inputs, mask, noises, nudges, context = piece
+        return stack_scan(states, inputs, mask, weights, noises, nudges, context)
+
+    pieces = jax.tree.map(cut, (states, inputs, mask, noises, nudges, context))
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:batch], jax.lax.map(run, pieces))

@@ -84,10 +84,14 @@ def next_sentence(
         nudges,
         code.document if config.feed == "every" else None,
     )
-    vector = summarize(states, weights.layers, config)
-    if weights.readout is not None:
-        vector = vector @ weights.readout.kernel.astype(vector.dtype) + weights.readout.bias.astype(vector.dtype)
-    return states, vector, gates
+    return states, read_out(summarize(states, weights.layers, config), weights.readout), gates
+
+
+def read_out(hidden: Float[Array, "*batch hidden"], readout: Readout | None) -> Float[Array, "*batch vec"]:
+    """Maps the sentence decoder's outputs to sentence vectors."""
+    if readout is None:
+        return hidden
+    return hidden @ readout.kernel.astype(hidden.dtype) + readout.bias.astype(hidden.dtype)
 
 
 class SentenceDecoder(nn.Module):
@@ -151,7 +155,17 @@ class SentenceDecoder(nn.Module):
         Returns:
             The vector of each sentence.
         """
-        weights, (docs, sentences) = self.weights(), mask.shape
+        weights = self.weights()
+        states = open_states(code.document, weights.opening, self.config)
+        if self.config.attention or self.config.state == "all":
+            return self._in_turn(states, code, previous, mask, weights, train)
+        # Only the top layer's outputs are asked for: the loop over sentences holds nothing but the cell.
+        context = code.document if self.config.feed == "every" else None
+        return read_out(self.recurrent(previous, mask, states, context, train)[1], weights.readout)
+
+    def _in_turn(self, states, code, previous, mask, weights, train):
+        """Does so where each step looks around, or all states are handed on."""
+        docs, sentences = mask.shape
         noises = self.recurrent.noises(docs, sentences, train)
         steps = (previous, every_step(noises, docs, sentences), self.recurrent.nudges(docs, sentences))
 
@@ -160,7 +174,6 @@ class SentenceDecoder(nn.Module):
             states, vector, gates = next_sentence(states, previous, code, weights, noises, nudges, self.config)
             return states, (vector, gates)
 
-        states = open_states(code.document, weights.opening, self.config)
         steps = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), steps)
         _, (vectors, gates) = jax.lax.scan(advance, states, steps, length=sentences)
         self.recurrent.show(jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), gates), mask)

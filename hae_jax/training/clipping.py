@@ -1,4 +1,5 @@
-"""Gradient clipping beyond Optax: per tensor, AutoClip, ZClip, and a witness that says whether a clip was binding."""
+"""Gradient clipping beyond Optax: by the global norm, faster; per tensor, AutoClip, ZClip; and a witness that says
+whether a clip was binding."""
 
 from typing import NamedTuple
 
@@ -70,7 +71,30 @@ def witness(clip: optax.GradientTransformation) -> optax.GradientTransformation:
 
 def rescale(updates: optax.Updates, norm: Float[Array, ""], bound: Float[Array, ""] | float) -> optax.Updates:
     """Shrinks a gradient of the given norm to the bound; a gradient below the bound is returned bit for bit."""
-    return jax.tree.map(lambda update: jnp.where(norm > bound, update * (bound / norm), update), updates)
+    scale = jnp.where(norm > bound, bound / norm, 1)
+    return jax.tree.map(lambda update: update * scale.astype(update.dtype), updates)
+
+
+def global_norm(bound: float) -> optax.GradientTransformation:
+    """Clips the norm of the whole gradient, as `optax.clip_by_global_norm` does.
+
+    A number that shrinks all leaves alike is found once, and multiplied into what reads the gradient next. Choosing
+    between the gradient and a quotient, number by number, as Optax does, is not fused with Adam on a CPU, and then
+    costs more than Adam does.
+
+    Args:
+        bound: the largest norm a gradient may have.
+
+    Reference:
+        Pascanu, Mikolov & Bengio, 2013, https://arxiv.org/abs/1211.5063
+    """
+
+    def update(
+        updates: optax.Updates, state: optax.EmptyState, params: optax.Params | None = None
+    ) -> tuple[optax.Updates, optax.EmptyState]:
+        return rescale(updates, optax.tree.norm(updates), bound), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
 def per_tensor(bound: float) -> optax.GradientTransformation:

@@ -5,13 +5,13 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from hae_jax.config import OptimConfig
 from hae_jax.training import clipping
 
 CLIPPERS: dict[str, tuple[Callable[[float], optax.GradientTransformation], float]] = {
-    "global_norm": (optax.clip_by_global_norm, 1.0),
+    "global_norm": (clipping.global_norm, 1.0),
     "per_tensor": (clipping.per_tensor, 1.0),
     "value": (optax.clip, 1.0),
     "agc": (optax.adaptive_grad_clip, 0.01),
@@ -64,10 +64,11 @@ def build(config: OptimConfig, steps: int) -> optax.GradientTransformation:
 
     Args:
         config: the clip, Adam's constants and the learning rate.
-        steps: updates of the whole run, for the schedule.
+        steps: batches of the whole run; the schedule counts updates, one for every `config.accumulate` of them.
 
     Returns:
-        `chain(witness(clip), adam, by_level)`; the first element of its state is a `clipping.Witnessed`.
+        `chain(witness(clip), adam, by_level)`, in `optax.MultiSteps` where batches are accumulated; ask its state by
+        `binding`.
 
     Raises:
         ValueError: if `config.clip_norm` does not suit the clip.
@@ -75,7 +76,7 @@ def build(config: OptimConfig, steps: int) -> optax.GradientTransformation:
     Reference:
         Kingma & Ba, 2015, https://arxiv.org/abs/1412.6980; Loshchilov & Hutter, 2019, https://arxiv.org/abs/1711.05101
     """
-    rate = schedule(config, steps)
+    rate = schedule(config, -(-steps // config.accumulate))
     if config.weight_decay:
         adam = optax.adamw(
             rate, config.b1, config.b2, config.eps, weight_decay=config.weight_decay,
@@ -84,7 +85,14 @@ def build(config: OptimConfig, steps: int) -> optax.GradientTransformation:
     else:
         adam = optax.adam(rate, config.b1, config.b2, config.eps)
     clip, usual = CLIPPERS[config.clip]
-    return optax.chain(clipping.witness(clip(config.clip_norm or usual)), adam, by_level(config.sentence_rate))
+    chain = optax.chain(clipping.witness(clip(config.clip_norm or usual)), adam, by_level(config.sentence_rate))
+    return chain if config.accumulate == 1 else optax.MultiSteps(chain, config.accumulate).gradient_transformation()
+
+
+def binding(state: optax.OptState) -> Bool[Array, ""]:
+    """Says, of the state of what `build` returns, whether the clip changed the last gradient that it saw."""
+    inner = state.inner_opt_state if isinstance(state, optax.MultiStepsState) else state
+    return inner[0].binding
 
 
 def by_level(sentence_rate: float) -> optax.GradientTransformation:

@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 from hae_jax.batch import AnyBatch
 from hae_jax.config import Config
 from hae_jax.training.gradient import Derivative, differentiate
+from hae_jax.training.optim import binding
 
 
 class TrainState(NamedTuple):
@@ -137,7 +138,7 @@ def make_step(
             # While training every sentence is decoded once, through the code or from its own vector.
             tokens=losses.words.count + (0 if losses.sentences is None else losses.sentences.count),
             norm=optax.tree.norm(norms),
-            binding=opt_state[0].binding & finite,
+            binding=binding(opt_state) & finite,
             finite=finite,
             culprit=jnp.where(jnp.all(sound), -1, jnp.argmin(sound)).astype(jnp.int32),
             seen=None if watch is None else watch(state.params, derivative, moves),
