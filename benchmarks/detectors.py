@@ -100,8 +100,8 @@ def predictor(clean: One, judged: One, steps: int, seed: int) -> Scores:
     for _ in range(steps):
         params, state = step(params, state, learned[rng.integers(0, len(learned), 32)])
     run: Any = jax.jit(model.apply)
-    errors = [np.asarray(run(params, each), np.float64) - np.asarray(each) for each in (learned, seen)]
-    return scored(*errors, len(judged), UNREAD)
+    clean_errors, errors = (np.asarray(run(params, each), np.float64) - np.asarray(each) for each in (learned, seen))
+    return scored(clean_errors, errors, len(judged), UNREAD)
 
 
 def components(clean: One, judged: One, steps: int, seed: int) -> Scores:
@@ -110,14 +110,14 @@ def components(clean: One, judged: One, steps: int, seed: int) -> Scores:
 
     learned, seen = windows(clean, WIDTH, CLOSE), windows(judged, WIDTH, FAR)
     model = PCA(CODE, random_state=seed).fit(learned)
-    errors = [each - model.inverse_transform(model.transform(each)) for each in (learned, seen)]
-    return scored(*errors, len(judged))
+    clean_errors, errors = (each - model.inverse_transform(model.transform(each)) for each in (learned, seen))
+    return scored(clean_errors, errors, len(judged))
 
 
 def mean(clean: One, judged: One, steps: int, seed: int) -> Scores:
     """Errors of saying the mean: no model at all."""
-    return scored(*(windows(each - clean.mean(), WIDTH, CLOSE if each is clean else FAR) for each in (clean, judged)),
-                  len(judged))  # fmt: skip
+    centre = clean.mean()
+    return scored(windows(clean - centre, WIDTH, CLOSE), windows(judged - centre, WIDTH, FAR), len(judged))
 
 
 def nearest(clean: One, judged: One, steps: int, seed: int) -> Scores:

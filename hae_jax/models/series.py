@@ -67,15 +67,20 @@ class Series(nn.Module):
         self.decoder = [
             Tower(config.cell, stack[::-1], *each) for stack, *each in zip(stacks, told, above, tells, strict=True)
         ]
-        takes = {"kernel_init": mirror.takes_top(1 / (mirror.INPUT * mirror.PASS))} if config.memory else {}
-        self.output = nn.Dense(self.channels, **takes)
+        self.output = self._said(self.channels)
         if config.memory:
             one = dataclasses.replace(config.cell, layers=1)
             self.summary = [nn.Dense(size) for size in config.sizes]
             self.opening = [
                 InitialStates(one, *each) for each in zip(self.units, config.sizes, said, strict=True)
             ]  # fmt: skip
-            self.readout = [nn.Dense(size, **takes) for size in said[1:]]
+            self.readout = [self._said(size) for size in said[1:]]
+
+    def _said(self, size: int) -> nn.Dense:
+        """Makes the layer that reads off a decoder's state what is said."""
+        if not self.config.memory:
+            return nn.Dense(size)
+        return nn.Dense(size, kernel_init=mirror.takes_top(1 / (mirror.INPUT * mirror.PASS)))
 
     @property
     def units(self) -> tuple[int, ...]:
