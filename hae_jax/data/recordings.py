@@ -13,8 +13,8 @@ KINDS = ".csv, .npy, .npz"
 AEON = "aeon:"
 
 
-def recordings(source: str) -> list[One]:
-    """Reads series.
+def recordings(source: str) -> list[np.ndarray]:
+    """Reads series as they stand in a file; `series_of` checks them.
 
     Args:
         source: a .csv, one series with a step a row and a channel a column, under a header or not, empty where a value
@@ -74,10 +74,8 @@ def _arrays(path: Path) -> list[np.ndarray]:
 
 def _split(array: np.ndarray, path: Path) -> list[np.ndarray]:
     if array.ndim not in (1, 2, 3):
-        raise SeriesError(
-            f"series must have the shape [time], [time, channel] or [series, time, channel], got {list(array.shape)} in "
-            f"{path}. Reshape it."
-        )
+        shapes = "[time], [time, channel] or [series, time, channel]"
+        raise SeriesError(f"series must have the shape {shapes}, got {list(array.shape)} in {path}. Reshape it.")
     return list(array) if array.ndim == 3 else [array]
 
 
