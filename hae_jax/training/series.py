@@ -53,7 +53,7 @@ def train(config: SeriesConfig, data: Signals, params: PyTree = None) -> Trained
     Raises:
         NonFinite: after `LIMIT` steps in a row with a loss or a gradient that is not finite.
     """
-    optimizer, step = _program(config.architecture, config.optim, config.steps, data.values.shape[-1])
+    optimizer, step = program(config.architecture, config.optim, config.steps, data.values.shape[-1])
     key = jax.random.split(jax.random.key(config.seed))[1]
 
     def pick(at: int) -> Signals:
@@ -76,7 +76,7 @@ def train(config: SeriesConfig, data: Signals, params: PyTree = None) -> Trained
 
 
 @lru_cache(maxsize=32)
-def _program(
+def program(
     config: SeriesConfig, update: OptimConfig, steps: int, channels: int
 ) -> tuple[optax.GradientTransformation, TrainStep]:
     """Trainings that differ in their seeds alone share a compiled step."""
