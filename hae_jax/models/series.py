@@ -61,7 +61,8 @@ class Series(nn.Module):
         feat = [self.channels * (2 if config.missing else 1), *said[1:]]
         told = [self.channels if config.decoding == "previous" else 0, *[0] * (levels - 1)]
         stacks = [(size,) for size in self.units] if levels > 1 or config.memory else [config.sizes]
-        above = [*config.sizes[: levels - 1], config.sizes[-1]]
+        # A mirrored level says vectors of the level below; any other shows its states.
+        above = config.sizes if config.memory else (*config.sizes[1:levels], config.sizes[-1])
         tells = said if config.memory else [0] * levels
         self.encoder = [Tower(config.cell, *each) for each in zip(stacks, feat, strict=True)]
         self.decoder = [
