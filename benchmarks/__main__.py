@@ -23,6 +23,7 @@ from benchmarks import (
     reconstruction,
     remedies,
     report,
+    series_speed,
 )
 from benchmarks.record import (
     RESULTS,
@@ -52,6 +53,7 @@ MODULES = {
     "gradient_map": gradient_map,
     "probe_overhead": probe_overhead,
     "remedies": remedies,
+    "series_speed": series_speed,
     "anomalies": anomalies,
     "classification": classification,
     "doctor": doctor,

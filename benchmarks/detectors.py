@@ -1,4 +1,4 @@
-"""Detectors of anomalies, all of one kind: a clean series and one to be judged go in, a score a step comes out."""
+"""Detectors of anomalies, all of one kind: a clean series and one to be judged go in, scores of every step come out."""
 
 import dataclasses
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from benchmarks.detection import spread, windows
 from hae_jax.config import ModelConfig
 from hae_jax.estimators import SeriesAutoencoder
+from hae_jax.estimators.surprise import Surprise
 from hae_jax.layers.recurrent import LSTM
 from hae_jax.series import SERIES, SeriesConfig
 
@@ -24,21 +25,38 @@ CODE = 16
 HIDDEN = 64
 UNREAD = 8
 """Steps at a window's start of which a predictor is not asked."""
-OURS = dataclasses.replace(SERIES["series"], sizes=(HIDDEN, CODE), spans=(16,))
+OURS = dataclasses.replace(SERIES["series"], sizes=(8, CODE), spans=(16,), memory=64)
 FLAT = dataclasses.replace(SERIES["remedy-clipping"], sizes=(HIDDEN, CODE))
 
 One = Float[np.ndarray, "_"]
-Detector = Callable[[One, One, int, int], One]
+Windows = Float[np.ndarray, "window width"]
+Scores = dict[str, One]
+"""Scores of every step by the ways in which errors become scores: `SQUARED` and `SURPRISE`, or `OWN`."""
+SQUARED, SURPRISE, OWN = "squared error", "surprise", "its own"
+Detector = Callable[[One, One, int, int], Scores]
 """Takes the clean series, the one to be judged, a number of steps of training, and a seed."""
 
 
-def autoencoder(config: SeriesConfig) -> Detector:
-    """Squared error of what comes back of windows."""
+def scored(clean: Windows, seen: Windows, time: int, unread: int = 0) -> Scores:
+    """Turns errors of windows into scores of steps, in both ways; a window's first `unread` errors do not count."""
+    surprise = Surprise.of([one[unread:, None] for one in clean])
+    found = {
+        SQUARED: np.square(seen[:, unread:]),
+        SURPRISE: np.stack([surprise.of_steps(one[unread:, None]) for one in seen]),
+    }
+    every = {name: np.pad(each, [(0, 0), (unread, 0)], "edge") for name, each in found.items()}
+    return {name: spread(each, time, FAR) for name, each in every.items()}
 
-    def judge(clean: One, judged: One, steps: int, seed: int) -> One:
+
+def autoencoder(config: SeriesConfig) -> Detector:
+    """Errors of what comes back of windows."""
+
+    def judge(clean: One, judged: One, steps: int, seed: int) -> Scores:
         model = SeriesAutoencoder(config=config, steps=steps, random_state=seed)
         model.fit(windows(clean, WIDTH, CLOSE))
-        return spread(np.stack(model.errors(windows(judged, WIDTH, FAR))), len(judged), FAR)
+        seen = windows(judged, WIDTH, FAR)
+        found = {SQUARED: model.errors(seen), SURPRISE: model.surprise(seen)}
+        return {name: spread(np.stack(each), len(judged), FAR) for name, each in found.items()}
 
     return judge
 
@@ -53,15 +71,15 @@ class Predictor(nn.Module):
         return nn.Dense(1)(hidden)[..., 0]
 
 
-def predictor(clean: One, judged: One, steps: int, seed: int) -> One:
-    """Squared error of an LSTM's prediction of the next value.
+def predictor(clean: One, judged: One, steps: int, seed: int) -> Scores:
+    """Errors of an LSTM's prediction of the next value.
 
     Reference:
         Malhotra et al., 2015, "Long Short Term Memory Networks for Anomaly Detection in Time Series"
     """
-    mean, deviation = clean.mean(), clean.std()
+    centre, deviation = clean.mean(), clean.std()
     learned, seen = (
-        jnp.asarray((windows(each, WIDTH, stride) - mean) / deviation, jnp.float32)
+        jnp.asarray((windows(each, WIDTH, stride) - centre) / deviation, jnp.float32)
         for each, stride in ((clean, CLOSE), (judged, FAR))
     )
     model, optimizer = Predictor(), optax.chain(optax.clip_by_global_norm(1.0), optax.adam(2e-3))
@@ -81,66 +99,54 @@ def predictor(clean: One, judged: One, steps: int, seed: int) -> One:
     rng = np.random.default_rng(seed)
     for _ in range(steps):
         params, state = step(params, state, learned[rng.integers(0, len(learned), 32)])
-    said: Any = jax.jit(model.apply)(params, seen)
-    errors = np.square(np.asarray(said, np.float64) - np.asarray(seen))
-    errors[:, :UNREAD] = errors[:, UNREAD:].mean(axis=1, keepdims=True)
-    return spread(errors, len(judged), FAR)
+    run: Any = jax.jit(model.apply)
+    clean_errors, errors = (np.asarray(run(params, each), np.float64) - np.asarray(each) for each in (learned, seen))
+    return scored(clean_errors, errors, len(judged), UNREAD)
 
 
-def by_window(make: Callable[[int], Any]) -> Detector:
-    """Scores of windows by one of scikit-learn's detectors, each the score of all its steps."""
-
-    def judge(clean: One, judged: One, steps: int, seed: int) -> One:
-        model = make(seed).fit(windows(clean, WIDTH, CLOSE))
-        scores = -model.score_samples(windows(judged, WIDTH, FAR))
-        return spread(np.repeat(scores[:, None], WIDTH, axis=1), len(judged), FAR)
-
-    return judge
-
-
-def _forest(seed: int) -> Any:
-    from sklearn.ensemble import IsolationForest
-
-    return IsolationForest(random_state=seed)
-
-
-def _neighbourhood(seed: int) -> Any:
-    from sklearn.neighbors import LocalOutlierFactor
-
-    return LocalOutlierFactor(novelty=True)
-
-
-def components(clean: One, judged: One, steps: int, seed: int) -> One:
-    """Squared error of what comes back of windows through principal components: the linear autoencoder."""
+def components(clean: One, judged: One, steps: int, seed: int) -> Scores:
+    """Errors of what comes back of windows through principal components: the linear autoencoder."""
     from sklearn.decomposition import PCA
 
-    model = PCA(CODE, random_state=seed).fit(windows(clean, WIDTH, CLOSE))
-    seen = windows(judged, WIDTH, FAR)
-    return spread(np.square(seen - model.inverse_transform(model.transform(seen))), len(judged), FAR)
+    learned, seen = windows(clean, WIDTH, CLOSE), windows(judged, WIDTH, FAR)
+    model = PCA(CODE, random_state=seed).fit(learned)
+    clean_errors, errors = (each - model.inverse_transform(model.transform(each)) for each in (learned, seen))
+    return scored(clean_errors, errors, len(judged))
 
 
-def nearest(clean: One, judged: One, steps: int, seed: int) -> One:
+def mean(clean: One, judged: One, steps: int, seed: int) -> Scores:
+    """Errors of saying the mean: no model at all."""
+    centre = clean.mean()
+    return scored(windows(clean - centre, WIDTH, CLOSE), windows(judged - centre, WIDTH, FAR), len(judged))
+
+
+def nearest(clean: One, judged: One, steps: int, seed: int) -> Scores:
     """Distance of each window to the nearest clean one."""
     from sklearn.neighbors import NearestNeighbors
 
     model = NearestNeighbors(n_neighbors=1).fit(windows(clean, WIDTH, 1))
     distance, _ = model.kneighbors(windows(judged, WIDTH, FAR))
-    return spread(np.repeat(distance, WIDTH, axis=1), len(judged), FAR)
+    return {OWN: spread(np.repeat(distance, WIDTH, axis=1), len(judged), FAR)}
 
 
-def deviation(clean: One, judged: One, steps: int, seed: int) -> One:
-    """Distance from the clean series' mean."""
-    return np.abs(judged - clean.mean())
+def forest(clean: One, judged: One, steps: int, seed: int) -> Scores:
+    """An isolation forest's scores of windows."""
+    from sklearn.ensemble import IsolationForest
+
+    scores = (
+        -IsolationForest(random_state=seed).fit(windows(clean, WIDTH, CLOSE)).score_samples(windows(judged, WIDTH, FAR))
+    )
+    return {OWN: spread(np.repeat(scores[:, None], WIDTH, axis=1), len(judged), FAR)}
 
 
-def difference(clean: One, judged: One, steps: int, seed: int) -> One:
+def difference(clean: One, judged: One, steps: int, seed: int) -> Scores:
     """Distance from the value before."""
-    return np.abs(np.diff(judged, prepend=judged[:1]))
+    return {OWN: np.abs(np.diff(judged, prepend=judged[:1]))}
 
 
-def chance(clean: One, judged: One, steps: int, seed: int) -> One:
+def chance(clean: One, judged: One, steps: int, seed: int) -> Scores:
     """Random numbers."""
-    return np.random.default_rng(seed).random(len(judged))
+    return {OWN: np.random.default_rng(seed).random(len(judged))}
 
 
 DETECTORS: dict[str, Detector] = {
@@ -148,10 +154,9 @@ DETECTORS: dict[str, Detector] = {
     "autoencoder as in the article": autoencoder(FLAT),
     "LSTM predictor": predictor,
     "principal components": components,
+    "the mean": mean,
     "nearest clean window": nearest,
-    "isolation forest": by_window(_forest),
-    "local outlier factor": by_window(_neighbourhood),
-    "distance from the mean": deviation,
+    "isolation forest": forest,
     "distance from the value before": difference,
     "random numbers": chance,
 }

@@ -15,14 +15,14 @@ INK = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#00000
 """Colours that the colour-blind tell apart (Okabe & Ito, 2008)."""
 
 
-def figure(columns: int = 1, width: float = 6.0, height: float = 4.2) -> tuple["Figure", Sequence]:
+def figure(columns: int = 1, width: float = 6.0, height: float = 4.2, rows: int = 1) -> tuple["Figure", Sequence]:
     """Returns an empty figure and its axes, for files only: no window is ever opened."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     made = Figure(figsize=(width * columns, height), layout="constrained")
     FigureCanvasAgg(made)
-    axes = [made.add_subplot(1, columns, column + 1) for column in range(columns)]
+    axes = [made.add_subplot(rows, columns, place + 1) for place in range(rows * columns)]
     for each in axes:
         each.spines[["top", "right"]].set_visible(False)
         each.grid(alpha=0.25, linewidth=0.6)
@@ -153,3 +153,29 @@ def draw_map(
     axes.set_xlabel(labels[1])
     made.colorbar(picture, ax=axes, label=labels[2])
     made.savefig(path, dpi=130)
+
+
+def draw_scores(series: np.ndarray, back: np.ndarray, scores: np.ndarray, path: Path) -> None:
+    """Draws a series, what came back of it, and the score of every step.
+
+    Args:
+        series: [time, channel]; of many channels the first four are drawn.
+        back: likewise.
+        scores: of every step.
+        path: where to; the ending says which format.
+    """
+    channels = min(series.shape[1], 4)
+    made, axes = figure(rows=channels + 1, width=9.0, height=1.4 * channels + 1.6)
+    for channel, each in enumerate(axes[:-1]):
+        each.plot(series[:, channel], color="#9aa0a6", linewidth=1.8, label="given")
+        each.plot(back[:, channel], color=INK[0], linewidth=0.9, label="came back")
+        each.set_ylabel(f"channel {channel}")
+        each.tick_params(labelbottom=False)
+    axes[0].legend(fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)
+    axes[-1].plot(scores, color=INK[1], linewidth=0.9)
+    axes[-1].axhline(1, color="black", linewidth=0.8, linestyle=":")
+    axes[-1].set_yscale("log")
+    axes[-1].set(xlabel="step", ylabel="score")
+    for each in axes:
+        each.set_xlim(0, max(len(series) - 1, 1))
+    made.savefig(path, dpi=110)

@@ -19,6 +19,10 @@ class SeriesConfig:
     spans: tuple[int, ...] = ()
     """Makes a hierarchy of one layer a level: so many steps are a window, so many windows a segment, and so on; the
     last layer reads what is left. Without spans every layer reads every step."""
+    memory: int = 0
+    """With the scheme "mirror": units of the top level's LSTM, which has room for all that it reads if they are as many
+    as all its vectors have numbers. Lower levels have the units that a window needs. States become vectors, of the
+    sizes given, by an affine map, and back. 0 with all other schemes, whose vectors are states."""
     decoding: Literal["repeat", "previous"] = "repeat"
     """What the decoder reads at every step: the code (as behind a Keras RepeatVector), or the previous value as well:
     the true one while training, its own in use."""
@@ -57,6 +61,28 @@ class SeriesConfig:
             self.cell.state == "last", "series.cell.state", 'be "last"', self.cell.state,
             "The code is what the top layer gives away.",
         )  # fmt: skip
+        self._check_mirror()
+
+    def _check_mirror(self) -> None:
+        mirrored = self.cell.initializer == "mirror"
+        need(
+            (self.memory >= 1) == mirrored, "series.memory",
+            "be at least 1 with series.cell.initializer mirror, and 0 otherwise", self.memory,
+            "Use 256, or another initializer.",
+        )  # fmt: skip
+        if not mirrored:
+            return
+        need(
+            len(self.sizes) == len(self.spans) + 1, "series.sizes",
+            f"hold one size a level ({len(self.spans) + 1}) with series.cell.initializer mirror", self.sizes,
+            "A flat stack of several layers needs another initializer and memory 0.",
+        )  # fmt: skip
+        need(self.reverse, "series.reverse", "be set with series.cell.initializer mirror", self.reverse,
+             "What is to be said first has to be read last.")  # fmt: skip
+        for name, plain in (("layer_norm", "none"), ("recurrent_dropout", 0), ("zoneout_hidden", 0)):
+            got = getattr(self.cell, name)
+            need(got == plain, f"series.cell.{name}", f"be {plain} with series.cell.initializer mirror", got,
+                 "The states are what is remembered, number by number.")  # fmt: skip
 
     @property
     def architecture(self) -> "SeriesConfig":
@@ -97,7 +123,13 @@ _ARTICLE: dict[str, Any] = {
     "optim": OptimConfig(learning_rate=1e-3, warmup=0, final=1.0, clip="per_tensor", clip_norm=1.0, eps=1e-7),
 }
 SERIES: dict[str, SeriesConfig] = {
-    "series": SeriesConfig(spans=(10,), cell=ModelConfig(forget_bias=2.0, layer_norm="cell")),
+    "series": SeriesConfig(
+        sizes=(24, 64),
+        spans=(10,),
+        memory=256,
+        cell=ModelConfig(initializer="mirror"),
+        optim=OptimConfig(learning_rate=1e-3, warmup=50),
+    ),
     "remedy-clipping": SeriesConfig(**_ARTICLE, cell=_KERAS),
     "remedy-dropout": SeriesConfig(
         **_ARTICLE, cell=dataclasses.replace(_KERAS, input_dropout=0.2, recurrent_dropout=0.2)

@@ -12,6 +12,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from hae_jax.estimators import SeriesAutoencoder
+from hae_jax.estimators.surprise import Surprise, stretches
 
 SMALL = {"sizes": (3,), "spans": (), "steps": 3, "batch_size": 8}
 FAILS = {
@@ -55,15 +56,32 @@ def test_series_of_any_length_become_codes_of_one(fitted):
     assert [len(one) for one in fitted.inverse_transform(codes)] == [14] * 5
 
 
-def test_scores_are_the_squared_errors_of_reconstructions_in_deviations(fitted):
+def test_errors_are_the_squares_of_what_comes_back_in_deviations(fitted):
     series = ragged()
     flat = np.concatenate(series)
     expected = [
-        -np.square((one - back) / flat.std(axis=0)).mean()
+        np.square((one - back) / flat.std(axis=0)).mean()
         for one, back in zip(series, fitted.reconstruct(series), strict=True)
     ]
-    np.testing.assert_allclose(fitted.score_samples(series), expected, rtol=1e-6)
-    np.testing.assert_allclose([-one.mean() for one in fitted.errors(series)], expected, rtol=1e-6)
+    np.testing.assert_allclose([one.mean() for one in fitted.errors(series)], expected, rtol=1e-6)
+
+
+def test_scores_are_the_mean_surprises(fitted):
+    surprises = fitted.surprise(ragged())
+    assert [len(one) for one in surprises] == [9, 1, 14, 12, 11]
+    np.testing.assert_allclose(fitted.score_samples(ragged()), [-one.mean() for one in surprises], rtol=1e-6)
+
+
+def test_surprise_is_the_mahalanobis_distance_that_scikit_learn_finds():
+    from sklearn.covariance import LedoitWolf
+
+    rng = np.random.default_rng(4)
+    clean, strange = ([rng.normal(size=(n, 2)) @ [[1.0, 0.9], [0.0, 0.1]] * size for n in (40, 60)] for size in (1, 2))
+    peer = LedoitWolf().fit(np.concatenate([stretches(one) for one in clean]))
+    found = Surprise.of(clean)
+    scores = peer.mahalanobis(stretches(strange[0])) / 32
+    np.testing.assert_allclose(found.of_steps(strange[0])[[0, -1]], scores[[0, -1]], rtol=1e-4)
+    np.testing.assert_allclose(found.of_steps(strange[0])[20], scores[5:21].mean(), rtol=1e-4)
 
 
 def test_a_series_unlike_all_others_is_an_outlier(fitted):
@@ -96,7 +114,7 @@ def test_settings_can_be_searched():
     rows = np.sin(np.arange(24)[:, None] + np.arange(11))
     search = GridSearchCV(
         SeriesAutoencoder(**SMALL), {"learning_rate": [1e-9, 3e-2], "steps": [20]}, cv=2,
-        scoring=lambda model, rows: model.score_samples(rows).mean(),
+        scoring=lambda model, rows: -np.mean(model.errors(rows)),
     )  # fmt: skip
     assert search.fit(rows).best_params_["learning_rate"] == 3e-2
 

@@ -23,6 +23,10 @@ VARIANTS = {
     "flat, previous": SeriesConfig(sizes=(7, 3), decoding="previous"),
     "windows": SeriesConfig(sizes=(5, 7), spans=(4,), reverse=False),
     "segments": SeriesConfig(sizes=(5, 3, 7), spans=(3, 2), missing=True),
+    "mirrored": SeriesConfig(sizes=(5, 3), spans=(4,), memory=7, missing=True, cell=ModelConfig(initializer="mirror")),
+    "mirrored, previous": SeriesConfig(
+        sizes=(3,), memory=7, decoding="previous", cell=ModelConfig(initializer="mirror")
+    ),
     "segments, previous": SeriesConfig(sizes=(5, 3, 7), spans=(3, 2), decoding="previous"),
 }
 every_variant = pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS)

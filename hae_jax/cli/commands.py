@@ -21,6 +21,7 @@ from tyro.conf import FlagConversionOff, Positional, arg
 from hae_jax.cli.doctor import Doctor
 from hae_jax.cli.gradients import Gradients
 from hae_jax.cli.options import Configured, Trained
+from hae_jax.cli.series import Score, SeriesTrain
 
 STDIN = Path("-")
 """As an input: the text comes from standard input."""
@@ -209,7 +210,19 @@ class Interpolate(Writing):
         write({"share": at / (self.points - 1), "reconstruction": text} for at, text in enumerate(texts))
 
 
-Command = Train | Evaluate | Reconstruct | Encode | Decode | Interpolate | Gradients | Doctor | ShowConfig
+Command = (
+    Train
+    | SeriesTrain
+    | Evaluate
+    | Reconstruct
+    | Encode
+    | Decode
+    | Interpolate
+    | Score
+    | Gradients
+    | Doctor
+    | ShowConfig
+)
 COMMANDS: dict[str, type[Command]] = {
     "train": Train,
     "evaluate": Evaluate,
@@ -217,6 +230,7 @@ COMMANDS: dict[str, type[Command]] = {
     "encode": Encode,
     "decode": Decode,
     "interpolate": Interpolate,
+    "score": Score,
     "gradients": Gradients,
     "doctor": Doctor,
     "config": ShowConfig,

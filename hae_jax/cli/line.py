@@ -18,13 +18,17 @@ import tyro
 
 from hae_jax.cli.commands import COMMANDS, Command
 from hae_jax.cli.options import Configured, Trained
+from hae_jax.cli.series import SeriesTrain
 from hae_jax.config import Config
 from hae_jax.presets import preset
+from hae_jax.series import SERIES
 
 TOPIC = """Hierarchical LSTM autoencoders: a document through one code and back.
 
   hae train --workdir runs/first                            trains on the State of the Union addresses
   hae train --workdir runs/mine --data.corpus letters.txt   trains on your text
+  hae train --workdir runs/pump --preset series --data.corpus pump.csv
+                                                            trains on series of numbers
   hae evaluate --workdir runs/first                         says how good it is
   hae reconstruct --workdir runs/first --input letters.txt  shows what comes back
 
@@ -48,7 +52,7 @@ def parse(argv: Sequence[str]) -> Command:
     name, *rest = argv
     if name not in COMMANDS:
         raise ValueError(f"command must be one of {', '.join(COMMANDS)}, got {name!r}. {near(name, COMMANDS)}")
-    kind = COMMANDS[name]
+    kind = SeriesTrain if name == "train" and named(rest) in SERIES else COMMANDS[name]
     if any(word in HELP for word in rest):
         build(name, kind, [word for word in rest if word in HELP][:1], {})
     given, texts = read(name, rest, options(kind))
@@ -60,6 +64,17 @@ def parse(argv: Sequence[str]) -> Command:
     if "texts" not in needed and texts:
         raise ValueError(f"hae {name} must be given options only, got {texts[0]!r}. Write them as --name value.")
     return build(name, kind, [*(f"--{option}={value}" for option, value in given.items()), "--", *texts], given)
+
+
+def named(words: Sequence[str]) -> str:
+    """Returns the preset that a command line names, or "".
+
+    Example:
+        >>> named(["--workdir", "runs/pump", "--preset", "series"]), named(["--preset=paper"]), named([])
+        ('series', 'paper', '')
+    """
+    line = [part for word in words for part in (word.split("=", 1) if word.startswith("--preset=") else [word])]
+    return line[line.index("--preset") + 1] if "--preset" in line[:-1] else ""
 
 
 def options(kind: type, prefix: str = "") -> dict[str, Any]:

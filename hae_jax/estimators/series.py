@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from hae_jax.data.series import One, Scaler, series_of, signals
 from hae_jax.estimators.archive import Archive, refuse
+from hae_jax.estimators.surprise import Surprise
 from hae_jax.inference import series as inference
 from hae_jax.models.series import Series
 from hae_jax.series import SERIES, SeriesConfig
@@ -26,8 +27,9 @@ class SeriesAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Outli
     channel]; all have the channels of those that were fitted.
 
     Args:
-        sizes: units of the encoder's layers, bottom first; the last is the size of the code.
-        spans: steps of a window, windows of a segment, ...; none for a flat stack.
+        sizes: sizes of each level's vectors, bottom first, or units of a flat stack's layers; the last is the size of
+            the code.
+        spans: steps of a window, windows of a segment, ...; none for a flat stack, whose weights are the usual ones.
         decoding: what the decoder reads at every step: "repeat", the code alone; "previous", also the previous value.
         steps: steps of training.
         batch_size: series a step.
@@ -43,6 +45,7 @@ class SeriesAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Outli
         params_: the trained parameters.
         losses_: training loss of every step, in units of the scaled data: 1 is what a model scores that always says the
             mean.
+        surprise_: what errors of the fitted series look like.
         length_: steps of the longest fitted series.
         offset_: score below which a series is an outlier.
 
@@ -99,6 +102,7 @@ class SeriesAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Outli
         self.scaler_ = Scaler.of(series) if config.scaling == "channel" else Scaler.none(series[0].shape[1])
         self.length_ = max(map(len, series))
         self.params_, self.losses_ = train(config, signals(series, self.scaler_))
+        self.surprise_ = Surprise.of(self._residuals(series))
         self.offset_ = float(np.quantile(self._scores(series), self.contamination))
         return self
 
@@ -139,10 +143,16 @@ class SeriesAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Outli
     def errors(self, X: Any) -> list[Float[np.ndarray, "_"]]:
         """Returns the squared error of every step, the mean over its observed channels, in units of the scaled data."""
         check_is_fitted(self)
-        return inference.errors(self._model, self.params_, self.scaler_, self._series(X))
+        return [inference.squares(one) for one in self._residuals(self._series(X))]
+
+    def surprise(self, X: Any) -> list[Float[np.ndarray, "_"]]:
+        """Returns how unlikely the errors at every step are among those of the fitted series, where the mean is 1; see
+        `hae_jax.estimators.surprise.Surprise`."""
+        check_is_fitted(self)
+        return [self.surprise_.of_steps(one) for one in self._residuals(self._series(X))]
 
     def score_samples(self, X: Any) -> Float[np.ndarray, "series"]:
-        """Returns minus the mean squared error of each series: the higher, the more like the fitted ones."""
+        """Returns minus the mean surprise of each series: the higher, the more like the fitted ones."""
         check_is_fitted(self)
         return self._scores(self._series(X))
 
@@ -158,6 +168,7 @@ class SeriesAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Outli
         """Writes the fitted estimator into a folder; `load` reads it."""
         check_is_fitted(self)
         arrays = {"mean": self.scaler_.mean, "deviation": self.scaler_.deviation, "losses": self.losses_}
+        arrays |= {f"surprise_{name}": each for name, each in self.surprise_._asdict().items()}
         facts: dict[str, Any] = {"length": self.length_, "offset": self.offset_, "contamination": self.contamination}
         facts |= {"n_features_in": getattr(self, "n_features_in_", None)}
         Archive(self.config_.to_json(), facts, arrays, self.params_).write(Path(folder))
@@ -176,6 +187,7 @@ class SeriesAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Outli
         )
         made.config_, made.params_, made.losses_ = config, found.params, found.arrays["losses"]
         made.scaler_ = Scaler(found.arrays["mean"], found.arrays["deviation"])
+        made.surprise_ = Surprise(*(found.arrays[f"surprise_{name}"] for name in Surprise._fields))
         made.length_, made.offset_ = found.facts["length"], found.facts["offset"]
         if found.facts["n_features_in"] is not None:
             made.n_features_in_ = found.facts["n_features_in"]
@@ -204,6 +216,8 @@ class SeriesAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Outli
         if isinstance(self.config, str) and self.config not in SERIES:
             raise ValueError(f"config must be one of {', '.join(SERIES)}, got {self.config!r}. Or a SeriesConfig.")
         config = SERIES[self.config] if isinstance(self.config, str) else self.config
+        if self.spans is not None and not self.spans and config.memory:
+            config = replace(config, memory=0, cell=replace(config.cell, initializer="orthogonal"))
         given = {
             name: getattr(self, name)
             for name in ("sizes", "spans", "decoding", "steps", "batch_size")
@@ -227,8 +241,10 @@ class SeriesAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Outli
         return series_of(X, missing, None if reset else len(self.scaler_.mean))
 
     def _scores(self, series: list[One]) -> Float[np.ndarray, "series"]:
-        found = inference.errors(self._model, self.params_, self.scaler_, series)
-        return -np.array([np.nanmean(one) for one in found])
+        return -np.array([self.surprise_.of_steps(one).mean() for one in self._residuals(series)])
+
+    def _residuals(self, series: list[One]) -> list[One]:
+        return inference.residuals(self._model, self.params_, self.scaler_, series)
 
 
 def _is_table(given: Any) -> bool:

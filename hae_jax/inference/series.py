@@ -61,18 +61,23 @@ def decode(
     return found
 
 
+def residuals(model: Series, params: PyTree, scaler: Scaler, series: Sequence[One]) -> list[One]:
+    """Returns what came back less what was given, in units of the scaled data; NaN where nothing was observed."""
+    codes = encode(model, params, scaler, series)
+    said = decode(model, params, scaler, codes, np.array([len(one) for one in series]))
+    return [scaler.apply(back) - scaler.apply(one) for one, back in zip(series, said, strict=True)]
+
+
 def errors(model: Series, params: PyTree, scaler: Scaler, series: Sequence[One]) -> list[Float[np.ndarray, "_"]]:
     """Returns at every step the mean squared error of what came back, over the channels that were observed, in units of
     the scaled data; NaN at steps where nothing was observed."""
-    codes = encode(model, params, scaler, series)
-    said = decode(model, params, scaler, codes, np.array([len(one) for one in series]))
-    found = []
-    for one, back in zip(series, said, strict=True):
-        observed = ~np.isnan(one)
-        squares = np.square(np.where(observed, scaler.apply(one) - scaler.apply(back), 0)).sum(axis=1)
-        count = observed.sum(axis=1)
-        found.append(np.where(count > 0, squares / np.maximum(count, 1), np.nan))
-    return found
+    return [squares(one) for one in residuals(model, params, scaler, series)]
+
+
+def squares(residual: One) -> Float[np.ndarray, "_"]:
+    """Returns the mean of the squares of every step, over the channels that were observed."""
+    total, count = np.square(np.nan_to_num(residual)).sum(axis=1), (~np.isnan(residual)).sum(axis=1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def error(model: Series, params: PyTree, batch: Signals) -> float:

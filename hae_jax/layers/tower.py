@@ -20,6 +20,7 @@ class Tower(nn.Module):
         sizes: units of each layer, bottom first.
         feat: size of the inputs; 0 for a tower that reads nothing.
         vec: size of a context, read by the bottom layer at every step; 0 for a tower without one.
+        tells: size of what the tower has to give back at each step, for the scheme "mirror"; 0 for one that reads.
 
     Example:
         >>> import jax.numpy as jnp
@@ -34,12 +35,13 @@ class Tower(nn.Module):
     sizes: tuple[int, ...]
     feat: int
     vec: int = 0
+    tells: int = 0
 
     def setup(self) -> None:
         self._one = dataclasses.replace(self.config, layers=1)
         below = (self.feat, *self.sizes[:-1])
         vecs = (self.vec, *[0] * (len(self.sizes) - 1))
-        self.layer = [LSTM(self._one, *each) for each in zip(self.sizes, below, vecs, strict=True)]
+        self.layer = [LSTM(self._one, *each, tells=self.tells) for each in zip(self.sizes, below, vecs, strict=True)]
 
     def __call__(
         self,
@@ -47,18 +49,20 @@ class Tower(nn.Module):
         mask: Bool[Array, "*batch time"],
         context: Float[Array, "*batch vec"] | None = None,
         train: bool = False,
+        states: States | None = None,
     ) -> tuple[States, Float[Array, "*batch time hidden"]]:
-        """Runs all layers over time, from states of zeros; see `LSTM`.
+        """Runs all layers over time, from states of zeros unless others are given; see `LSTM`.
 
         Returns:
             The states after each row's last real step, bottom layer first, and the top layer's output at every step.
         """
         last: list[LSTMState] = []
         hidden = inputs
-        for layer in self.layer:
-            states, hidden = layer(hidden, mask, context=context, train=train)
+        begun = (None,) * len(self.layer) if states is None else tuple((state,) for state in states)
+        for layer, start in zip(self.layer, begun, strict=True):
+            after, hidden = layer(hidden, mask, start, context, train)
             context = None
-            last += states
+            last += after
         return tuple(last), hidden  # type: ignore[return-value]  # there is a layer
 
     def zeros(self, batch: int) -> States:

@@ -1,14 +1,19 @@
 """The autoencoder of continuous series: flat, or windows -> segments -> series, with squared error."""
 
+import dataclasses
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from hae_jax.batch import Signals
+from hae_jax.layers import mirror
 from hae_jax.layers.cell import expose
 from hae_jax.layers.losses import squared_error
 from hae_jax.layers.noise import dropout_mask
+from hae_jax.layers.stack import States
 from hae_jax.layers.tower import Tower
+from hae_jax.models.handover import InitialStates, open_states
 from hae_jax.models.interface import Code, Losses
 from hae_jax.models.windows import cut, join, present
 from hae_jax.series import SeriesConfig
@@ -22,6 +27,9 @@ class Series(nn.Module):
     windows' vectors, and so on. The decoder mirrors the encoder; every one of its levels reads a vector of the level
     above at each of its steps, so that the way from a value to the code is as short as the levels are, and all windows
     are decoded side by side.
+
+    With the scheme "mirror" each level piles up what it reads, and an affine map turns the pile into a vector; the
+    decoder's starts from the pile that another one makes of the vector. `hae_jax.training.components` finds both maps.
 
     The length is given, not decoded: a series is decoded for the steps of a mask.
 
@@ -46,18 +54,43 @@ class Series(nn.Module):
     channels: int
 
     def setup(self) -> None:
-        config = self.config
-        stacks = [(size,) for size in config.sizes] if config.spans else [config.sizes]
-        # An encoder that knows of missing values reads beside each value whether there was one.
-        feat = self.channels * (2 if config.missing else 1)
-        below = [feat, *(stack[-1] for stack in stacks[:-1])]
-        above = [*(stack[0] for stack in stacks[1:]), config.sizes[-1]]
-        said = [self.channels if config.decoding == "previous" else 0, *[0] * (len(stacks) - 1)]
-        self.encoder = [Tower(config.cell, *each) for each in zip(stacks, below, strict=True)]
+        config, levels = self.config, len(self.config.spans) + 1
+        # What each level says at a step, and what an encoder's reads: one that knows of missing values reads beside
+        # each value whether there was one.
+        said = [self.channels, *config.sizes[: levels - 1]]
+        feat = [self.channels * (2 if config.missing else 1), *said[1:]]
+        told = [self.channels if config.decoding == "previous" else 0, *[0] * (levels - 1)]
+        stacks = [(size,) for size in self.units] if levels > 1 or config.memory else [config.sizes]
+        # A mirrored level says vectors of the level below; any other shows its states.
+        above = config.sizes if config.memory else (*config.sizes[1:levels], config.sizes[-1])
+        tells = said if config.memory else [0] * levels
+        self.encoder = [Tower(config.cell, *each) for each in zip(stacks, feat, strict=True)]
         self.decoder = [
-            Tower(config.cell, stack[::-1], *each) for stack, *each in zip(stacks, said, above, strict=True)
+            Tower(config.cell, stack[::-1], *each) for stack, *each in zip(stacks, told, above, tells, strict=True)
         ]
-        self.output = nn.Dense(self.channels)
+        self.output = self._said(self.channels)
+        if config.memory:
+            one = dataclasses.replace(config.cell, layers=1)
+            self.summary = [nn.Dense(size) for size in config.sizes]
+            self.opening = [
+                InitialStates(one, *each) for each in zip(self.units, config.sizes, said, strict=True)
+            ]  # fmt: skip
+            self.readout = [self._said(size) for size in said[1:]]
+
+    def _said(self, size: int) -> nn.Dense:
+        """Makes the layer that reads off a decoder's state what is said."""
+        if not self.config.memory:
+            return nn.Dense(size)
+        return nn.Dense(size, kernel_init=mirror.takes_top(1 / (mirror.INPUT * mirror.PASS)))
+
+    @property
+    def units(self) -> tuple[int, ...]:
+        """Units of each level's LSTM, or of each layer of a flat stack, bottom first."""
+        config = self.config
+        if not config.memory:
+            return config.sizes
+        feat = [self.channels * (2 if config.missing else 1), *config.sizes[:-1]]
+        return (*(span * size for span, size in zip(config.spans, feat, strict=False)), config.memory)
 
     def __call__(self, batch: Signals, train: bool = False) -> Losses:
         """Sums the squared errors of all observed values, encoded and decoded.
@@ -90,15 +123,56 @@ class Series(nn.Module):
         if self.config.missing:
             inputs = jnp.concatenate([inputs, observed.astype(inputs.dtype)], axis=-1)
         inputs = inputs.astype(self.config.cell.dtype)
-        for level, tower in enumerate(self.encoder):
+        for level in range(len(self.encoder)):
             if level < len(self.config.spans):
                 inputs, mask = (cut(x, self.config.spans[level]) for x in (inputs, mask))
-            time = mask.ndim - 1
-            read = (inputs, mask) if not self.config.reverse else (jnp.flip(inputs, time), jnp.flip(mask, time))
-            states, _ = tower(*read, train=train)
-            inputs = expose(states[-1].hidden, tower.layer[-1].weights()[-1])
+            inputs = self.pile(level, inputs, mask, train)
+            if self.config.memory:
+                inputs = self.summary[level](inputs).astype(self.config.cell.dtype)
             mask = mask.any(-1)
         return inputs
+
+    def pile(
+        self, level: int, inputs: Float[Array, "*part time feat"], mask: Bool[Array, "*part time"], train: bool = False
+    ) -> Float[Array, "*part hidden"]:
+        """Returns the states in which a level of the encoder ends that reads these inputs."""
+        time, tower = mask.ndim - 1, self.encoder[level]
+        read = (inputs, mask) if not self.config.reverse else (jnp.flip(inputs, time), jnp.flip(mask, time))
+        states, _ = tower(*read, train=train)
+        return expose(states[-1].hidden, tower.layer[-1].weights()[-1])
+
+    def tell(
+        self,
+        level: int,
+        vectors: Float[Array, "*part vec"],
+        mask: Bool[Array, "*part time"],
+        inputs: Float[Array, "*part time feat"] | None = None,
+        train: bool = False,
+        start: Float[Array, "*part hidden"] | None = None,
+    ) -> Float[Array, "*part time _"]:
+        """Returns what a level of the decoder says at every step: vectors for the level below, or values.
+
+        Args:
+            level: from 0, which says values.
+            vectors: what it reads at every step, and, if mirrored, starts from.
+            mask: True where a step is real.
+            inputs: what else it reads.
+            train: draws dropout.
+            start: hidden states to start in instead.
+        """
+        states = self._opened(level, vectors)
+        if states is not None and start is not None:
+            states = (states[0]._replace(hidden=start),)
+        _, hidden = self.decoder[level](inputs, mask, vectors, train, states)
+        if level == 0:
+            return self.output(hidden)
+        return self.readout[level - 1](hidden).astype(vectors.dtype) if self.config.memory else hidden
+
+    def _opened(self, level: int, vectors: Float[Array, "*part vec"]) -> States | None:
+        """Returns the states in which a level of the decoder starts; None for zeros."""
+        if not self.config.memory:
+            return None
+        return open_states(vectors.reshape(-1, vectors.shape[-1]), self.opening[level](), self.opening[level].config)
 
     def _contexts(
         self, code: Float[Array, "series code"], mask: Bool[Array, "series time"], train: bool
@@ -108,8 +182,8 @@ class Series(nn.Module):
         vectors = self._drop(code, train)
         for level in range(len(self.decoder) - 1, 0, -1):
             real = masks[level] if level == len(self.config.spans) else cut(masks[level], self.config.spans[level])
-            _, hidden = self.decoder[level](None, real, vectors, train)
-            vectors = hidden if level == len(self.config.spans) else join(hidden, masks[level].shape[1])
+            said = self.tell(level, vectors, real, train=train)
+            vectors = said if level == len(self.config.spans) else join(said, masks[level].shape[1])
             vectors = self._drop(vectors, train)
         return vectors
 
@@ -126,8 +200,8 @@ class Series(nn.Module):
         if self.config.decoding == "previous" and values is not None:
             inputs = windows(values.astype(self.config.cell.dtype))
             inputs = jnp.pad(inputs, [(0, 0)] * (inputs.ndim - 2) + [(1, 0), (0, 0)])[..., :-1, :]
-        _, hidden = self.decoder[0](inputs, windows(mask), contexts, train)
-        said = self.output(join(hidden, mask.shape[1]) if self.config.spans else hidden)
+        said = self.tell(0, contexts, windows(mask), inputs, train)
+        said = join(said, mask.shape[1]) if self.config.spans else said
         return said.astype(jnp.promote_types(said.dtype, jnp.float32))
 
     def _say(
@@ -136,7 +210,8 @@ class Series(nn.Module):
         """Decodes step by step, each window by itself, each step told what was said before it."""
         rows = contexts.reshape(-1, contexts.shape[-1])
         span = self.config.spans[0] if self.config.spans else mask.shape[1]
-        said, states = jnp.zeros((len(rows), self.channels), rows.dtype), self.decoder[0].zeros(len(rows))
+        said = jnp.zeros((len(rows), self.channels), rows.dtype)
+        states = self._opened(0, rows) or self.decoder[0].zeros(len(rows))
         advance = nn.scan(
             lambda module, carry, _: module._advance(carry, rows), variable_broadcast="params",
             split_rngs={"params": False}, length=span,

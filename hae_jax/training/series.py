@@ -15,6 +15,7 @@ from hae_jax.data.series import drawn
 from hae_jax.models.series import Series
 from hae_jax.series import SeriesConfig
 from hae_jax.training import optim
+from hae_jax.training.components import components
 from hae_jax.training.step import TrainStep, make_step, start
 from hae_jax.training.window import NonFinite
 
@@ -35,9 +36,10 @@ class Trained(NamedTuple):
 
 
 def fresh(config: SeriesConfig, data: Signals) -> PyTree:
-    """Returns the parameters from which `train` starts."""
+    """Returns the parameters from which `train` starts; those of a mirrored model know the data."""
     model, own = Series(config.architecture, data.values.shape[-1]), jax.random.split(jax.random.key(config.seed))[0]
-    return jax.jit(model.init)({"params": own}, jax.tree.map(lambda x: x[:1], data))["params"]
+    drawn = jax.jit(model.init)({"params": own}, jax.tree.map(lambda x: x[:1], data))["params"]
+    return components(model, drawn, data) if config.memory else drawn
 
 
 def train(config: SeriesConfig, data: Signals, params: PyTree = None) -> Trained:
@@ -51,7 +53,7 @@ def train(config: SeriesConfig, data: Signals, params: PyTree = None) -> Trained
     Raises:
         NonFinite: after `LIMIT` steps in a row with a loss or a gradient that is not finite.
     """
-    optimizer, step = _program(config.architecture, config.optim, config.steps, data.values.shape[-1])
+    optimizer, step = program(config.architecture, config.optim, config.steps, data.values.shape[-1])
     key = jax.random.split(jax.random.key(config.seed))[1]
 
     def pick(at: int) -> Signals:
@@ -74,7 +76,7 @@ def train(config: SeriesConfig, data: Signals, params: PyTree = None) -> Trained
 
 
 @lru_cache(maxsize=32)
-def _program(
+def program(
     config: SeriesConfig, update: OptimConfig, steps: int, channels: int
 ) -> tuple[optax.GradientTransformation, TrainStep]:
     """Trainings that differ in their seeds alone share a compiled step."""

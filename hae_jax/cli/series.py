@@ -1,0 +1,115 @@
+"""`hae train` with a preset of series, and `hae score`: what is strange in a series."""
+
+import csv
+import importlib.util
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import FlagConversionOff, arg
+
+from hae_jax.cli.options import Trained
+from hae_jax.conditions import need
+from hae_jax.series import SERIES
+
+
+@dataclass(frozen=True)
+class SeriesData:
+    """The series, and how they are cut."""
+
+    corpus: str = "aeon:JapaneseVowels"
+    """A .csv (a step a row, a channel a column), .npy or .npz; or aeon:NAME, series that come with the package aeon."""
+    window: int = 128
+    """Series that are longer are cut into overlapping windows of so many steps."""
+    missing: Annotated[FlagConversionOff[bool], arg(metavar="", help_behavior_hint="")] = False
+    """Whether NaN, or an empty cell, stands for a missing value."""
+
+
+@dataclass(frozen=True)
+class SeriesTraining:
+    """How long, from which seed, and how fast; as in the preset, where not given."""
+
+    steps: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None
+    """Steps of training."""
+    seed: int = 0
+    """Seed of parameters and batches."""
+    batch_size: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None
+    """Series, or windows, a step."""
+    learning_rate: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="")] = None
+    """Adam's peak rate."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesTrain(Trained):
+    """Trains an autoencoder of continuous series, in memory."""
+
+    workdir: Annotated[Path, arg(help_behavior_hint="(required)")]
+    """New folder for the trained model, which `hae score` and `SeriesAutoencoder.load` read."""
+    preset: Annotated[str, arg(metavar="{" + ",".join(SERIES) + "}")] = "series"
+    """Config that the other options start from."""
+    data: SeriesData = field(default_factory=SeriesData)
+    train: SeriesTraining = field(default_factory=SeriesTraining)
+
+    def run(self) -> None:
+        """Trains, and saves the model."""
+        need(self.data.window >= 1, "data.window", "be at least 1", self.data.window, "Use a hundred or so.")
+        held = (self.workdir / "config.json").exists()
+        need(not held, "workdir", "be a new folder", f"{self.workdir} with a run", "Choose another one.")
+        need_sklearn()
+        from hae_jax.data.recordings import recordings, slid
+        from hae_jax.data.series import series_of
+        from hae_jax.estimators import SeriesAutoencoder
+
+        series = series_of(recordings(self.data.corpus), self.data.missing, name="series")
+        windows = [window for one in series for window in slid(one, self.data.window)]
+        chosen = {("random_state" if name == "seed" else name): value for name, value in vars(self.train).items()}
+        model = SeriesAutoencoder(config=SERIES[self.preset], missing=self.data.missing, **chosen).fit(windows)
+        model.save(self.workdir)
+        last = model.losses_[-20:].mean()
+        print(f"{len(windows)} series of {series[0].shape[1]} channels, {len(model.losses_)} steps: "
+              f"error {last:.4f} of the variance")  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score(Trained):
+    """Scores series by how unlikely their errors are, 1 on average in training; writes a .csv of one row a step."""
+
+    input: str
+    """Series, as `hae train` reads them."""
+    output: Path
+    """The .csv to write: series, step, squared error, score."""
+    plot: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: none)")] = None
+    """A picture of the first series, what came back of it, and its scores, to write as well."""
+
+    def run(self) -> None:
+        """Writes the scores."""
+        for name, path in (("output", self.output), ("plot", self.plot)):
+            fits = path is None or (path.parent.is_dir() and not path.is_dir())
+            need(fits, name, "be a file in an existing folder", path, "Choose another path.")
+        need_sklearn()
+        from hae_jax.data.recordings import joined, recordings, slid
+        from hae_jax.data.series import series_of
+        from hae_jax.estimators import SeriesAutoencoder
+
+        model = SeriesAutoencoder.load(self.workdir)
+        given = series_of(recordings(self.input), model.config_.missing, len(model.scaler_.mean), "series")
+        with self.output.open("w", encoding="utf-8", newline="") as stream:
+            table = csv.writer(stream)
+            table.writerow(["series", "step", "squared_error", "score"])
+            for place, one in enumerate(given):
+                width, windows = model.length_, slid(one, model.length_)
+                errors, scores = (joined(f(windows), len(one), width) for f in (model.errors, model.surprise))
+                table.writerows([place, at, *map("{:.6g}".format, pair)]
+                                for at, pair in enumerate(zip(errors, scores, strict=True)))  # fmt: skip
+                if self.plot and place == 0:
+                    from hae_jax.plots import draw_scores
+
+                    draw_scores(one, joined(model.reconstruct(windows), len(one), width), scores, self.plot)
+        print(f"{len(given)} series scored: {self.output}", file=sys.stderr)
+
+
+def need_sklearn() -> None:
+    """Raises a ValueError if the estimators cannot be imported."""
+    there = importlib.util.find_spec("sklearn") is not None
+    need(there, "scikit-learn", "be installed", "none", "Try: pip install 'hae_jax[sklearn]'")

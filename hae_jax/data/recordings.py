@@ -1,0 +1,108 @@
+"""Series from files: numbers in columns, arrays, and labelled series by name."""
+
+import csv
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from hae_jax.data import aeon
+from hae_jax.data.series import One, SeriesError
+
+KINDS = ".csv, .npy, .npz"
+AEON = "aeon:"
+
+
+def recordings(source: str) -> list[np.ndarray]:
+    """Reads series as they stand in a file; `series_of` checks them.
+
+    Args:
+        source: a .csv, one series with a step a row and a channel a column, under a header or not, empty where a value
+            is missing; a .npy of shape [time], [time, channel] or [series, time, channel]; a .npz of such arrays; or
+            `aeon:` and the name of labelled series, of which the training part is read.
+
+    Raises:
+        SeriesError: if it is none of these, or holds no numbers.
+    """
+    if source.startswith(AEON):
+        name = source.removeprefix(AEON)
+        if name in aeon.ANOMALIES:
+            return [aeon.watched(name).train]
+        if name in aeon.CLASSIFICATION:
+            return aeon.classified(name, "TRAIN").series
+        known = ", ".join([*aeon.CLASSIFICATION, *aeon.ANOMALIES])
+        raise SeriesError(f"corpus must be {AEON} and one of {known}, got {source!r}. Choose one of them.")
+    path = Path(source)
+    if path.suffix.lower() not in KINDS.split(", "):
+        raise SeriesError(f"series must stand in one of {KINDS}, got {source}. Convert the file.")
+    if path.suffix.lower() == ".csv":
+        return [_columns(path)]
+    return [series for array in _arrays(path) for series in _split(array, path)]
+
+
+def _columns(path: Path) -> One:
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        rows = [row for row in csv.reader(stream) if row]
+    if rows and not all(_is_number(value) for value in rows[0]):
+        rows = rows[1:]
+    if not rows:
+        raise SeriesError(f"series must have at least one step, got {path} without a row of numbers. Fill it.")
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(rows[0]) or not all(map(_is_number, row)):
+            raise SeriesError(
+                f"row {number} of {path} must hold {len(rows[0])} numbers, got {','.join(row)[:40]!r}. Correct it."
+            )
+    return np.array([[float(value or "nan") for value in row] for row in rows])
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value or "nan")
+    except ValueError:
+        return False
+    return True
+
+
+def _arrays(path: Path) -> list[np.ndarray]:
+    try:
+        with path.open("rb") as stream:
+            found = np.load(stream, allow_pickle=False)
+            return [found] if isinstance(found, np.ndarray) else [found[name] for name in found.files]
+    except (ValueError, EOFError, BadZipFile) as error:
+        raise SeriesError(f"series must be a whole {path.suffix} of numbers, got {path}: {error}. Save anew.") from None
+
+
+def _split(array: np.ndarray, path: Path) -> list[np.ndarray]:
+    if array.ndim not in (1, 2, 3):
+        shapes = "[time], [time, channel] or [series, time, channel]"
+        raise SeriesError(f"series must have the shape {shapes}, got {list(array.shape)} in {path}. Reshape it.")
+    return list(array) if array.ndim == 3 else [array]
+
+
+def slid(series: One, width: int) -> list[One]:
+    """Cuts a series that is longer than a window into windows that overlap by seven eighths.
+
+    Example:
+        >>> [one[0, 0].item() for one in slid(np.arange(20)[:, None], 16)], len(slid(np.zeros((7, 1)), 16))
+        ([0, 2, 4], 1)
+    """
+    return [series[start : start + width] for start in _starts(len(series), width)]
+
+
+def joined(scores: list[np.ndarray], time: int, width: int) -> np.ndarray:
+    """Undoes `slid` for scores of steps: a step's is the mean over all windows in which it stands; NaN plays no part.
+
+    Example:
+        >>> joined([np.ones(16), np.full(16, 3.0)], 18, 16)[[0, 8, 17]].tolist()
+        [1.0, 2.0, 3.0]
+    """
+    total, count = np.zeros((time, *scores[0].shape[1:])), np.zeros((time, *scores[0].shape[1:]))
+    for start, score in zip(_starts(time, width), scores, strict=True):
+        total[start : start + width] += np.nan_to_num(score)
+        count[start : start + width] += ~np.isnan(score)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _starts(time: int, width: int) -> list[int]:
+    last = max(time - width, 0)
+    return sorted({*range(0, last, max(width // 8, 1)), last})

@@ -1,0 +1,141 @@
+"""hae on continuous series: trained, scored, drawn; and what people give it by accident."""
+
+import csv
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="hae trains series by hae_jax[sklearn]")
+
+from hae_jax.cli.program import main
+from hae_jax.data.recordings import joined, recordings, slid
+from hae_jax.estimators import SeriesAutoencoder
+
+AT = np.arange(70)
+
+
+@pytest.fixture(scope="module")
+def pump(tmp_path_factory):
+    """A table of two channels, its damaged twin, and a model of the former."""
+    folder = tmp_path_factory.mktemp("pump")
+    clean = np.c_[np.sin(AT / 2), np.cos(AT / 2)] + 0.02 * np.random.default_rng(0).normal(size=(70, 2))
+    broken = clean.copy()
+    broken[40:44, 1] *= -1
+    np.savetxt(folder / "clean.csv", clean, delimiter=",", header="pressure,flow", comments="")
+    np.save(folder / "broken.npy", broken)
+    words = ["--workdir", folder / "run", "--preset", "series", "--data.corpus", folder / "clean.csv"]
+    assert main(list(map(str, ["train", *words, "--data.window=24", "--train.steps", 3]))) == 0
+    return folder
+
+
+def score(folder, name, *words):
+    return main(["score", "--workdir", str(folder / "run"), "--input", str(name), *words])
+
+
+def test_what_is_strange_has_the_highest_score(pump):
+    assert score(pump, pump / "broken.npy", "--output", str(pump / "scores.csv")) == 0
+    with (pump / "scores.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["step"] for row in rows] == [str(step) for step in AT]
+    assert {row["series"] for row in rows} == {"0"}
+    scores = np.array([float(row["score"]) for row in rows])
+    # Stretches of 16 steps are judged together.
+    assert 28 <= np.argmax(scores) <= 56
+    assert np.median(scores[:24]) < scores.max() / 10
+    errors = np.array([float(row["squared_error"]) for row in rows])
+    assert np.argmax(errors) in range(40, 44)
+
+
+def test_scores_can_be_drawn(pump):
+    pytest.importorskip("matplotlib", reason="pictures need hae_jax[plots]")
+    assert score(pump, pump / "broken.npy", f"--output={pump / 's.csv'}", f"--plot={pump / 's.png'}") == 0
+    assert (pump / "s.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_model_of_the_command_line_is_one_of_the_estimators(pump):
+    model = SeriesAutoencoder.load(pump / "run")
+    assert model.length_ == 24
+    assert model.config_.steps == 3
+
+
+def test_files_of_all_kinds_hold_the_same_series(tmp_path):
+    series = np.arange(6.0).reshape(3, 2)
+    np.savetxt(tmp_path / "a.csv", series, delimiter=",")
+    np.save(tmp_path / "a.npy", series)
+    np.savez(tmp_path / "a.npz", series, np.ones((2, 5, 2)))
+    for kind, number in (("csv", 1), ("npy", 1), ("npz", 3)):
+        found = recordings(str(tmp_path / f"a.{kind}"))
+        assert len(found) == number
+        np.testing.assert_array_equal(found[0], series)
+    (tmp_path / "holes.csv").write_text("1,2\n,4\n")
+    np.testing.assert_array_equal(recordings(str(tmp_path / "holes.csv"))[0], [[1, 2], [np.nan, 4]])
+
+
+@pytest.mark.parametrize(("time", "width"), [(70, 24), (24, 24), (5, 24), (70, 1), (25, 24)])
+def test_windows_of_a_series_join_to_the_series(time, width):
+    series = np.random.default_rng(1).normal(size=(time, 2))
+    windows = slid(series, width)
+    assert {len(one) for one in windows} == {min(time, width)}
+    np.testing.assert_allclose(joined(windows, time, width), series)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.txt", "1", r"series must stand in one of \.csv, \.npy, \.npz, got .*a\.txt\. Convert the file\."),
+        ("a.csv", "", r"series must have at least one step, got .*a\.csv without a row of numbers\."),
+        ("a.csv", "x,y\n1,2\n3\n", r"row 2 of .*a\.csv must hold 2 numbers, got '3'\. Correct it\."),
+        ("a.csv", "1\n2\nb\n", r"row 3 of .*a\.csv must hold 1 numbers, got 'b'\."),
+        ("a.npy", "no array", r"series must be a whole \.npy of numbers, got .*a\.npy"),
+        ("a.csv", "1\n\n,\n", r"row 2 of .*a\.csv must hold 1 numbers, got ','\."),
+        ("a.csv", "1\ninf\n", r"series\[0\] must be finite, got inf at step 1, channel 0\. Replace it"),
+        (
+            "a.csv",
+            "1,\n2,3\n",
+            r"series\[0\] must be finite, got nan at step 0, channel 1\. Replace it, or use missing",
+        ),
+    ],
+)
+def test_files_that_are_no_series_are_told(tmp_path, capsys, name, content, said):
+    (tmp_path / name).write_text(content)
+    words = ["train", "--workdir", tmp_path / "run", "--preset=series", "--data.corpus", tmp_path / name]
+    assert main(list(map(str, words))) == 2
+    assert capsys.readouterr().err.startswith("hae: ")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(ValueError, match=said):
+        _checked(tmp_path / name)
+
+
+def _checked(path):
+    from hae_jax.data.series import series_of
+
+    return series_of(recordings(str(path)), name="series")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--workdir", "{}/run"], "workdir must be a new folder, got {}/run with a run. Choose another one."),
+        (["--workdir", "{}/new", "--data.window", "0"], "data.window must be at least 1, got 0."),
+        (["--workdir", "{}/new", "--data.corpus", "aeon:Vowels"], "corpus must be aeon: and one of JapaneseVowels,"),
+        (["--workdir", "{}/new", "--model.hidden", "3"], "option must be one of hae train, got --model.hidden."),
+        ([], "--workdir must be given to hae train, got nothing."),
+    ],
+)
+def test_options_that_make_no_sense_are_told(pump, capsys, words, said):
+    assert main(["train", "--preset", "series", *(word.format(pump) for word in words)]) == 2
+    assert f"hae: {said.format(pump)}" in capsys.readouterr().err
+
+
+def test_a_series_of_other_channels_is_not_scored(pump, tmp_path, capsys):
+    np.save(tmp_path / "one.npy", np.ones(30))
+    assert score(pump, tmp_path / "one.npy", "--output", str(tmp_path / "s.csv")) == 2
+    assert "series[0] must have 2 channels, got 1." in capsys.readouterr().err
+    assert not (tmp_path / "s.csv").exists()
+    assert score(pump, pump / "broken.npy", "--output", str(tmp_path / "no" / "s.csv")) == 2
+    assert "output must be a file in an existing folder" in capsys.readouterr().err
+
+
+def test_text_is_trained_as_ever(capsys):
+    assert main(["train", "--preset", "small"]) == 2
+    assert "--workdir must be given to hae train" in capsys.readouterr().err
