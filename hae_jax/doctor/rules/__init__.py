@@ -41,4 +41,12 @@ def judge(evidence: Evidence) -> tuple[list[Finding], list[str]]:
             severity = "error" if rule.rank < ERROR else "warning"
             found.append((rule.rank, -sure, Finding(rule.cause, severity, sure, shown, repair, others)))
     found.sort(key=lambda each: each[:2])
-    return [finding for _, _, finding in found], abstained
+    findings = [finding for _, _, finding in found]
+    return findings or ([broken(evidence)] if evidence.get("broken_batches") else []), abstained
+
+
+def broken(evidence: Evidence) -> Finding:
+    """Reports a loss or gradient that is not finite, for which no rule has a reason."""
+    where = {name: evidence.get(name) for name in ("broken_batches", "loss_finite")}
+    change = "look for logarithms, roots and quotients of 0; jax.config.update('jax_debug_nans', True) names the line"
+    return Finding("not-finite", "error", 0.9, where, {"change": change, "why": "nothing can be learned from NaN"}, [])
