@@ -58,6 +58,36 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Repair:
+    """What came of a repair that was tried.
+
+    Attributes:
+        cause: what was to be healed.
+        change: what was changed; empty where nothing could be, without the user's program.
+        healed: whether the repaired twin learns, and clearly more than the sick one in as many steps.
+        losses: the curves of both, `sick` and `repaired`.
+        steps: of each.
+        config: where the changed config was written, if there is one.
+    """
+
+    cause: str
+    change: str
+    healed: bool
+    losses: dict[str, list[float]]
+    steps: int
+    config: str | None = None
+
+    def __str__(self) -> str:
+        """Says it to people."""
+        if not self.change:
+            return f"repair not tried: {self.cause} is in your program, which only you can change"
+        courses = ", ".join(f"{name} {spoken(c[0])} to {spoken(c[-1])}" for name, c in self.losses.items() if c)
+        where = f"; new config in {self.config}" if self.config else ""
+        verdict = "healed" if self.healed else "not healed"
+        return f"repair tried: {self.change}: {verdict} ({courses}, {self.steps} steps){where}"
+
+
+@dataclass(frozen=True)
 class Report:
     """The verdict on a patient.
 
@@ -70,6 +100,7 @@ class Report:
         notes: what else was noticed.
         seconds: how long it took.
         steps: training steps that were taken on the patient's own batches at its own rate.
+        repair: what came of the first finding's repair, where it was asked for.
     """
 
     healthy: bool
@@ -80,6 +111,7 @@ class Report:
     notes: list[str]
     seconds: float
     steps: int
+    repair: Repair | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the report as JSON values; what is not a number is None."""
@@ -93,6 +125,7 @@ class Report:
                 "abstained": self.abstained,
                 "not_run": self.not_run,
                 "notes": self.notes,
+                **({} if self.repair is None else {"repair": vars(self.repair)}),
             }
         )
 
@@ -113,6 +146,8 @@ class Report:
             yield Text(f"  because {each.repair['why']}")
             for other in each.instead_of:
                 yield Text(f"  not {other['cause']}: {other['because']}", style="dim")
+        if self.repair is not None:
+            yield Text(str(self.repair), style="bold green" if self.repair.healed else "bold yellow")
         for note in self.notes:
             yield Text(note, style="dim")
         for name, why in self.not_run.items():
