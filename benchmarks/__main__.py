@@ -10,6 +10,7 @@ from benchmarks import (
     anomalies,
     classification,
     content,
+    courses,
     doctor,
     first_run,
     glance,
@@ -55,6 +56,7 @@ MODULES = {
     "anomalies": anomalies,
     "classification": classification,
     "doctor": doctor,
+    "courses": courses,
 }
 """All benchmarks by name; the docstring of each says what it asks, on which device, how long, and what to expect."""
 _MADE = [table for module in MODULES.values() for table in module.BENCHMARKS]

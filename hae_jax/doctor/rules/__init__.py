@@ -9,6 +9,10 @@ from hae_jax.doctor.rules.wiring import WIRING
 
 RULES: tuple[Rule, ...] = (*WIRING, *DATA, *RECURRENCE, *OPTIMISATION, *CODE)
 """Every cause, once."""
+BROKEN = "look for logarithms, roots and quotients of 0; jax.config.update('jax_debug_nans', True) names the line"
+"""What to do about numbers that are none, where nobody knows why."""
+CHANGES = {rule.cause: rule.change for rule in RULES} | {"not-finite": BROKEN}
+"""The repair of every cause."""
 ERROR = 3
 """Ranks below are faults of a program, the others unfortunate choices."""
 
@@ -48,5 +52,4 @@ def judge(evidence: Evidence) -> tuple[list[Finding], list[str]]:
 def broken(evidence: Evidence) -> Finding:
     """Reports a loss or gradient that is not finite, for which no rule has a reason."""
     where = {name: evidence.get(name) for name in ("broken_batches", "loss_finite")}
-    change = "look for logarithms, roots and quotients of 0; jax.config.update('jax_debug_nans', True) names the line"
-    return Finding("not-finite", "error", 0.9, where, {"change": change, "why": "nothing can be learned from NaN"}, [])
+    return Finding("not-finite", "error", 0.9, where, {"change": BROKEN, "why": "nothing can be learned from NaN"}, [])

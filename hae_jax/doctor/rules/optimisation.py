@@ -1,5 +1,7 @@
 """Rates, clips and decay."""
 
+import math
+
 from hae_jax.doctor.finding import Evidence, Rule
 
 
@@ -30,7 +32,7 @@ def too_tight(e: Evidence) -> float | None:
     if e["clip_binding"] <= 0.95:
         return None
     # Adam makes up for a clip that always binds; a healthy model of ours may have its gradients cut to a twentieth.
-    crawls = e["clip_scale"] < 0.1 and e.get("loss_last", 0) > 0.9 * e.get("loss_first", 1)
+    crawls = e["clip_scale"] < 0.1 and e.get("loss_last", 0) > 0.9 * e.get("loss_first", math.inf)
     return 0.9 if e["clip_scale"] <= 0.02 or crawls else None
 
 

@@ -28,16 +28,30 @@ How often it is right, on small models that it had not seen, and how often it di
 
 A report without findings says that nothing was found, not that all is well; it lists what could not be looked at.
 
+Losses say little. Here are twelve causes, each beside a twin that is healthy and otherwise the same:
+
+<!-- table:courses -->
+*Not measured yet.*
+<!-- end -->
+
+A fault is healed when the sick run and a repaired twin, side by side, say so. `hae_jax.doctor.repair(patient)` tries
+what can be changed from outside: rate, clip, decay, size of weights, order and scale of the data. For our own models
+`hae doctor --repair` tries another config, and writes it into a new folder. `hae train --doctor` looks on while a run
+goes on, and speaks up at the step where something goes wrong.
+
 """
+PICTURES = {
+    "Faults of the program, the data and the loss": ("wiring", "data"),
+    "Unfortunate choices": ("recurrence", "optimisation"),
+}
+"""Sections, with the pictures that the benchmark `courses` draws for them."""
 
 
 def page() -> str:
     """Renders the rules."""
     parts = [HEAD]
-    for heading, chosen in (
-        ("Faults of the program, the data and the loss", [rule for rule in RULES if rule.rank < ERROR]),
-        ("Unfortunate choices", [rule for rule in RULES if rule.rank >= ERROR]),
-    ):
+    sections = ([rule for rule in RULES if rule.rank < ERROR], [rule for rule in RULES if rule.rank >= ERROR])
+    for heading, chosen in zip(PICTURES, sections, strict=True):
         parts.append(f"## {heading}\n")
         for rule in sorted(chosen, key=lambda each: each.rank):
             shown = ", ".join(f"`{name}`" for name in rule.shows)
