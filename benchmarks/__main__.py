@@ -23,6 +23,7 @@ from benchmarks import (
     recipe,
     reconstruction,
     remedies,
+    repairs,
     report,
 )
 from benchmarks.record import (
@@ -56,6 +57,7 @@ MODULES = {
     "anomalies": anomalies,
     "classification": classification,
     "doctor": doctor,
+    "repairs": repairs,
     "courses": courses,
 }
 """All benchmarks by name; the docstring of each says what it asks, on which device, how long, and what to expect."""
