@@ -34,7 +34,7 @@ def signal(count: int = 24, batch: int = 12, time: int = 16, seed: int = 0) -> l
 class Seq2Seq(nn.Module):
     """An LSTM whose state starts another one."""
 
-    cell: type[nn.RNNCellBase] = nn.OptimizedLSTMCell
+    cell: Any = nn.OptimizedLSTMCell
     options: tuple = ()
     masked: bool = True
     passed: bool = True

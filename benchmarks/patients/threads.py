@@ -116,7 +116,8 @@ class Reader(nnx.Module):
 
 
 def ray_21392() -> dict[str, Any]:
-    graph, params, rest = nnx.split(Reader(nnx.Rngs(0)), nnx.Param, ...)
+    parts: Any = nnx.split(Reader(nnx.Rngs(0)), nnx.Param, ...)
+    graph, params, rest = parts
 
     def loss(params: Any, ids: Any) -> Any:
         nll = optax.softmax_cross_entropy_with_integer_labels(nnx.merge(graph, params, rest)(ids), ids)

@@ -28,7 +28,9 @@ How often it is right, on small models that it had not seen, and how often it di
 
 A report without findings says that nothing was found, not that all is well; it lists what could not be looked at.
 
-Losses say little. Here are twelve causes, each beside a twin that is healthy and otherwise the same:
+Losses say little. Here are twelve causes, each beside a twin that is healthy and otherwise the same: a decoder that
+sees its targets learns faster than it should, one without a code begins as the healthy one does, and Adam makes up for
+nearly every clip.
 
 <!-- table:courses -->
 *Not measured yet.*
@@ -55,8 +57,10 @@ def page() -> str:
     """Renders the rules."""
     parts = [HEAD]
     sections = ([rule for rule in RULES if rule.rank < ERROR], [rule for rule in RULES if rule.rank >= ERROR])
-    for heading, chosen in zip(PICTURES, sections, strict=True):
+    for (heading, pictures), chosen in zip(PICTURES.items(), sections, strict=True):
         parts.append(f"## {heading}\n")
+        parts += [f"![Losses, sick and healthy: {name}](causes_{name}.png)" for name in pictures]
+        parts.append("")
         for rule in sorted(chosen, key=lambda each: each.rank):
             shown = ", ".join(f"`{name}`" for name in rule.shows)
             parts += [
