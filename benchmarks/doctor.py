@@ -92,6 +92,7 @@ def render(records: list[Record]) -> str:
         f"| {len(threads)} threads, known to the rules | right cause first | {share(threads, right)} |",
         f"| all | seconds of one core, median | {median(r['numbers']['seconds'] for r in records):.0f} |",
         f"| sick | known before the first step | {share(ill, lambda r: r['numbers']['steps'] == 0)} |",
+        f"| | steps of training until known, median | {median(r['numbers']['steps'] for r in ill):.0f} |",
         "", "| cause | right first | what was said instead |", "|---|---|---|",
     ]  # fmt: skip
     for fault in sorted({r["config"]["fault"] for r in ill}):

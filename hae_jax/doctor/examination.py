@@ -84,7 +84,7 @@ def examine(patient: Any, seconds: float = SECONDS) -> Report:
             chart.evidence["broken_always"] = True
         chart.probe("dropout", lambda chart: noise.dropout(chart, trial))
         chart.probe("precision", lambda chart: noise.precision(chart, trial))
-        # What is wrong exactly needs no training to be known, and would only be confused by it.
+        # A fault of the program needs no training to be known, which would only confuse.
         course = Course(params=case.params)
         if not settled(judge(chart.evidence)[0]):
             course = train(chart, trial, max(4.0, seconds - (time.monotonic() - started)))

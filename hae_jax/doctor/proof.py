@@ -61,9 +61,9 @@ def trial(cause: str, twins: Twins, evidence: Evidence, seconds: float) -> Repai
     courses = [each.run(each.case.batches, STEPS, patience=seconds / 2) for each in trials]
     steps = min(len(course.loss) for course in courses)
     sick, repaired = (progress(each, course, steps) for each, course in zip(trials, courses, strict=True))
-    if cause == "inputs-unscaled" and evidence.get("error_share") is not None:
+    if cause == "inputs-unscaled" and evidence.get("goal_variance"):
         # Much of such a loss is the distance to the mean, which a constant gets rid of.
-        sick = 1 - evidence["error_share"]
+        sick = 1 - courses[0].end() / (evidence["reduction"] * evidence["goal_variance"])
     losses = dict(zip(("sick", "repaired"), (course.loss for course in courses), strict=True))
     return Repair(cause, twins.change, repaired > max(MORE, sick + MORE), losses, steps)
 

@@ -18,9 +18,8 @@ ERROR = 3
 
 
 def settled(findings: list[Finding]) -> bool:
-    """Says whether the first finding is one that holds exactly or not at all, so that training can add nothing."""
-    exact = {rule.cause for rule in RULES if rule.rank == 0}
-    return bool(findings) and findings[0].cause in exact
+    """Says whether the first finding is a fault of the program, next to which what training may show is small."""
+    return bool(findings) and findings[0].severity == "error" and findings[0].cause != "not-finite"
 
 
 def judge(evidence: Evidence) -> tuple[list[Finding], list[str]]:
