@@ -65,7 +65,8 @@ class Repair:
         cause: what was to be healed.
         change: what was changed; empty where nothing could be, without the user's program.
         healed: whether the repaired twin learns, and clearly more than the sick one in as many steps.
-        losses: the curves of both, `sick` and `repaired`.
+        left: which share of its first loss each of them has left, `sick` and `repaired`.
+        losses: the curves of both.
         steps: of each.
         config: where the changed config was written, if there is one.
     """
@@ -73,6 +74,7 @@ class Repair:
     cause: str
     change: str
     healed: bool
+    left: dict[str, float]
     losses: dict[str, list[float]]
     steps: int
     config: str | None = None
@@ -81,10 +83,10 @@ class Repair:
         """Says it to people."""
         if not self.change:
             return f"repair not tried: {self.cause} is in your program, which only you can change"
-        courses = ", ".join(f"{name} {spoken(c[0])} to {spoken(c[-1])}" for name, c in self.losses.items() if c)
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in self.left.items())
+        verdict = "healed" if self.healed else "no better than without"
         where = f"; new config in {self.config}" if self.config else ""
-        verdict = "healed" if self.healed else "not healed"
-        return f"repair tried: {self.change}: {verdict} ({courses}, {self.steps} steps){where}"
+        return f"repair tried: {self.change}: {verdict} (left of the loss after {self.steps} steps: {shares}){where}"
 
 
 @dataclass(frozen=True)

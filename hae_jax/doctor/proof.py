@@ -51,7 +51,7 @@ def repair(patient: Any, seconds: float = SECONDS, treat: Treat | None = None) -
         else:
             twins = treat(cause, report.evidence)
         if twins is None:
-            return replace(report, repair=Repair(cause, "", False, {}, 0))
+            return replace(report, repair=Repair(cause, "", False, {}, {}, 0))
         return replace(report, repair=trial(cause, twins, report.evidence, seconds))
 
 
@@ -59,20 +59,22 @@ def trial(cause: str, twins: Twins, evidence: Evidence, seconds: float) -> Repai
     """Trains twins for equally many steps."""
     trials = [Trial(open_case(each)) for each in (twins.sick, twins.repaired)]
     courses = [each.run(each.case.batches, STEPS, patience=seconds / 2) for each in trials]
-    steps = min(len(course.loss) for course in courses)
-    sick, repaired = (progress(each, course, steps) for each, course in zip(trials, courses, strict=True))
+    # One that broke off has all of its loss left, whenever that was.
+    steps = min((len(course.loss) for course in courses if course.finite), default=0)
+    sick, repaired = (left(each, course, steps) for each, course in zip(trials, courses, strict=True))
     if cause == "inputs-unscaled" and evidence.get("goal_variance"):
         # Much of such a loss is the distance to the mean, which a constant gets rid of.
-        sick = 1 - courses[0].end() / (evidence["reduction"] * evidence["goal_variance"])
+        sick = courses[0].end() / (evidence["reduction"] * evidence["goal_variance"])
     losses = dict(zip(("sick", "repaired"), (course.loss for course in courses), strict=True))
-    return Repair(cause, twins.change, repaired > max(MORE, sick + MORE), losses, steps)
+    healed = repaired < min(1.0, sick) - MORE
+    return Repair(cause, twins.change, healed, {"sick": sick, "repaired": repaired}, losses, steps)
 
 
-def progress(trial: Trial, course: Course, steps: int) -> float:
-    """Returns which share of its first loss a course got rid of by its last steps, on their batches; 0 if it broke."""
+def left(trial: Trial, course: Course, steps: int) -> float:
+    """Returns which share of its first loss a course has left at its end, on the same batches; 1 if it broke off."""
     if not course.finite:
-        return 0.0
+        return 1.0
     case, last = trial.case, range(max(0, steps - 10), steps)
     fresh = [trial.differentiate(case.params, case.batches[at % len(case.batches)], case.key)[0] for at in last]
     still = float(np.mean(fresh))
-    return float(1 - np.mean([course.loss[at] for at in last]) / still) if still else 0.0
+    return float(np.mean([course.loss[at] for at in last]) / still) if still else 1.0
