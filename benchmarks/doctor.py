@@ -24,10 +24,11 @@ from benchmarks import faults
 from benchmarks.interval import rate
 from benchmarks.patients.spec import Spec
 from benchmarks.patients.threads import THREADS
-from benchmarks.record import RESULTS, Benchmark, Cell, Record, read, slug, write
+from benchmarks.record import RESULTS, Benchmark, Cell, Record, Summary, read, slug, write
 from hae_jax.doctor import examine
 from hae_jax.doctor.finding import plain
 from hae_jax.doctor.rules import judge
+from hae_jax.doctor.trial import LEAST
 
 VARIANTS = 10
 """Of each cause."""
@@ -77,30 +78,43 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
 
 
 def render(records: list[Record]) -> str:
-    """Rates with Wilson intervals, then one row a fault."""
+    """Rates with Wilson intervals."""
     threads = [r for r in records if "thread" in r["config"]]
-    held = [r for r in records if "thread" not in r["config"]]
-    ill = [r for r in held if r["config"]["fault"] != "healthy"]
-    well = [r for r in held if r["config"]["fault"] == "healthy"]
+    ill, well = held_out(records)
     lines = [
         "| of | what | rate |", "|---|---|---|",
         f"| {len(ill)} sick | right cause first | {share(ill, right)} |",
         f"| | right cause among the first three | {share(ill, among)} |",
         f"| | any alarm | {share(ill, alarmed)} |",
+        f"| | known before the first step | {share(ill, lambda r: r['numbers']['steps'] == 0)} |",
+        f"| | steps of training until known, median | {median(r['numbers']['steps'] for r in ill):.0f} |",
         f"| {len(well)} healthy | false alarm | {share(well, alarmed)} |",
         f"| | no finding, and enough seen to say so | {share(well, lambda r: r['numbers']['healthy'])} |",
         f"| {len(threads)} threads, known to the rules | right cause first | {share(threads, right)} |",
         f"| all | seconds of one core, median | {median(r['numbers']['seconds'] for r in records):.0f} |",
-        f"| sick | known before the first step | {share(ill, lambda r: r['numbers']['steps'] == 0)} |",
-        f"| | steps of training until known, median | {median(r['numbers']['steps'] for r in ill):.0f} |",
-        "", "| cause | right first | what was said instead |", "|---|---|---|",
     ]  # fmt: skip
+    total = len(cells(quick=False))
+    return "\n".join(lines) + (f"\n\nSo far, {len(records)} of {total} patients." if len(records) < total else "")
+
+
+def render_causes(records: list[Record]) -> str:
+    """One row a cause."""
+    ill, _ = held_out(records)
+    lines = ["| cause | right first | what was said instead |", "|---|---|---|"]
     for fault in sorted({r["config"]["fault"] for r in ill}):
         own = [r for r in ill if r["config"]["fault"] == fault]
         said = [(r["numbers"]["causes"] or ["nothing"])[0] for r in own if not right(r)]
         others = ", ".join(f"{cause} ({said.count(cause)})" for cause in sorted(set(said)))
         lines.append(f"| `{fault}` | {share(own, right)} | {others or '-'} |")
     return "\n".join(lines)
+
+
+def held_out(records: list[Record]) -> tuple[list[Record], list[Record]]:
+    """Returns the sick and the healthy that the rules have not seen."""
+    held = [r for r in records if "thread" not in r["config"]]
+    return [r for r in held if r["config"]["fault"] != "healthy"], [
+        r for r in held if r["config"]["fault"] == "healthy"
+    ]
 
 
 def right(record: Record) -> bool:
@@ -131,8 +145,8 @@ def rejudge(results: Path, folders: Path) -> int:
         found, abstained = judge(json.loads((folders / path.stem / name / "evidence.json").read_text(encoding="utf-8")))
         causes = [finding.cause for finding in found]
         changed += causes != record["numbers"]["causes"]
-        # What was looked at stays what it was: nobody becomes healthy of whom too little is known.
-        healthy = not causes and (record["numbers"]["healthy"] or bool(record["numbers"]["causes"]))
+        # Nobody becomes healthy of whom too little is known.
+        healthy = not causes and record["numbers"]["steps"] >= LEAST
         record["numbers"] |= {"causes": causes, "abstained": abstained, "healthy": healthy}
         write(path, record)
     return changed
@@ -140,6 +154,7 @@ def rejudge(results: Path, folders: Path) -> int:
 
 TABLE = Benchmark("doctor", cells, measure, render)
 BENCHMARKS = (TABLE,)
+SUMMARY = Summary("doctor_causes", ("doctor",), render_causes)
 
 if __name__ == "__main__":
     from benchmarks.__main__ import FOLDERS

@@ -9,15 +9,15 @@ import numpy as np
 from hae_jax.doctor.chart import Chart
 from hae_jax.doctor.trial import Course, Trial
 
-SMALL = (1e-6, 1e-7)
-"""Gradients so many times smaller pass any clip unchanged."""
+SMALL = (1e-9, 1e-10)
+"""Gradients so many times smaller pass any clip unchanged, and are not yet lost in float32."""
 
 
 def dose(chart: Chart, trial: Trial, course: Course) -> dict[str, Any]:
     """Measures clips, decay and epsilon at the start and after training.
 
     The first state after a gradient g tells what became of g: Adam's mean is a tenth of what the clip let through.
-    Given g and two that are millions of times smaller, whatever grows less than it should has been clipped.
+    Given g and two that are far smaller, whatever grows less than it should has been clipped.
     """
     case = chart.case
     places = [(case.params, case.batches[0])]
@@ -87,10 +87,10 @@ def clip_scale(whole: float, small: float, smaller: float) -> float | None:
     """Returns by how much a gradient was scaled before it came to a number that is linear in it, or quadratic.
 
     Example:
-        >>> clip_scale(0.1, 1e-6, 1e-7), clip_scale(4.0, 4e-12, 4e-14), clip_scale(1.0, 1.0, 1.0)
+        >>> clip_scale(0.1, 1e-9, 1e-10), clip_scale(4.0, 4e-18, 4e-20), clip_scale(1.0, 1.0, 1.0)
         (0.1, 1.0, None)
     """
-    if not (whole > 0 and small > 1e-30 and smaller > 1e-30):
+    if not (whole > 0 and small > 1e-37 and smaller > 1e-37):
         return None
     power = np.log10(small / smaller)
     if abs(power - 1) < 0.05:

@@ -26,6 +26,10 @@ How often it is right, on small models that it had not seen, and how often it di
 *Not measured yet.*
 <!-- end -->
 
+<!-- table:doctor_causes -->
+*Not measured yet.*
+<!-- end -->
+
 A report without findings says that nothing was found, not that all is well; it lists what could not be looked at.
 
 Losses say little. Here are twelve causes, each beside a twin that is healthy and otherwise the same: a decoder that
