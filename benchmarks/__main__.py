@@ -10,6 +10,7 @@ from benchmarks import (
     anomalies,
     classification,
     content,
+    courses,
     doctor,
     first_run,
     glance,
@@ -22,6 +23,7 @@ from benchmarks import (
     recipe,
     reconstruction,
     remedies,
+    repairs,
     report,
     series_speed,
 )
@@ -57,10 +59,13 @@ MODULES = {
     "anomalies": anomalies,
     "classification": classification,
     "doctor": doctor,
+    "repairs": repairs,
+    "courses": courses,
 }
 """All benchmarks by name; the docstring of each says what it asks, on which device, how long, and what to expect."""
 _MADE = [table for module in MODULES.values() for table in module.BENCHMARKS]
-TABLES: dict[str, Benchmark | Summary] = {table.table: table for table in (*_MADE, glance.SUMMARY, advice.SUMMARY)}
+SUMMARIES = (glance.SUMMARY, advice.SUMMARY, doctor.SUMMARY)
+TABLES: dict[str, Benchmark | Summary] = {table.table: table for table in (*_MADE, *SUMMARIES)}
 """All tables by name; a benchmark has one or more."""
 FOLDERS = ROOT / "runs" / "benchmarks"
 

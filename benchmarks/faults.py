@@ -5,7 +5,6 @@ reported comes from odd ones.
 """
 
 import importlib
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,11 @@ STYLES = ("plain", "linen", "hierarchy", "series", "module")
 def faults(style: str) -> tuple[str, ...]:
     """Returns the faults that a style can have."""
     return importlib.import_module(f"benchmarks.patients.{style}").FAULTS
+
+
+def causes() -> list[str]:
+    """Returns every fault that some style can have."""
+    return sorted({fault for style in STYLES for fault in faults(style)})
 
 
 def sick(style: str, fault: str, number: int) -> Spec:
@@ -47,13 +51,3 @@ def healthy(style: str, number: int) -> Spec:
 def patient(spec: Spec) -> dict[str, Any]:
     """Makes the patient of a spec."""
     return importlib.import_module(f"benchmarks.patients.{spec.style}").patient(spec)
-
-
-def variants(numbers: range, wells: range) -> Iterator[Spec]:
-    """Yields sick variants of all styles, then healthy ones, by the numbers given."""
-    for number in numbers:
-        for style in STYLES:
-            for fault in faults(style):
-                yield sick(style, fault, number)
-    for number in wells:
-        yield healthy(STYLES[number % len(STYLES)], number)

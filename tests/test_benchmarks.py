@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import first_run, report
+from benchmarks import doctor, faults, first_run, report
 from benchmarks.__main__ import MODULES, TABLES, main, run
 from benchmarks.record import RESULTS, Benchmark, Cell, read, slug, write
 
@@ -133,3 +133,29 @@ def test_the_first_run_can_be_measured_quickly_and_rendered(tmp_path):
     assert [at["step"] for at in record["numbers"]["curve"]] == [20, 40]
     table = first_run.render([record])
     assert f"| {record['numbers']['loss']:.2f} | {record['numbers']['code_gap']:.2f} |" in table
+
+
+def test_any_beginning_of_the_doctors_patients_is_a_fair_sample_of_odd_variants():
+    cells = [cell for cell in doctor.cells(quick=False) if "thread" not in cell.config]
+    round_of = 2 * len(faults.causes())
+    for start in range(0, len(cells), round_of):
+        sick, well = (cells[start + at : start + round_of : 2] for at in (0, 1))
+        assert sorted(cell.config["fault"] for cell in sick) == faults.causes()
+        assert {cell.config["fault"] for cell in well} == {"healthy"}
+        assert {cell.config["style"] for cell in well} == set(faults.STYLES)
+    assert all(cell.config["seed"] % 2 for cell in cells)
+    assert len({cell.name for cell in cells}) == len(cells) >= 600
+
+
+def test_the_doctors_verdicts_can_be_given_anew_from_what_was_measured(tmp_path):
+    path = tmp_path / f"doctor-{slug()}.json"
+    numbers = {"causes": [], "healthy": True, "abstained": [], "seconds": 3.0, "steps": 0}
+    write(path, {"cell": "plain | state-swapped | 1", "config": {"fault": "state-swapped"}, "numbers": numbers})
+    folder = tmp_path / "work" / path.stem / "plain---state-swapped---1"
+    folder.mkdir(parents=True)
+    (folder / "evidence.json").write_text('{"state_swapped": true}', encoding="utf-8")
+    assert doctor.rejudge(tmp_path, tmp_path / "work") == 1
+    (record,) = read(path)
+    assert (record["numbers"]["causes"], record["numbers"]["healthy"]) == (["state-swapped"], False)
+    assert doctor.rejudge(tmp_path, tmp_path / "work") == 0
+    assert "| 1 sick | right cause first | 1/1" in doctor.render(read(path))

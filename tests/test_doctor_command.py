@@ -6,6 +6,7 @@ import pytest
 from trained import OPTIONS, corpus, trained
 
 from hae_jax.cli import main
+from hae_jax.config import Config
 
 __all__ = ["corpus", "trained"]
 
@@ -20,11 +21,16 @@ def test_a_run_is_examined_and_the_report_is_json(trained, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_fresh_model_with_a_fault_is_called_sick(corpus, capsys):
-    options = ["doctor", "--data.corpus", str(corpus), *OPTIONS, "--optim.clip_norm", "1e-6", "--json"]
-    assert main(options) == 0
+def test_a_fresh_model_with_a_fault_is_called_sick_and_the_repair_is_proved(corpus, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    options = ["doctor", "--data.corpus", str(corpus), *OPTIONS, "--optim.clip_norm", "1e-7", "--json", "--repair"]
+    assert main([*options, "--batches", "4", "--seconds", "10"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert "clip-too-tight" in [each["cause"] for each in report["findings"]]
+    assert [each["cause"] for each in report["findings"]][:1] == ["clip-too-tight"]
+    found = report["repair"]
+    assert found["healed"]
+    assert len(found["losses"]["sick"]) == len(found["losses"]["repaired"]) == found["steps"]
+    assert Config.load(tmp_path / found["config"]).optim.clip_norm > 1e-3
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from threads import HEALTHY, THREADS, Seq2Seq, text, trained_on_text
 
+from benchmarks.patients.seq2seq import Seq2Seq, text, trained_on_text
+from benchmarks.patients.threads import HEALTHY, THREADS
 from hae_jax.doctor import Patient, examine
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -17,8 +18,8 @@ QUICK = ("neubig/nn4nlp-code#13",)
 
 
 def check(name):
-    cause, patient = THREADS[name]()
-    report = examine(patient)
+    cause, patient = THREADS[name]
+    report = examine(patient())
     assert [each.cause for each in report.findings][:1] == [cause], str(report)
     assert not report.healthy
 
@@ -91,7 +92,7 @@ def test_batches_that_break_off_are_noted():
 
 
 def test_the_report_is_the_json_of_the_schema():
-    report = examine(THREADS["neubig/nn4nlp-code#13"]()[1])
+    report = examine(THREADS["neubig/nn4nlp-code#13"][1]())
     found = json.loads(json.dumps(report.to_dict(), allow_nan=False))
     assert {"healthy", "findings", "seconds", "steps"} <= set(found)
     finding = found["findings"][0]

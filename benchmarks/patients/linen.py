@@ -78,7 +78,7 @@ def patient(spec: Spec) -> dict[str, Any]:
         batches = [(ids, lengths, rng.permutation(ids)) for ids, lengths in batches]
     first = batches[0]
     keys = dict(zip(("params", "dropout"), jax.random.split(jax.random.key(spec.seed)), strict=True))
-    variables = model.init(keys, first[0], first[1])
+    variables = jax.jit(model.init)(keys, first[0], first[1])
 
     def loss(variables: Any, batch: Any, key: Any, train: bool = True) -> Any:
         ids, lengths, *rest = batch

@@ -33,12 +33,15 @@ class Train(Configured, Trained):
 
     workdir: Annotated[Path, arg(help_behavior_hint="(required)")]
     """Folder of the run. If it holds one already, the options start from the config of that, not from a preset."""
+    doctor: bool = False
+    """Watches gradients, gates, clip and code, and says so, once for each cause, when something goes wrong."""
 
     def run(self) -> None:
         """Trains until done, out of time, or told to stop by a signal."""
+        from hae_jax.doctor.attendant import Attendant
         from hae_jax.training import fit
 
-        raise SystemExit(fit(self.config, self.workdir).exit_code)
+        raise SystemExit(fit(self.config, self.workdir, watcher=Attendant if self.doctor else None).exit_code)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,13 +1,16 @@
 """`hae doctor`: why a model does not train, fresh or trained."""
 
+import itertools
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import arg
 
-from hae_jax.cli.options import Configured
+from hae_jax.cli.options import Configured, fresh
 
 if TYPE_CHECKING:
     from hae_jax.config import Config
@@ -24,6 +27,9 @@ class Doctor(Configured):
     """Prints one JSON object instead of a report."""
     html: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: none)")] = None
     """Where to write the report as a web page."""
+    repair: bool = False
+    """Tries the repair beside the sick model, for as many steps, and writes the config that heals into a new folder,
+    where `hae train --workdir` begins with it."""
     seconds: float = 90.0
     """How long to take, about."""
     batches: int = 16
@@ -42,9 +48,8 @@ class Doctor(Configured):
                 f"workdir must hold a run, got no config.json in {self.workdir}. "
                 "Train one, or leave out --workdir and examine a fresh model."
             )
-        from hae_jax.doctor import examine
-
-        report = examine(self.trained(self.workdir) if self.workdir else self.fresh(), self.seconds)
+        with self.opened() as (config, model, params, data):
+            report = self.report(config, self.patient(config, model, params, data), data)
         if self.html:
             self.html.write_text(page(report), encoding="utf-8")
         if self.json:
@@ -54,18 +59,45 @@ class Doctor(Configured):
 
             Console().print(report)
 
-    def trained(self, workdir: Path) -> "Patient":
-        """Makes a patient of the run in a workdir, from where it stands."""
+    @contextmanager
+    def opened(self) -> Iterator[tuple["Config", Any, Any, Any]]:
+        """Opens the run in the workdir, or makes a fresh model: its config, itself, parameters, data."""
+        if self.workdir is None:
+            with self.untrained() as (model, params, data):
+                yield self.config, model, params, data
+            return
         from hae_jax.data import Dataset
         from hae_jax.training import Run
 
-        run = Run.load(workdir)
-        return self.patient(run.config, run.model, run.params, Dataset.load(workdir / "data"))
+        run = Run.load(self.workdir)
+        yield run.config, run.model, run.params, Dataset.load(self.workdir / "data")
 
-    def fresh(self) -> "Patient":
-        """Makes a patient of a model that has not been trained."""
-        with self.untrained() as (model, params, data):
-            return self.patient(self.config, model, params, data)
+    def report(self, config: "Config", patient: "Patient", data: Any) -> "Report":
+        """Examines the patient; tries the repair, if that is asked for, and writes the config that healed."""
+        from hae_jax.doctor import examine, repair
+        from hae_jax.doctor.prescription import prescribe
+        from hae_jax.doctor.remedy import Twins
+
+        if not self.repair:
+            return examine(patient, self.seconds)
+        healthier: list[Config] = []
+
+        def treat(cause: str, evidence: dict[str, Any]) -> Twins | None:
+            found = prescribe(config, cause, evidence)
+            if found is None:
+                return None
+            healthier.append(found[0])
+            # Both from the beginning: a change may be of the fresh weights.
+            sick, repaired = (self.patient(each, *fresh(each, data), data) for each in (config, found[0]))
+            return Twins(sick, repaired, found[1])
+
+        report = repair(patient, self.seconds, treat)
+        if report.repair is None or not report.repair.healed:
+            return report
+        folder = unused(self.workdir or Path("runs") / self.preset)
+        folder.mkdir(parents=True)
+        healthier[0].save(folder / "config.json")
+        return replace(report, repair=replace(report.repair, config=str(folder / "config.json")))
 
     def patient(self, config: "Config", model: Any, params: Any, data: Any) -> "Patient":
         """Makes a patient of one of this package's models."""
@@ -99,9 +131,15 @@ class Doctor(Configured):
         dense = [np.asarray(dense_words(batch)) for batch in tables]
         return Patient(
             loss, params, [{"words": np.pad(x, ((0, 0), (0, 0), (0, width - x.shape[2])))} for x in dense],
-            optim.build(rates, config.train.steps), encode=encode, decode_loss=decode_loss,
+            optim.build(rates, config.train.steps), encode=jax.jit(encode), decode_loss=jax.jit(decode_loss),
             vocab=data.tokenizer.vocab_size, pad=0, unknown=UNK, module=model, seed=config.train.seed,
         )  # fmt: skip
+
+
+def unused(folder: Path) -> Path:
+    """Returns a folder beside another one that does not exist yet."""
+    names = itertools.chain([f"{folder.name}-repaired"], (f"{folder.name}-repaired-{n}" for n in itertools.count(2)))
+    return next(path for path in map(folder.with_name, names) if not path.exists())
 
 
 def page(report: "Report") -> str:

@@ -36,17 +36,24 @@ class Configured(Config):
     @contextmanager
     def untrained(self) -> Iterator[tuple[Any, Any, Any]]:
         """Makes the model, its fresh parameters and the data set, which lasts as long as the context."""
-        import jax
         from rich.console import Console
 
-        from hae_jax.data.batches import Batches
         from hae_jax.data.store import prepare
-        from hae_jax.models import build
 
         console = Console(stderr=True)
         with tempfile.TemporaryDirectory() as folder, console.status(f"reading {self.data.corpus}"):
             data = prepare(self.data, Path(folder) / "data")
-            model = build(self.model, data.tokenizer.vocab_size)
-            first = Batches(data.train, self.data, self.train.seed).at(0)
-            key, _ = jax.random.split(jax.random.key(self.train.seed))
-            yield model, jax.jit(model.init)({"params": key}, first)["params"], data
+            yield *fresh(self.config, data), data
+
+
+def fresh(config: Config, data: Any) -> tuple[Any, Any]:
+    """Makes the model of a config, and its fresh parameters."""
+    import jax
+
+    from hae_jax.data.batches import Batches
+    from hae_jax.models import build
+
+    model = build(config.model, data.tokenizer.vocab_size)
+    first = Batches(data.train, config.data, config.train.seed).at(0)
+    key, _ = jax.random.split(jax.random.key(config.train.seed))
+    return model, jax.jit(model.init)({"params": key}, first)["params"]

@@ -84,13 +84,11 @@ def examine(patient: Any, seconds: float = SECONDS) -> Report:
             chart.evidence["broken_always"] = True
         chart.probe("dropout", lambda chart: noise.dropout(chart, trial))
         chart.probe("precision", lambda chart: noise.precision(chart, trial))
-        # What is wrong exactly needs no training to be known, and would only be confused by it.
+        # A fault of the program needs no training to be known, which would only confuse.
         course = Course(params=case.params)
         if not settled(judge(chart.evidence)[0]):
             course = train(chart, trial, max(4.0, seconds - (time.monotonic() - started)))
     findings, abstained = judge(chart.evidence)
-    if not findings and chart.evidence.get("broken_batches"):
-        findings = [broken(chart)]
     steps = len(course.loss)
     enough = all(name in chart.evidence for name in ENOUGH) and steps >= min(LEAST, training.STEPS)
     took = time.monotonic() - started
@@ -116,13 +114,6 @@ def train(chart: Chart, trial: Trial, seconds: float) -> Course:
         if chart.evidence.get("recurrence_steps", 0) >= LONG and not judge(chart.evidence)[0]:
             chart.probe("shorter", lambda chart: training.shorter(chart, seconds * 0.2))
     return course
-
-
-def broken(chart: Chart) -> Finding:
-    """Reports a loss or gradient that is not finite, for which no rule has a reason."""
-    where = {name: chart.evidence.get(name) for name in ("broken_batches", "loss_finite")}
-    change = "look for logarithms, roots and quotients of 0; jax.config.update('jax_debug_nans', True) names the line"
-    return Finding("not-finite", "error", 0.9, where, {"change": change, "why": "nothing can be learned from NaN"}, [])
 
 
 def hopeless(slug: str, words: str, started: float) -> Report:

@@ -58,6 +58,38 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Repair:
+    """What came of a repair that was tried.
+
+    Attributes:
+        cause: what was to be healed.
+        change: what was changed; empty where nothing could be, without the user's program.
+        healed: whether the repaired twin learns, and clearly more than the sick one in as many steps.
+        left: which share of its first loss each of them has left, `sick` and `repaired`.
+        losses: the curves of both.
+        steps: of each.
+        config: where the changed config was written, if there is one.
+    """
+
+    cause: str
+    change: str
+    healed: bool
+    left: dict[str, float]
+    losses: dict[str, list[float]]
+    steps: int
+    config: str | None = None
+
+    def __str__(self) -> str:
+        """Says it to people."""
+        if not self.change:
+            return f"repair not tried: {self.cause} is in your program, which only you can change"
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in self.left.items())
+        verdict = "healed" if self.healed else "no better than without"
+        where = f"; new config in {self.config}" if self.config else ""
+        return f"repair tried: {self.change}: {verdict} (left of the loss after {self.steps} steps: {shares}){where}"
+
+
+@dataclass(frozen=True)
 class Report:
     """The verdict on a patient.
 
@@ -70,6 +102,7 @@ class Report:
         notes: what else was noticed.
         seconds: how long it took.
         steps: training steps that were taken on the patient's own batches at its own rate.
+        repair: what came of the first finding's repair, where it was asked for.
     """
 
     healthy: bool
@@ -80,6 +113,7 @@ class Report:
     notes: list[str]
     seconds: float
     steps: int
+    repair: Repair | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the report as JSON values; what is not a number is None."""
@@ -93,6 +127,7 @@ class Report:
                 "abstained": self.abstained,
                 "not_run": self.not_run,
                 "notes": self.notes,
+                **({} if self.repair is None else {"repair": vars(self.repair)}),
             }
         )
 
@@ -113,6 +148,8 @@ class Report:
             yield Text(f"  because {each.repair['why']}")
             for other in each.instead_of:
                 yield Text(f"  not {other['cause']}: {other['because']}", style="dim")
+        if self.repair is not None:
+            yield Text(str(self.repair), style="bold green" if self.repair.healed else "bold yellow")
         for note in self.notes:
             yield Text(note, style="dim")
         for name, why in self.not_run.items():

@@ -11,7 +11,7 @@ import numpy as np
 from hae_jax.doctor.anatomy import Anatomy, dissect
 from hae_jax.doctor.case import Arrays, Case
 from hae_jax.doctor.graph import TRANSPARENT
-from hae_jax.doctor.program import Program, run, trace
+from hae_jax.doctor.program import ONCE, Program, run, trace
 
 ENDS = (0.05, 0.95)
 """A gate below the one or above the other is saturated."""
@@ -137,13 +137,8 @@ class Look:
         if not found:
             return []
         values = [jnp.asarray(leaf) for leaf in (*params, *batch)]
-        return jax.device_get(
-            list(
-                jax.jit(lambda v, key: run(self.program, [*v, key], frozenset(found))[1])(
-                    values, self.case.key
-                ).values()
-            )
-        )
+        taken = jax.jit(lambda v, key: run(self.program, [*v, key], frozenset(found))[1], compiler_options=ONCE)
+        return jax.device_get(list(taken(values, self.case.key).values()))
 
     @cached_property
     def _hear(self) -> Any:
@@ -195,7 +190,7 @@ class Look:
                 [heard[n].mean() for n in body.masks],
             )
 
-        return jax.jit(look)
+        return jax.jit(look, compiler_options=ONCE)
 
     @cached_property
     def _feel(self) -> Any:
@@ -220,7 +215,7 @@ class Look:
             ]
             return Felt(value, gradient, nudged.get(output), norms)
 
-        return jax.jit(look)
+        return jax.jit(look, compiler_options=ONCE)
 
     def _first(self, recurrence: Any) -> int:
         body = recurrence.op.body

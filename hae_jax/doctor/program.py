@@ -19,6 +19,8 @@ CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 OPAQUE = {"scan", "while", "cond", "pallas_call", "custom_linear_solve", "custom_root"}
 """Primitives that hold programs, and do more than to call them."""
 Edits = Mapping[int, Callable[[Any], Any]]
+ONCE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+"""How to compile what runs a few times only: with all its passes XLA takes far longer than such a run."""
 
 
 @dataclass(frozen=True)

@@ -91,11 +91,13 @@ class Trial:
         return jax.jit(jax.value_and_grad(self.case.loss))
 
     @cached_property
-    def step(self) -> Any:
-        """Returns the compiled step."""
+    def move(self) -> Any:
+        """Returns what the optimizer makes of a gradient, and what is known of it; compiled by itself.
 
-        def step(params: Arrays, state: Any, batch: Arrays, key: Any, scale: Any, last: Arrays) -> Any:
-            loss, gradient = jax.value_and_grad(self.case.loss)(params, batch, key)
+        The gradient is the larger part of a step, and need not be compiled again for it.
+        """
+
+        def move(params: Arrays, state: Any, gradient: Arrays, scale: Any, last: Arrays) -> Any:
             moved, state = self.update(gradient, state, params)
             moved = [jnp.asarray(m * scale, m.dtype) for m in moved]
             new = [(p + m.astype(p.dtype)) for p, m in zip(params, moved, strict=True)]
@@ -104,10 +106,10 @@ class Trial:
             size = jnp.sqrt(sum(jnp.square(p.astype(jnp.float32)).sum() for p in params))
             ahead = sum((g.astype(jnp.float32) * m).sum() for g, m in zip(gradient, last, strict=True))
             down = sum((g.astype(jnp.float32) * m).sum() for g, m in zip(gradient, moved, strict=True))
-            seen = (loss, jnp.linalg.norm(norms), jnp.linalg.norm(moves) / size, ahead, down, norms, moves)
+            seen = (jnp.linalg.norm(norms), jnp.linalg.norm(moves) / size, ahead, down, norms, moves)
             return new, state, [m.astype(jnp.float32) for m in moved], seen
 
-        return jax.jit(step)
+        return jax.jit(move)
 
     def run(
         self, batches: list[Arrays], steps: int, scale: float = 1.0, patience: float = 10.0, start: Course | None = None
@@ -127,10 +129,9 @@ class Trial:
         begun = len(course.loss)
         for at in range(begun, begun + steps):
             key = jax.random.fold_in(self.case.key, at)
-            params, state, last, seen = self.step(
-                course.params, course.state, batches[at % len(batches)], key, np.float32(scale), last
-            )
-            loss, norm, move, ahead, slope, norms, moves = jax.device_get(seen)
+            loss, gradient = self.differentiate(course.params, batches[at % len(batches)], key)
+            params, state, last, seen = self.move(course.params, course.state, gradient, np.float32(scale), last)
+            loss, (norm, move, ahead, slope, norms, moves) = jax.device_get((loss, seen))
             course.loss.append(float(loss))
             course.norm.append(float(norm))
             course.moves.append(float(move))

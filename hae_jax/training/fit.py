@@ -1,7 +1,7 @@
 """The training loop: steps, numbers, evaluations and checkpoints, until done, out of time, or told to stop."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from hae_jax.training.interrupt import Interrupt
 from hae_jax.training.journal import Journal, check_tensorboard
 from hae_jax.training.screen import Screen
 from hae_jax.training.step import TrainState, make_step, start
+from hae_jax.training.watcher import Remark, Watcher
 from hae_jax.training.window import Window
 
 FIXED = ("train.seed", "train.steps")
@@ -55,7 +56,12 @@ class Outcome:
         return 0 if self.signal is None else 128 + self.signal
 
 
-def fit(config: Config, workdir: Path, console: Console | None = None) -> Outcome:
+def fit(
+    config: Config,
+    workdir: Path,
+    console: Console | None = None,
+    watcher: Callable[[Config, list[str]], Watcher] | None = None,
+) -> Outcome:
     """Trains a model, or goes on with training it.
 
     The workdir holds `config.json`, the tokenised corpus in `data/`, `checkpoints/`, and `metrics.jsonl`. If it holds a
@@ -68,6 +74,7 @@ def fit(config: Config, workdir: Path, console: Console | None = None) -> Outcom
         config: the run.
         workdir: its folder; made if need be.
         console: where progress is shown; standard output by default.
+        watcher: makes who looks on, given the config and the causes that were spoken of before a resumed run stopped.
 
     Returns:
         Why it ended, and the last evaluation.
@@ -83,7 +90,7 @@ def fit(config: Config, workdir: Path, console: Console | None = None) -> Outcom
         dataset = prepare(config.data, workdir / "data", screen.preparing)
         checkpoints = Checkpoints(workdir / "checkpoints", config.train.keep, screen.say)
         try:
-            return _Fit(config, workdir, dataset, checkpoints, screen).run()
+            return _Fit(config, workdir, dataset, checkpoints, screen).run(watcher)
         finally:
             checkpoints.finish()
 
@@ -145,7 +152,7 @@ class _Fit:
         self._sample = dataset.heldout.spread(config.train.eval_documents)
         self._mesh = sharding.local_mesh()
 
-    def run(self) -> Outcome:
+    def run(self, watcher: Callable[[Config, list[str]], Watcher] | None) -> Outcome:
         """Starts or resumes, and trains."""
         config = self._config
         params_key, self._key = jax.random.split(jax.random.key(config.train.seed))
@@ -164,11 +171,13 @@ class _Fit:
             self._screen.say(f"resuming from step {record.step}")
         self._watch = _Stopwatch(record.seconds)
         self._window = Window(state, lambda: self._watch.seconds, config.train.max_skipped)
-        self._train_step = make_step(self._model, optimizer, config, self._mesh)
         with (
             Journal(self._workdir, record.step, config.train.tensorboard) as self._journal,
             Interrupt() as self._interrupt,
         ):
+            self._watcher = watcher(config, self._journal.causes) if watcher else None
+            watch = self._watcher.watch if self._watcher else None
+            self._train_step = make_step(self._model, optimizer, config, self._mesh, watch)
             return self._loop(sharding.replicate(state, self._mesh), record)
 
     def _loop(self, state: TrainState, saved: Record) -> Outcome:
@@ -220,14 +229,28 @@ class _Fit:
         return record
 
     def _log(self, step: int) -> None:
-        values = self._window.close()
+        try:
+            values = self._window.close()
+        finally:
+            # Also where the window gives up: what broke is the more worth a word.
+            if self._watcher:
+                self._speak(step, [r for name in self._window.culprit for r in self._watcher.breakdown(name)])
         if values is not None:
             self._journal.write(step, "train", values)
             self._screen.train(step, values)
+            if self._watcher:
+                self._speak(step, self._watcher.train(step, values, self._window.seen))
+
+    def _speak(self, step: int, remarks: list[Remark]) -> None:
+        for remark in remarks:
+            self._journal.write(step, "doctor", remark._asdict())
+            self._screen.say(f"step {step}: {remark.cause} ({remark.words})")
 
     def _evaluate(self, step: int, state: TrainState, kind: Literal["evaluation", "final"]) -> Evaluation:
         heldout = self._dataset.heldout if kind == "final" else self._sample
         evaluation = self._scores(state, heldout, free_run=True)
+        if self._watcher:
+            self._speak(step, self._watcher.evaluation(step, evaluation))
         self._journal.write(step, kind, evaluation.to_dict())
         self._screen.evaluation(step, evaluation)
         return evaluation

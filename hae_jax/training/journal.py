@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Journal:
-    """Appends one JSON object a line, each with its `step` and its `kind`: "train", "evaluation" or "final".
+    """Appends one JSON object a line, each with its `step` and its `kind`: "train", "evaluation", "final" or "doctor".
 
     A resumed run first drops the lines after the step it resumes from. So the file is what an uninterrupted run would
     have written, but for times and speeds, and for the stretch of steps that a signal cut in two lines.
@@ -30,6 +30,8 @@ class Journal:
         kept = [line for line in read_lines(path) if line["step"] <= step] if step else []
         self.complete: bool = bool(kept) and kept[-1]["kind"] == "final" and kept[-1]["step"] == step
         """Whether the run had made its final evaluation at that step."""
+        self.causes: list[str] = [line["cause"] for line in kept if line["kind"] == "doctor"]
+        """What the doctor spoke of before that step."""
         fresh = path.with_suffix(".tmp")
         fresh.write_text("".join(map(dump, kept)), encoding="utf-8")
         os.replace(fresh, path)

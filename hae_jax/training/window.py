@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
 
 from hae_jax.training.step import StepInfo, TrainState, named
 
@@ -24,9 +25,16 @@ class Window:
         state: state that the run starts or resumes from.
         clock: tells the training time so far, in seconds.
         limit: non-finite steps in a row after which training gives up.
+
+    Attributes:
+        seen: what a watch saw of the last step.
+        culprit: of the last stretch's first step that was not finite, the parameter whose gradient was the first that
+            was not, or None; empty if all steps were finite.
     """
 
     def __init__(self, state: TrainState, clock: Callable[[], float], limit: int) -> None:
+        self.seen: PyTree = None
+        self.culprit: list[str | None] = []
         self._names = list(named(state.params))
         self._step, self._streak, self._skipped = int(state.step), int(state.skipped), int(state.skipped_total)
         self._clock, self._limit = clock, limit
@@ -35,6 +43,8 @@ class Window:
 
     def add(self, info: StepInfo) -> None:
         """Takes the info of the next step, and waits until no more than `AHEAD` steps are under way."""
+        # Of what a watch saw only the last is kept: it is the larger part of an info.
+        self.seen, info = info.seen, info._replace(seen=None)
         self._infos.append(info)
         if self._since is None:
             # The first step compiles: its words are not counted, nor is its time.
@@ -56,12 +66,14 @@ class Window:
         if not self._infos or self._since is None:
             return None
         infos: list[StepInfo] = jax.device_get(self._infos)
+        self.seen = jax.device_get(self.seen)
+        self.culprit = [self._named(int(info.culprit)) for info in infos if not info.finite][:1]
         for info in infos:
             self._step += 1
             self._streak = 0 if info.finite else self._streak + 1
             self._skipped += not info.finite
             if self._streak >= self._limit:
-                raise NonFinite(self._complaint(int(info.culprit)))
+                raise NonFinite(self._complaint(self._named(int(info.culprit))))
         now = self._clock()
         taken = [info for info in infos if info.finite]
         timed = infos[self._untimed :]
@@ -79,10 +91,13 @@ class Window:
         self._infos, self._since, self._untimed = [], now, 0
         return values
 
-    def _complaint(self, culprit: int) -> str:
+    def _named(self, culprit: int) -> str | None:
+        return self._names[culprit] if culprit >= 0 else None
+
+    def _complaint(self, culprit: str | None) -> str:
         what = "every gradient is finite, but the loss or the update is not"
-        if culprit >= 0:
-            what = f"the gradient of {self._names[culprit]} is the first that is not"
+        if culprit is not None:
+            what = f"the gradient of {culprit} is the first that is not"
         return (
             f"steps {self._step - self._streak + 1} to {self._step} must be finite, got NaN or infinity in each: "
             f"{what}. Start a new workdir with a lower optim.learning_rate or optim.clip_norm."

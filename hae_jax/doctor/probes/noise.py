@@ -7,6 +7,7 @@ import numpy as np
 
 from hae_jax.doctor.chart import Chart, Unable
 from hae_jax.doctor.fields import real
+from hae_jax.doctor.program import ONCE
 from hae_jax.doctor.trial import Trial
 
 HALVES = ("float16", "bfloat16")
@@ -45,7 +46,7 @@ def dropout(chart: Chart, trial: Trial) -> dict[str, Any]:
         "loss_varies": bool(noisy[0].loss != noisy[1].loss),
     }
     if case.evaluate is not None:
-        evaluate = jax.jit(case.evaluate)
+        evaluate = jax.jit(case.evaluate, compiler_options=ONCE)
         values = [float(evaluate(case.params, batch, key)) for key in keys]
         found["evaluation_varies"] = len(set(values)) > 1
         found["evaluation_loss"] = values[0]

@@ -9,62 +9,57 @@ import numpy as np
 from hae_jax.doctor.chart import Chart
 from hae_jax.doctor.trial import Course, Trial
 
-SMALL = (1e-6, 1e-7)
-"""Gradients so many times smaller pass any clip unchanged."""
+SMALL = (1e-9, 1e-10)
+"""Gradients so many times smaller pass any clip unchanged, and are not yet lost in float32."""
 
 
 def dose(chart: Chart, trial: Trial, course: Course) -> dict[str, Any]:
     """Measures clips, decay and epsilon at the start and after training.
 
     The first state after a gradient g tells what became of g: Adam's mean is a tenth of what the clip let through.
-    Given g and two that are millions of times smaller, whatever grows less than it should has been clipped.
+    Given g and two that are far smaller, whatever grows less than it should has been clipped.
     """
     case = chart.case
     places = [(case.params, case.batches[0])]
     if course.finite and course.params:
         places += [(course.params, batch) for batch in case.batches[1:4]]
+    still = [np.zeros(p.shape, np.float32) for p in case.params]
     scales, decays, exponents, radial, lost = [], [], [], [], []
 
-    @jax.jit
-    def give(params: Any, gradient: Any, state: Any) -> Any:
-        outs = [trial.update([g * s for g in gradient], trial.fresh(params), params) for s in (1.0, *SMALL)]
-        tenth, _ = trial.update([g * 0.1 for g in gradient], trial.fresh(params), params)
-        one = [trial.update(gradient, state, [p * f for p in params])[0] for f in (1.0, 0.0)]
-        size = lambda leaves: [jnp.linalg.norm(jnp.asarray(x, jnp.float32)) for x in leaves]  # noqa: E731
-        floats = [
-            [x for x in jax.tree.leaves(s) if jnp.issubdtype(jnp.asarray(x).dtype, jnp.floating) and jnp.ndim(x) > 0]
-            for _, s in outs
-        ]
-        dot = lambda a, b: sum((x * y).sum() for x, y in zip(a, b, strict=True))  # noqa: E731
-        norm = lambda a: jnp.sqrt(dot(a, a))  # noqa: E731
-        gap = [a - b for a, b in zip(*one, strict=True)]
-        swallowed = [((p + u == p) & (u != 0)).sum() for p, u in zip(params, one[0], strict=True)]
-        moving = [(u != 0).sum() for u in one[0]]
-        return (
-            [size(x) for x in floats], [size(u) for u, _ in outs], norm(outs[0][0]), norm(tenth),
-            norm(gap), norm(one[1]), dot(gap, params) / (norm(gap) * norm(params) + 1e-30),
-            dot(gradient, params) / (norm(gradient) * norm(params) + 1e-30), sum(swallowed), sum(moving),
-        )  # fmt: skip
+    def give(params: Any, gradient: Any, state: Any, factor: float = 1.0) -> tuple[Any, Any, Any]:
+        scaled = [(np.asarray(g, np.float32) * factor).astype(g.dtype) for g in gradient]
+        # The step that training has compiled already.
+        new, state, moved, _ = jax.device_get(trial.move(params, state, scaled, np.float32(1), still))
+        leaves = [np.asarray(x) for x in jax.tree.leaves(state)]
+        return new, moved, [x for x in leaves if jnp.issubdtype(x.dtype, jnp.floating) and x.ndim > 0]
 
     for at, (params, batch) in enumerate(places):
-        _, gradient = trial.differentiate(params, batch, case.key)
-        state = trial.fresh() if at == 0 else course.state
-        states, updates, whole, tenth, gap, rest, along, inward, swallowed, moving = jax.device_get(
-            give(params, gradient, state)
-        )
-        found = [clip_scale(*map(float, sizes)) for sizes in zip(*states, strict=True)] or [
-            clip_scale(*map(float, sizes)) for sizes in zip(*updates, strict=True)
+        params = [np.asarray(p) for p in params]
+        gradient = jax.device_get(trial.differentiate(params, batch, case.key)[1])
+        fresh = trial.fresh(params)
+        outs = [give(params, gradient, fresh, factor) for factor in (1.0, *SMALL)]
+        tenth = norm(give(params, gradient, fresh, 0.1)[1])
+        state = fresh if at == 0 else course.state
+        new, own, _ = give(params, gradient, state)
+        rest = give([np.zeros_like(p) for p in params], gradient, state)[1]
+        gap = [a - b for a, b in zip(own, rest, strict=True)]
+        states = [[norm([x]) for x in found] for _, _, found in outs]
+        updates = [[norm([x]) for x in moved] for _, moved, _ in outs]
+        found = [clip_scale(*sizes) for sizes in zip(*states, strict=True)] or [
+            clip_scale(*sizes) for sizes in zip(*updates, strict=True)
         ]
         linear = [value for value in found if value is not None]
         if linear:
             scales.append(float(np.median(linear)))
-        if rest > 0 and np.isfinite(gap):
-            decays.append(float(gap / rest) if along < -0.9 else 0.0)
+        if norm(rest) > 0 and np.isfinite(norm(gap)):
+            decays.append(norm(gap) / norm(rest) if cosine(gap, params) < -0.9 else 0.0)
         squared = [1 for a, b, c in zip(*states, strict=True) if b > 0 and c > 0 and round(float(np.log10(b / c))) == 2]
-        if squared and tenth > 0 and whole > 0:
-            exponents.append(float(np.log10(whole / tenth)))
-        radial.append(float(inward))
-        lost.append(float(swallowed / max(1, moving)))
+        if squared and tenth > 0 and norm(outs[0][1]) > 0:
+            exponents.append(float(np.log10(norm(outs[0][1]) / tenth)))
+        radial.append(cosine(gradient, params))
+        moving = sum(int((m != 0).sum()) for m in own)
+        swallowed = sum(int(((n == p) & (m != 0)).sum()) for n, p, m in zip(new, params, own, strict=True))
+        lost.append(swallowed / max(1, moving))
     return {
         "clip_scale": float(np.median(scales)) if scales else None,
         "clip_binding": float(np.mean([s < 0.99 for s in scales])) if scales else None,
@@ -75,14 +70,27 @@ def dose(chart: Chart, trial: Trial, course: Course) -> dict[str, Any]:
     }
 
 
+def norm(leaves: list[Any]) -> float:
+    """Returns the norm of all numbers of some arrays."""
+    return float(np.sqrt(sum(np.square(np.asarray(x, np.float64)).sum() for x in leaves)))
+
+
+def cosine(ours: list[Any], theirs: list[Any]) -> float:
+    """Returns the cosine between two lists of arrays, 0 where one of them is zero."""
+    product = sum(
+        (np.asarray(a, np.float64) * np.asarray(b, np.float64)).sum() for a, b in zip(ours, theirs, strict=True)
+    )
+    return float(product / (norm(ours) * norm(theirs) + 1e-30))
+
+
 def clip_scale(whole: float, small: float, smaller: float) -> float | None:
     """Returns by how much a gradient was scaled before it came to a number that is linear in it, or quadratic.
 
     Example:
-        >>> clip_scale(0.1, 1e-6, 1e-7), clip_scale(4.0, 4e-12, 4e-14), clip_scale(1.0, 1.0, 1.0)
+        >>> clip_scale(0.1, 1e-9, 1e-10), clip_scale(4.0, 4e-18, 4e-20), clip_scale(1.0, 1.0, 1.0)
         (0.1, 1.0, None)
     """
-    if not (whole > 0 and small > 1e-30 and smaller > 1e-30):
+    if not (whole > 0 and small > 1e-37 and smaller > 1e-37):
         return None
     power = np.log10(small / smaller)
     if abs(power - 1) < 0.05:

@@ -1,12 +1,15 @@
 """Recurrences from within: gates, how states grow, and how far gradients reach."""
 
+import functools
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from hae_jax.doctor.chart import Chart, Unable
 from hae_jax.doctor.curve import ratio, slope
+from hae_jax.doctor.program import ONCE
 
 
 def states(chart: Chart) -> dict[str, Any]:
@@ -42,6 +45,12 @@ def states(chart: Chart) -> dict[str, Any]:
         "hidden_bounded": all(r.squashed for r in found),
         "gated": any(r.cells and not r.squashed for r in found),
     }
+
+
+@functools.partial(jax.jit, compiler_options=ONCE)
+def steepness(curve: Any, count: Any) -> tuple[Any, Any]:
+    """Returns the slope of a curve, and the decades between its ends."""
+    return slope(curve, count), ratio(curve)
 
 
 def swapped(chart: Chart) -> bool | None:
@@ -97,8 +106,7 @@ def gradients(chart: Chart) -> dict[str, Any]:
         curve = jnp.asarray(np.sqrt(total / count) / max(np.sqrt(total / count).max(), 1e-300), jnp.float32)
         if longest < 6 or not bool(jnp.isfinite(curve).all()):
             continue
-        slopes[r.name] = float(slope(curve, jnp.asarray(count, jnp.float32)))
-        decades[r.name] = float(ratio(curve))
+        slopes[r.name], decades[r.name] = map(float, steepness(curve, jnp.asarray(count, jnp.float32)))
     good = {name: value for name, value in slopes.items() if np.isfinite(value)}
     if not good:
         raise Unable("no recurrence of six steps has a gradient")

@@ -9,14 +9,17 @@ from hae_jax.doctor.rules.wiring import WIRING
 
 RULES: tuple[Rule, ...] = (*WIRING, *DATA, *RECURRENCE, *OPTIMISATION, *CODE)
 """Every cause, once."""
+BROKEN = "look for logarithms, roots and quotients of 0; jax.config.update('jax_debug_nans', True) names the line"
+"""What to do about numbers that are none, where nobody knows why."""
+CHANGES = {rule.cause: rule.change for rule in RULES} | {"not-finite": BROKEN}
+"""The repair of every cause."""
 ERROR = 3
 """Ranks below are faults of a program, the others unfortunate choices."""
 
 
 def settled(findings: list[Finding]) -> bool:
-    """Says whether the first finding is one that holds exactly or not at all, so that training can add nothing."""
-    exact = {rule.cause for rule in RULES if rule.rank == 0}
-    return bool(findings) and findings[0].cause in exact
+    """Says whether the first finding is a fault of the program, next to which what training may show is small."""
+    return bool(findings) and findings[0].severity == "error" and findings[0].cause != "not-finite"
 
 
 def judge(evidence: Evidence) -> tuple[list[Finding], list[str]]:
@@ -41,4 +44,11 @@ def judge(evidence: Evidence) -> tuple[list[Finding], list[str]]:
             severity = "error" if rule.rank < ERROR else "warning"
             found.append((rule.rank, -sure, Finding(rule.cause, severity, sure, shown, repair, others)))
     found.sort(key=lambda each: each[:2])
-    return [finding for _, _, finding in found], abstained
+    findings = [finding for _, _, finding in found]
+    return findings or ([broken(evidence)] if evidence.get("broken_batches") else []), abstained
+
+
+def broken(evidence: Evidence) -> Finding:
+    """Reports a loss or gradient that is not finite, for which no rule has a reason."""
+    where = {name: evidence.get(name) for name in ("broken_batches", "loss_finite")}
+    return Finding("not-finite", "error", 0.9, where, {"change": BROKEN, "why": "nothing can be learned from NaN"}, [])

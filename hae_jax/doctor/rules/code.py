@@ -21,7 +21,7 @@ def constant(e: Evidence) -> float | None:
 
 def ignored(e: Evidence) -> float | None:
     gap = e["last_code_permuted"]
-    if gap == 0 or e["steps"] < 100:
+    if (gap == 0 and not e.get("reach_back")) or e["steps"] < 100:
         return None
     learned = e["nll_last"] < 0.9 * e["target_entropy"]
     # A gap that is about to open is a sign of health; it opens late in healthy models, too.

@@ -26,19 +26,45 @@ How often it is right, on small models that it had not seen, and how often it di
 *Not measured yet.*
 <!-- end -->
 
+<!-- table:doctor_causes -->
+*Not measured yet.*
+<!-- end -->
+
 A report without findings says that nothing was found, not that all is well; it lists what could not be looked at.
 
+Losses say little. Here are twelve causes, each beside a twin that is healthy and otherwise the same: a decoder that
+sees its targets learns faster than it should, one without a code begins as the healthy one does, and Adam makes up for
+nearly every clip.
+
+<!-- table:courses -->
+*Not measured yet.*
+<!-- end -->
+
+A fault is healed when the sick run and a repaired twin, side by side, say so. `hae_jax.doctor.repair(patient)` tries
+what can be changed from outside: rate, clip, decay, size of weights, order and scale of the data. For our own models
+`hae doctor --repair` tries another config, and writes it into a new folder. `hae train --doctor` looks on while a run
+goes on, and speaks up at the step where something goes wrong. How often repairs from outside heal:
+
+<!-- table:repairs -->
+*Not measured yet.*
+<!-- end -->
+
 """
+PICTURES = {
+    "Faults of the program, the data and the loss": ("wiring", "data"),
+    "Unfortunate choices": ("recurrence", "optimisation"),
+}
+"""Sections, with the pictures that the benchmark `courses` draws for them."""
 
 
 def page() -> str:
     """Renders the rules."""
     parts = [HEAD]
-    for heading, chosen in (
-        ("Faults of the program, the data and the loss", [rule for rule in RULES if rule.rank < ERROR]),
-        ("Unfortunate choices", [rule for rule in RULES if rule.rank >= ERROR]),
-    ):
+    sections = ([rule for rule in RULES if rule.rank < ERROR], [rule for rule in RULES if rule.rank >= ERROR])
+    for (heading, pictures), chosen in zip(PICTURES.items(), sections, strict=True):
         parts.append(f"## {heading}\n")
+        parts += [f"![Losses, sick and healthy: {name}](causes_{name}.png)" for name in pictures]
+        parts.append("")
         for rule in sorted(chosen, key=lambda each: each.rank):
             shown = ", ".join(f"`{name}`" for name in rule.shows)
             parts += [

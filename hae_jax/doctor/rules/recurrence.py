@@ -18,7 +18,7 @@ def exploding(e: Evidence) -> float | None:
 
 def saturated(e: Evidence) -> float | None:
     # Gates that biases hold open over small states do no harm; weights that are too large fill the states as well.
-    return 0.9 if e["saturated_most"] > 0.5 and e["state_largest"] > 0.95 else None
+    return 0.9 if e["saturated_most"] > 0.45 and e["state_largest"] > 0.95 else None
 
 
 def closed(e: Evidence) -> float | None:
@@ -53,7 +53,7 @@ RECURRENCE = (
         "gates-saturated", 3, saturated, ("saturated_most", "saturated_gates"),
         "nothing moves, though gradients are finite",
         "smaller fresh weights (glorot and orthogonal), inputs of size 1, or layer normalisation of gain 0.1",
-        "more than half of the gates stand at an end, where a sigmoid has no slope",
+        "about half of the gates stand at an end, or more, where a sigmoid has no slope",
         {"learning-rate-too-low": "a larger rate does not bring gates back"},
         "https://github.com/keras-team/keras/issues/1360",
     ),

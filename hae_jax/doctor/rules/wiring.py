@@ -31,7 +31,9 @@ def unwired(e: Evidence) -> float | None:
         return 0.97
     if e["unused_products"] and len(e["unused_parameters"]) > 1 and e.get("reach_back") == 0:
         return 0.93
-    if e.get("code_permuted") == 0 and e.get("code_zeroed") == 0 and e.get("last_code_permuted") == 0:
+    same = all(e.get(name) == 0 for name in ("code_permuted", "code_zeroed", "last_code_permuted"))
+    # Outputs may change with a code by so little that the loss, rounded, does not.
+    if same and not e.get("reach_back"):
         return 0.95
     return 0.9 if e["reach_back"] == 0 and e["leak_now"] == 0 and not e["norm_axes"] else None
 

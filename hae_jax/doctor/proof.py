@@ -1,0 +1,80 @@
+"""Proof by repair: the sick and the repaired twin train side by side."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from hae_jax.doctor.case import Trouble, open_case
+from hae_jax.doctor.examination import SECONDS, examine, quiet
+from hae_jax.doctor.fields import read_fields
+from hae_jax.doctor.finding import Evidence, Repair, Report
+from hae_jax.doctor.patient import admit
+from hae_jax.doctor.probes.training import STEPS
+from hae_jax.doctor.remedy import Twins, outside
+from hae_jax.doctor.trial import Course, Trial
+
+MORE = 0.05
+"""By how much more of its first loss the repaired twin has to get rid of."""
+Treat = Callable[[str, Evidence], Twins | None]
+"""Makes twins for a cause and the evidence; None where it knows no repair."""
+
+
+def repair(patient: Any, seconds: float = SECONDS, treat: Treat | None = None) -> Report:
+    """Examines a patient, tries the repair of the likeliest cause on a twin, and says whether that healed.
+
+    Healed means: from its start, on its own batches, the repaired twin gets rid of a larger share of its loss than the
+    sick one in as many steps. Nothing of the patient's is changed.
+
+    Args:
+        patient: as for `examine`.
+        seconds: how long to take, about, for the examination, and again for the trial.
+        treat: how to repair; from outside, by `remedy.outside`, if None.
+
+    Returns:
+        The report, with what came of it as `repair`; without, if nothing was found or the patient cannot run.
+    """
+    with quiet():
+        try:
+            case = open_case(admit(patient))
+        except (Trouble, ValueError):
+            return examine(patient, seconds)
+        # Batches may be an iterator; what was taken from it serves examination and trial.
+        kept = replace(case.patient, batches=[case.batch_form.build(batch) for batch in case.batches])
+        report = examine(kept, seconds)
+        if not report.findings:
+            return report
+        cause = report.findings[0].cause
+        if treat is None:
+            twins = outside(case, read_fields(case), cause, report.evidence)
+        else:
+            twins = treat(cause, report.evidence)
+        if twins is None:
+            return replace(report, repair=Repair(cause, "", False, {}, {}, 0))
+        return replace(report, repair=trial(cause, twins, report.evidence, seconds))
+
+
+def trial(cause: str, twins: Twins, evidence: Evidence, seconds: float) -> Repair:
+    """Trains twins for equally many steps."""
+    trials = [Trial(open_case(each)) for each in (twins.sick, twins.repaired)]
+    courses = [each.run(each.case.batches, STEPS, patience=seconds / 2) for each in trials]
+    # One that broke off has all of its loss left, whenever that was.
+    steps = min((len(course.loss) for course in courses if course.finite), default=0)
+    sick, repaired = (left(each, course, steps) for each, course in zip(trials, courses, strict=True))
+    if cause == "inputs-unscaled" and evidence.get("goal_variance"):
+        # Much of such a loss is the distance to the mean, which a constant gets rid of.
+        sick = courses[0].end() / (evidence["reduction"] * evidence["goal_variance"])
+    losses = dict(zip(("sick", "repaired"), (course.loss for course in courses), strict=True))
+    healed = repaired < min(1.0, sick) - MORE
+    return Repair(cause, twins.change, healed, {"sick": sick, "repaired": repaired}, losses, steps)
+
+
+def left(trial: Trial, course: Course, steps: int) -> float:
+    """Returns which share of its first loss a course has left at its end, on the same batches; 1 if it broke off."""
+    if not course.finite:
+        return 1.0
+    case, last = trial.case, range(max(0, steps - 10), steps)
+    fresh = [trial.differentiate(case.params, case.batches[at % len(case.batches)], case.key)[0] for at in last]
+    still = float(np.mean(fresh))
+    return float(np.mean([course.loss[at] for at in last]) / still) if still else 1.0
