@@ -23,6 +23,7 @@ from benchmarks import (
     reconstruction,
     remedies,
     report,
+    speed,
 )
 from benchmarks.record import (
     RESULTS,
@@ -51,6 +52,7 @@ MODULES = {
     "gradient_stability": gradient_stability,
     "gradient_map": gradient_map,
     "probe_overhead": probe_overhead,
+    "speed": speed,
     "remedies": remedies,
     "anomalies": anomalies,
     "classification": classification,
@@ -58,7 +60,9 @@ MODULES = {
 }
 """All benchmarks by name; the docstring of each says what it asks, on which device, how long, and what to expect."""
 _MADE = [table for module in MODULES.values() for table in module.BENCHMARKS]
-TABLES: dict[str, Benchmark | Summary] = {table.table: table for table in (*_MADE, glance.SUMMARY, advice.SUMMARY)}
+TABLES: dict[str, Benchmark | Summary] = {
+    table.table: table for table in (*_MADE, glance.SUMMARY, advice.SUMMARY, speed.SUMMARY)
+}
 """All tables by name; a benchmark has one or more."""
 FOLDERS = ROOT / "runs" / "benchmarks"
 
