@@ -27,7 +27,7 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
     """Decodes the same codes both ways, to the last token there is room for."""
     quick = cell.config["preset"] == "quick"
     config = QUICK if quick else preset(cell.config["preset"])
-    load = workload(config, folder.parent, babble=quick)
+    load = workload(config, folder.parents[1], babble=quick)
     room = config.data.max_sentences * (config.data.max_words + 1)
     entrants = contenders(load, room)
     ours, theirs = (np.asarray(each.run(1)) for each in entrants)

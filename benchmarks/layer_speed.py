@@ -8,9 +8,10 @@ import jax
 import numpy as np
 
 from benchmarks.peers import layers
+from benchmarks.peers.equipment import missing
 from benchmarks.record import Benchmark, Cell
 from benchmarks.standing import render
-from benchmarks.stopwatch import compare, missing
+from benchmarks.stopwatch import compare
 
 PEERS: dict[str, tuple[str, Callable[[layers.Case, str], layers.Entrant]]] = {
     "flax": ("flax", layers.flax),

@@ -56,7 +56,7 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
     """Races the step of another size with the preset's; times are those of a real word."""
     config = config_of(cell)
     other = scaled(config, cell.config["field"], cell.config["value"])
-    loads = [workload(each, folder.parent, cell.config["babble"]) for each in (config, other)]
+    loads = [workload(each, folder.parents[1], cell.config["babble"]) for each in (config, other)]
     entrants = [step(name, load) for name, load in zip(("preset", "scaled"), loads, strict=True)]
     return {"rows": compare(entrants, cell.config["rounds"]), "words": [load.size.words for load in loads]}
 

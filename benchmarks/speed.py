@@ -10,7 +10,8 @@ find the same results first, and take turns in one process with as many threads 
 apart and are of an empty cache. Ratios are printed; seconds on a GPU alone. Who is not installed is left out, aloud:
 PyTorch and Keras come with the extra `peers`.
 
-Device: any; two quiet CPU cores take about 12 minutes. On a GPU the sizes are those of GPUs.
+Device: any; two quiet CPU cores take about 12 minutes. On a GPU the sizes are those of GPUs, and PyTorch finds memory
+only if JAX leaves it some: XLA_PYTHON_CLIENT_PREALLOCATE=false.
 Expected: at least 1.5 times as fast as Flax and Keras (layer) and as PyTorch (step), no slower than PyTorch's layer;
 the tiled loss in 1.05 times the time of the full one and an eighth of its memory.
 """

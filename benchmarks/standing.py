@@ -18,7 +18,9 @@ def render(records: list[Record]) -> str:
                 + (f" {1000 * row['seconds']:.2f} |" if absolute else "")
             )
     skipped = {name: None for record in records for name in record["numbers"].get("skipped", ())}
-    return "\n".join(lines + (["", f"Not installed, hence left out: {', '.join(skipped)}."] if skipped else []))
+    return "\n".join(
+        lines + (["", f"Not installed for this device, hence left out: {', '.join(skipped)}."] if skipped else [])
+    )
 
 
 def interval(row: dict[str, Any]) -> str:

@@ -72,7 +72,7 @@ def cells(quick: bool) -> list[Cell]:
 
 def measure(cell: Cell, folder: Path) -> dict[str, Any]:
     """Times all prefixes in turn; a part's share is the median over rounds of what it adds to the prefix before."""
-    load = workload(config_of(cell), folder.parent, cell.config["babble"])
+    load = workload(config_of(cell), folder.parents[1], cell.config["babble"])
     times = race([*(prefix(load, each) for _, each in PARTS[:-1]), step("step", load)], cell.config["rounds"])
     added = [times[0], *([b - a for a, b in zip(low, high, strict=True)] for low, high in pairwise(times))]
     return {

@@ -1,6 +1,5 @@
 """Contenders take turns in one process, so that whatever else the machine does falls on all of them."""
 
-import importlib.util
 import time
 from collections.abc import Callable, Sequence
 from statistics import median
@@ -138,8 +137,3 @@ def compare(contenders: Sequence[Contender], rounds: int) -> list[dict[str, Any]
             "seconds": median(own), "compile_seconds": each.compile_seconds, "memory": each.memory,
         })  # fmt: skip
     return rows
-
-
-def missing(*names: str) -> list[str]:
-    """Returns which of these packages are not installed."""
-    return [name for name in names if importlib.util.find_spec(name) is None]

@@ -80,7 +80,7 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
     for name, *changed in BESIDE:
         if name == cell.name:
             runs["instead"] = change(ours, *changed)
-    loads = {run[0]: workload(run[0], folder.parent, cell.config["babble"]) for run in runs.values()}
+    loads = {run[0]: workload(run[0], folder.parents[1], cell.config["babble"]) for run in runs.values()}
     entrants = [step(name, loads[run[0]], run[1]) for name, run in runs.items() if name == "ours" or run != ours]
     return {"rows": compare(entrants, cell.config["rounds"])}
 

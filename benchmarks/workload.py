@@ -38,7 +38,10 @@ VISITED = 4
 """Different batches that a step visits in turn."""
 WIDEST, WORDS = 32, 25_000
 """Words a sentence, and of the vocabulary, with which texts are prepared; a config takes what it has room for."""
-QUICK = Config(ModelConfig(embed=4, hidden=4, sentence_hidden=4), DataConfig(vocab_size=9, max_words=5, batch_size=4))
+QUICK = Config(
+    ModelConfig(embed=4, hidden=4, sentence_hidden=4),
+    DataConfig(vocab_size=9, max_words=5, batch_size=4, buckets=1),
+)
 """What is measured where it has to be quick, over random words."""
 
 

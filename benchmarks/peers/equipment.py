@@ -1,9 +1,23 @@
-"""What PyTorch gets to run with: the threads and the precision that JAX has."""
+"""Who is there to run, and what PyTorch gets to run with: the threads and the precision that JAX has."""
 
+import importlib.util
 import os
 from typing import Any
 
+import jax
+
 from benchmarks.record import device
+
+
+def missing(*names: str) -> list[str]:
+    """Returns which of these packages are not installed; on a GPU a PyTorch that knows none is as good as none."""
+    absent = [name for name in names if importlib.util.find_spec(name) is None]
+    if "torch" in names and "torch" not in absent and jax.default_backend() == "gpu":
+        import torch
+
+        if not torch.cuda.is_available():
+            absent.append("torch")
+    return absent
 
 
 def equip(torch: Any) -> Any:
