@@ -26,6 +26,7 @@ from benchmarks import (
     repairs,
     report,
     series_speed,
+    speed,
 )
 from benchmarks.record import (
     RESULTS,
@@ -54,6 +55,7 @@ MODULES = {
     "gradient_stability": gradient_stability,
     "gradient_map": gradient_map,
     "probe_overhead": probe_overhead,
+    "speed": speed,
     "remedies": remedies,
     "series_speed": series_speed,
     "anomalies": anomalies,
@@ -64,7 +66,7 @@ MODULES = {
 }
 """All benchmarks by name; the docstring of each says what it asks, on which device, how long, and what to expect."""
 _MADE = [table for module in MODULES.values() for table in module.BENCHMARKS]
-SUMMARIES = (glance.SUMMARY, advice.SUMMARY, doctor.SUMMARY)
+SUMMARIES = (glance.SUMMARY, advice.SUMMARY, doctor.SUMMARY, speed.SUMMARY)
 TABLES: dict[str, Benchmark | Summary] = {table.table: table for table in (*_MADE, *SUMMARIES)}
 """All tables by name; a benchmark has one or more."""
 FOLDERS = ROOT / "runs" / "benchmarks"

@@ -61,6 +61,21 @@ def middle(values: Sequence[float | None]) -> Middle:
     )
 
 
+def median_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Returns the 95 % interval of a median, whatever the values' distribution: two of the values in their order.
+
+    Of n values in order, those number n/2 - z sqrt(n)/2 from below and from above; of fewer than six, which cannot say
+    so much, the first and the last.
+
+    Example:
+        >>> median_interval([float(x) for x in range(1, 101)])
+        (40.0, 61.0)
+    """
+    ordered, number = sorted(values), len(values)
+    below = max(math.floor((number - NORMAL * math.sqrt(number)) / 2) - 1, 0)
+    return ordered[below], ordered[number - 1 - below]
+
+
 def student(values: Sequence[float]) -> tuple[float, float]:
     """Returns the 95 % interval of a mean of few, normally distributed values.
 

@@ -6,7 +6,14 @@ from pathlib import Path
 
 from benchmarks.record import Benchmark, Record, Summary, read
 
-PAGES = ("README.md", "docs/gradients.md", "docs/remedies.md", "docs/series.md", "docs/causes.md")
+PAGES = (
+    "README.md",
+    "docs/gradients.md",
+    "docs/remedies.md",
+    "docs/series.md",
+    "docs/causes.md",
+    "docs/performance.md",
+)
 """Where tables are shown."""
 _TABLE = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

@@ -179,3 +179,25 @@ def draw_scores(series: np.ndarray, back: np.ndarray, scores: np.ndarray, path: 
     for each in axes:
         each.set_xlim(0, max(len(series) - 1, 1))
     made.savefig(path, dpi=110)
+
+
+def draw_shares(bars: Mapping[str, Mapping[str, float]], label: str, path: Path) -> None:
+    """Draws wholes as bars, each cut into its parts.
+
+    Args:
+        bars: by name, the shares of the parts; a share below 0, which a noisy difference may be, is drawn as none.
+        label: what the shares are of.
+        path: where to.
+    """
+    made, (axes,) = figure(1, 8.0, 1.6 + 0.5 * len(bars))
+    parts = list(dict.fromkeys(part for shares in bars.values() for part in shares))
+    left = np.zeros(len(bars))
+    for colour, part in zip(np.resize(INK, len(parts)), parts, strict=True):
+        width = np.array([max(shares.get(part, 0.0), 0.0) for shares in bars.values()])
+        axes.barh(list(bars), width, left=left, color=colour, label=part)
+        left = left + width
+    axes.invert_yaxis()
+    axes.xaxis.set_major_formatter("{x:.0%}")
+    axes.set_xlabel(label)
+    made.legend(loc="outside upper center", fontsize=8, ncols=3)
+    made.savefig(path, dpi=130)

@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
-from benchmarks.interval import differences, middle, rate, show, wilson
+from benchmarks.interval import differences, median_interval, middle, rate, show, wilson
 
 
 @pytest.mark.parametrize(
@@ -14,6 +15,13 @@ from benchmarks.interval import differences, middle, rate, show, wilson
 )
 def test_wilson_agrees_with_hand_computed_intervals(successes, trials, low, high):
     assert wilson(successes, trials) == pytest.approx((low, high), abs=1e-5)
+
+
+@pytest.mark.parametrize("number", [7, 15, 20, 120])
+def test_the_interval_of_a_median_holds_it_as_often_as_it_says(number):
+    low, high = (int(x) for x in median_interval([float(x) for x in range(number)]))
+    # The median lies above as many values as a coin shows heads.
+    assert binom.cdf(high, number, 0.5) - binom.cdf(low, number, 0.5) >= 0.945
 
 
 def test_wilson_solves_the_equation_it_stands_for():

@@ -1,0 +1,39 @@
+"""How fast is it, beside its peers, and what made it so?
+
+    python -m benchmarks run speed
+
+Seven tables. Layer: one LSTM forward and backward beside Flax, Keras and PyTorch. Step: the whole training step on
+ragged text beside the same model in PyTorch, dense and packed, and beside the rate of dense products. Loss: tiles
+beside the logits of all tokens. Greedy: blocks beside a look after every token. Techniques: from the naive step to
+ours. Parts: where a step's time goes. Scaling: words a second over sizes. All contenders get the same numbers, have to
+find the same results first, and take turns in one process with as many threads as there are cores; compile times stand
+apart and are of an empty cache. Ratios are printed; seconds on a GPU alone. Who is not installed is left out, aloud:
+PyTorch and Keras come with the extra `peers`.
+
+Device: any; two quiet CPU cores take about 12 minutes. On a GPU the sizes are those of GPUs, and PyTorch finds memory
+only if JAX leaves it some: XLA_PYTHON_CLIENT_PREALLOCATE=false.
+Expected: at least 1.5 times as fast as Flax and Keras (layer) and as PyTorch (step), no slower than PyTorch's layer;
+the tiled loss in 1.05 times the time of the full one and an eighth of its memory.
+"""
+
+from benchmarks import greedy_speed, layer_speed, loss_speed, scaling, step_parts, step_speed, techniques
+from benchmarks.record import Record, Summary
+from benchmarks.standing import interval
+
+
+def glance(records: list[Record]) -> str:
+    """Everybody else of three tables: how many times as fast ours is."""
+    lines = ["| | beside | ours is so many times as fast | 95 % interval |", "|---|---|---|---|"]
+    for record in records:
+        for place, row in enumerate(record["numbers"]["rows"][1:]):
+            lines.append(
+                f"| {'' if place else record['cell']} | {row['name']} | {row['ratio']:.2f} | {interval(row)} |"
+            )
+    return "\n".join(lines)
+
+
+BENCHMARKS = (
+    layer_speed.TABLE, step_speed.TABLE, loss_speed.TABLE, greedy_speed.TABLE, techniques.TABLE, step_parts.TABLE,
+    scaling.TABLE,
+)  # fmt: skip
+SUMMARY = Summary("speed", ("speed_step", "speed_layer", "speed_loss"), glance)

@@ -1,0 +1,254 @@
+"""The contenders of the speed benchmark do the same work, and the work is counted right."""
+
+import dataclasses
+import importlib.util
+from functools import partial
+
+import draw
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from close import assert_close
+from jax.experimental import rnn
+from markov import Markov
+
+from benchmarks import flops, layer_speed, scaling, speed, standing, step_parts, step_speed, techniques
+from benchmarks.peers import layers, textbook
+from benchmarks.stopwatch import Contender, compare, compile_anew, race
+from benchmarks.workload import QUICK, Setting, switched, workload
+from hae_jax import models
+from hae_jax.batch import EOD
+from hae_jax.config import ModelConfig
+from hae_jax.inference.generate import greedy
+from hae_jax.layers.losses import cross_entropy
+from hae_jax.layers.scan import lstm_scan
+from hae_jax.models.interface import Code
+from hae_jax.models.tables import dense_words
+from hae_jax.presets import preset
+
+torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch comes with hae_jax[peers]")
+
+
+@pytest.fixture(scope="module")
+def load(tmp_path_factory):
+    return workload(QUICK, tmp_path_factory.mktemp("text"), babble=True)
+
+
+def multiplications(jaxpr) -> int:
+    """Counts the operations of all matrix products of a traced function, those of loops as often as they are done."""
+    total = 0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            (inner, _), _ = equation.params["dimension_numbers"]
+            shape = equation.invars[0].aval.shape
+            total += 2 * equation.outvars[0].aval.size * int(np.prod([shape[axis] for axis in inner]))
+        for value in equation.params.values():
+            body = getattr(value, "jaxpr", value)
+            if hasattr(body, "eqns"):
+                total += equation.params.get("length", 1) * multiplications(body)
+    return total
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_operations_are_those_of_the_traced_model(load, layers):
+    sizes = {"embed": 3, "hidden": 5, "sentence_hidden": 7, "layers": layers, "sentence_loss": 0.0}
+    config = ModelConfig(**sizes)
+    model, batch = models.build(config, 11), load.batches[0]
+    params = jax.eval_shape(lambda key: model.init(key, batch)["params"], jax.random.key(0))
+    traced = jax.make_jaxpr(lambda params: model.apply({"params": params}, batch))(params)
+    size = flops.room(batch)
+    work = flops.training(config, 11, size)
+    # Tables have spare rows; and the sentence decoder multiplies its code at each step.
+    rows = sum(map(len, batch.tables)) - size.sentences
+    spare = rows * (8 + 4 * layers) * 5**2
+    again = (size.sentences - size.documents) * 8 * 7**2
+    assert multiplications(traced.jaxpr) == sum(work.values()) // 3 + spare + again
+
+
+def test_padding_is_no_work_for_words(load):
+    batch = load.batches[0]
+    real, room = flops.real(batch), flops.room(batch)
+    assert real.words == int((np.asarray(dense_words(batch)) != 0).sum())
+    assert all(a <= b for a, b in zip(real, room, strict=True))
+    assert flops.training(QUICK.model, 9, real)["softmax"] == 3 * real.words * 2 * 4 * 9
+
+
+@pytest.mark.parametrize("hoist", [False, True])
+def test_the_textbooks_scan_finds_the_same(rng, hoist):
+    mask = jnp.arange(7) < np.array([7, 0, 1, 4])[:, None]
+    given = (draw.state(rng, 4, 3), rng.normal(size=(2, 7, 5)), draw.weights(rng, 5, 3, 11), rng.normal(size=(4, 11)))
+
+    def gradient(scan):
+        def loss(state, inputs, weights, context):
+            last, hidden, gates = scan(state, inputs, mask, weights, context=context)
+            return jnp.where(mask[..., None], jnp.sin(hidden), 0).sum() + last.cell.sum() + gates.forget.sum()
+
+        return jax.jit(jax.grad(loss, (0, 1, 2, 3)))(*jax.tree.map(jnp.float32, given))
+
+    assert_close(gradient(partial(textbook.scan, hoist=hoist)), gradient(lstm_scan), slack=10)
+
+
+def test_the_textbooks_loss_finds_the_same(rng):
+    hidden, kernel, bias = (jnp.float32(rng.normal(size=shape)) for shape in ((5, 3), (3, 7), (7,)))
+    targets, mask = jnp.array([0, 6, 2, 3, 3]), jnp.array([True, True, False, True, True])
+
+    def gradient(loss):
+        return jax.grad(lambda *x: loss(*x, targets, mask).total, (0, 1, 2))(hidden, kernel, bias)
+
+    assert_close(gradient(textbook.cross_entropy), gradient(cross_entropy), slack=10)
+
+
+def test_what_is_switched_off_is_not_in_the_program(load):
+    model = models.build(QUICK.model, QUICK.data.vocab_size)
+
+    def own_gradients(setting):
+        with switched(setting):
+            traced = jax.make_jaxpr(lambda params: model.apply({"params": params}, load.batches[0]))(load.params)
+        return str(traced).count("custom_vjp_call")
+
+    everything, no_scan = own_gradients(Setting()), own_gradients(Setting(scan="hoisted"))
+    assert 0 == own_gradients(techniques.NAIVE) < no_scan < everything
+    assert 0 < own_gradients(Setting(loss="full")) < everything
+
+
+def test_the_ladder_leads_from_the_naive_step_to_ours():
+    config = preset("small")
+    steps = techniques.climb(config)
+    assert steps[0][1][1] == techniques.NAIVE
+    assert steps[-1][1] == (config, Setting())
+    # Each technique is something that can be taken away from ours.
+    assert all(without != (config, Setting()) for _, _, without in steps[1:])
+    assert len({name for name, *_ in steps}) == len(steps)
+
+
+def test_two_decoders_say_the_same(rng):
+    model, code = Markov(7, 3), Code(jnp.float32(rng.normal(size=(9, 3))))
+    params = {"follow": (7, 7), "embed": (7, 3), "tell": (3, 7)}
+    params = {name: jnp.float32(rng.normal(size=shape)) for name, shape in params.items()}
+    said = greedy(model, params, code, 20)
+    np.testing.assert_array_equal(said, jax.jit(lambda code: textbook.greedy(model, params, code, 20))(code))
+    # Some documents end, and not all.
+    assert 0 < (said == EOD).any(1).sum() < 9
+
+
+def test_cudnn_finds_the_weights_where_it_looks_for_them():
+    case = layers.draw(2, 3, 5, 7)
+    kernel, recurrent, bias, rest = rnn.unpack_lstm_weights(jnp.asarray(layers.packed(case)), 5, 7, 1, False)
+    for found, expected in zip((kernel, recurrent, bias), case[1:4], strict=True):
+        np.testing.assert_array_equal(found[0], expected.T)
+    assert not rest[0].any()
+    for found, expected in zip(layers.unpacked(layers.packed(case), 5, 7), case[1:4], strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_everybodys_layer_finds_the_same(tmp_path):
+    (cell,) = layer_speed.cells(True)
+    numbers = layer_speed.measure(cell, tmp_path)
+    # Those who are there; that their answers are equal is asked before the race.
+    assert len(numbers["rows"]) == 1 + len(cell.config["peers"]) - len(numbers["skipped"])
+    assert all(error < 1e-5 for error in numbers["errors"].values())
+
+
+@torch
+@pytest.mark.filterwarnings("ignore")
+def test_a_layer_that_finds_something_else_may_not_run(monkeypatch, tmp_path):
+    def other(case, dtype):
+        return layers.torch(case._replace(bias=case.bias + 1e-2), dtype)
+
+    monkeypatch.setitem(layer_speed.PEERS, "torch", ("torch", other))
+    (cell,) = layer_speed.cells(True)
+    cell = dataclasses.replace(cell, config={**cell.config, "peers": ["torch"]})
+    with pytest.raises(ValueError, match=r"PyTorch nn\.LSTM must find what ours finds, got a difference of"):
+        layer_speed.measure(cell, tmp_path)
+
+
+def test_who_is_not_installed_is_left_out_aloud(monkeypatch, tmp_path):
+    monkeypatch.setitem(layer_speed.PEERS, "flax", ("no_such_package", layers.flax))
+    (cell,) = layer_speed.cells(True)
+    cell = dataclasses.replace(cell, config={**cell.config, "peers": ["flax"]})
+    numbers = layer_speed.measure(cell, tmp_path)
+    record = {"cell": cell.name, "numbers": numbers, "device": {"platform": "cpu"}}
+    assert numbers["skipped"] == ["flax"]
+    assert standing.render([record]).endswith("Not installed for this device, hence left out: flax.")
+
+
+@torch
+def test_twins_lose_the_same_and_learn_the_same(tmp_path):
+    (cell,) = step_speed.cells(True)
+    numbers = step_speed.measure(cell, tmp_path / "cell")
+    # Three steps with updates between them: clip, Adam and the sentence level's own rate are compared, too.
+    assert set(numbers["errors"]) == {"PyTorch, padded", "PyTorch, packed sequences"}
+    assert all(len(errors) == 3 and max(errors) < 1e-5 for errors in numbers["errors"].values())
+    record = {"cell": cell.name, "numbers": numbers, "device": {"platform": "cpu"}}
+    assert "real words in" in step_speed.standing([record])
+
+
+def test_turns_are_taken_and_ratios_are_of_neighbours():
+    turns = []
+
+    def runner(name):
+        return Contender(name, lambda calls: turns.append(name))
+
+    entrants = [runner(name) for name in "abc"]
+    times = race(entrants, 3)
+    assert "".join(turns) == "aabbcc" + "abc" + "bca" + "cab"
+    assert [len(each) for each in times] == [3, 3, 3]
+    rows = compare([entrants[0], entrants[0]._replace(words=2.0), entrants[1]], 3)
+    assert rows[0]["ratio"] == 1
+
+
+def test_a_program_is_compiled_anew_each_time():
+    given = jnp.ones((3, 3))
+    programs = [compile_anew(lambda x: x @ x, given) for _ in range(2)]
+    assert all(program.seconds > 0 and program.memory >= 2 * given.nbytes for program in programs)
+    assert jax.config.values["jax_enable_compilation_cache"]
+
+
+def test_sizes_of_the_scaling_table_go_around_the_preset():
+    cells = scaling.cells(False)
+    assert len(cells) == 10
+    assert len({cell.name for cell in cells}) == 10
+    wide = scaling.scaled(QUICK, "hidden", 8)
+    assert (wide.model.embed, wide.model.sentence_hidden) == (8, 8)
+
+
+ROW = {"ratio": 2.0, "interval": [1.5, 2.5], "seconds": 0.5, "compile_seconds": None, "memory": 3e6}
+
+
+@pytest.mark.parametrize(
+    ("table", "rows"),
+    [
+        (techniques.TABLE, ["ours", "so far", "without", "instead"]),
+        (scaling.TABLE, ["preset", "scaled"]),
+        (layer_speed.TABLE, ["ours", "theirs"]),
+    ],
+    ids=["techniques", "scaling", "layer"],
+)
+def test_tables_are_as_wide_as_their_heads(table, rows):
+    numbers = {"rows": [{"name": name} | ROW for name in rows]}
+    for platform in ("cpu", "gpu"):
+        records = [
+            {"cell": cell.name, "numbers": numbers, "device": {"platform": platform}} for cell in table.cells(False)
+        ]
+        lines = [line for line in table.render(records).splitlines() if line.startswith("|")]
+        assert len(lines) > 3
+        assert len({line.count("|") for line in lines}) == 1
+
+
+def test_parts_are_drawn_and_add_up_to_the_step(tmp_path):
+    shares = {name: 1 / len(step_parts.PARTS) for name, _ in step_parts.PARTS}
+    record = {"cell": "preset `small`", "numbers": {"shares": shares}}
+    step_parts.draw([record], tmp_path)
+    assert (tmp_path / step_parts.PICTURE).stat().st_size > 10_000
+    assert step_parts.render([record]).count("17 %") == len(shares)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", speed.BENCHMARKS[2:], ids=lambda table: table.table)
+def test_the_other_tables_can_be_measured(table, tmp_path):
+    for cell in table.cells(True):
+        numbers = table.measure(cell, tmp_path / "cell")
+        assert table.render([{"cell": cell.name, "numbers": numbers, "device": {"platform": "cpu"}}])
+        assert numbers.get("errors", {}).get("same tokens", 1) == 1
