@@ -61,4 +61,4 @@ def learned(numbers: dict[str, Any]) -> str:
     return interval.rate(sum(at is not None for at in arrived), len(arrived))
 
 
-SUMMARY = Summary("advice", ("gradient_training", "gradient_clipping", "gradient_dropout"), render)
+SUMMARY: Summary = Summary("advice", ("gradient_training", "gradient_clipping", "gradient_dropout"), render)

@@ -58,4 +58,4 @@ def learned(numbers: dict[str, Any] | None) -> str:
     return f"{rate} | {f'step {median:.0f}' if math.isfinite(median) else '-'}"
 
 
-SUMMARY = Summary("glance", ("gradient_initialisation", "gradient_training"), render)
+SUMMARY: Summary = Summary("glance", ("gradient_initialisation", "gradient_training"), render)

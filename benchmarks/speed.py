@@ -36,4 +36,4 @@ BENCHMARKS = (
     layer_speed.TABLE, step_speed.TABLE, loss_speed.TABLE, greedy_speed.TABLE, techniques.TABLE, step_parts.TABLE,
     scaling.TABLE,
 )  # fmt: skip
-SUMMARY = Summary("speed", ("speed_step", "speed_layer", "speed_loss"), glance)
+SUMMARY: Summary = Summary("speed", ("speed_step", "speed_layer", "speed_loss"), glance)
