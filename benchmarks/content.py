@@ -8,7 +8,8 @@ review kind? A sentence is given as the code of itself alone. Beside codes stand
 along its principal directions, and along random ones. Questions are balanced, so 50 % is chance; classifiers learn from
 documents that the model was trained on, of which there are more, and are asked about others. Of a review both codes and
 bags hold as much as the model has room for: its opening. The order of words is nothing a bag knows; what it tells of
-the order of sentences is which words open a document.
+the order of sentences is which words open a document. Last, the hierarchical code is read by way of the model's own
+sentence decoder, which unfolds it into vectors for a sentence's own to be compared with.
 
 Device: two CPU cores, 4 cells of 10 minutes of training and 5 of questions: an hour.
 Expected: the hierarchical code is far ahead in order. In occurrence bags of words are nearly always right, and codes of
@@ -41,6 +42,8 @@ MINUTES = 10.0
 LEARNED, REVIEWS = 6000, 4000
 """Documents, and reviews, at most, that classifiers learn from."""
 ROWS = ("hierarchical", "standard")
+UNFOLDED = "code, unfolded"
+"""The same code, read by way of the model's own sentence decoder."""
 
 
 def cells(quick: bool) -> list[Cell]:
@@ -78,12 +81,21 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
         if reviews:
             scores[name]["sentiment"] = ask(*((reader(texts), labels) for texts, labels in reviews))
         print(name, scores[name], flush=True)
+    if run.config.model.kind == "hierarchical":
+        scores[UNFOLDED] = {
+            question: ask(*(_aligned(run, part, make(part, 0)) for part in (train, test)))
+            for question, make in (("occurrence", content.occurrence), ("order", content.order))
+        }
     kept = ("loss", "bleu", "code_gap", "minutes", "steps", "parameters")
     return {name: trained[name] for name in kept} | {"size": size, "scores": scores}
 
 
 def _codes(run: Run, corpus: Corpus) -> np.ndarray:
     return content.codes(run.model, run.params, corpus, run.config.data)
+
+
+def _aligned(run: Run, corpus: Corpus, questions: content.Questions) -> tuple[np.ndarray, np.ndarray]:
+    return content.alignments(run.model, run.params, corpus, run.config.data, questions), questions.answers
 
 
 def _asked(reader: Reader, corpus: Corpus, questions: content.Questions) -> tuple[np.ndarray, np.ndarray]:
@@ -132,7 +144,7 @@ def render(records: list[Record]) -> str:
         n, corpus = record["numbers"], record["config"]["corpus"]
         for name, scores in n["scores"].items():
             # Bags of words are the same beside every model but for their size.
-            label = f"{record['config']['row']} code" if name == "code" else name
+            label = f"{record['config']['row']} {name}" if name.startswith("code") else name
             told = " | ".join(entry(scores.get(question)) for question in questions)
             lines.append(f"| {corpus} | {label} | {n['size']:,} | {told} |")
     return "\n".join(lines)

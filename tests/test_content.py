@@ -94,3 +94,28 @@ def test_codes_do_not_depend_on_what_is_encoded_beside():
     assert found.shape == (67, 11)
     alone = content.codes(model, params, Corpus.of([text.document(66)]), data)
     np.testing.assert_allclose(found[66:], alone, atol=1e-6)
+
+
+def unfolding(feedback="none"):
+    """A fresh mirrored model, its parameters, documents, and the data it knows."""
+    text = corpus()
+    data = DataConfig(max_sentences=int(np.diff(text.documents).max()), max_words=8, buckets=1)
+    options = {"initializer": "mirror", "layer_norm": "output", "embed": 8, "hidden": 64, "sentence_hidden": 512}
+    model = build(ModelConfig(feedback=feedback, **options), WORDS)
+    batch = next(in_order(text, data, 64))[0]
+    return model, jax.jit(model.init)(jax.random.key(0), batch)["params"], text, data
+
+
+def test_a_code_is_unfolded_into_the_vectors_of_its_own_sentences():
+    model, params, text, data = unfolding()
+    asked = content.occurrence(text, 0)
+    largest = content.alignments(model, params, text, data, asked)[:, -1]
+    assert largest[asked.answers].mean() > largest[~asked.answers].mean() + 0.2
+    both = content.alignments(model, params, text, data, content.order(text, 0))
+    assert both.shape[1] == 2 * (data.max_sentences + 1)
+
+
+def test_a_decoder_that_waits_for_words_cannot_be_unfolded():
+    model, params, text, data = unfolding("word")
+    with pytest.raises(ValueError, match=r"model\.feedback must be 'none' to unfold a code, got 'word'\."):
+        content.alignments(model, params, text, data, content.occurrence(text, 0))

@@ -9,17 +9,21 @@ Reference:
     https://arxiv.org/abs/1906.03656
 """
 
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
 import flax.linen as nn
+import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int, PyTree
 
+from hae_jax.batch import Batch
 from hae_jax.config import DataConfig
 from hae_jax.data.batches import in_order
 from hae_jax.data.documents import Corpus
 from hae_jax.inference.forced import encode
+from hae_jax.inference.generate import ask
 
 TOGETHER = 64
 """Documents that are encoded at once."""
@@ -53,6 +57,53 @@ def codes(model: nn.Module, params: PyTree, corpus: Corpus, config: DataConfig) 
         for batch, count in in_order(corpus, config, TOGETHER)
     ]
     return np.concatenate(parts)
+
+
+@partial(jax.jit, static_argnums=(0, 3))
+def _unfold(model: nn.Module, params: PyTree, batch: Batch, sentences: int):
+    code = ask(model, params, "encode")(batch)
+    return ask(model, params, "unfold")(code, sentences)
+
+
+@partial(jax.jit, static_argnums=0)
+def _embed(model: nn.Module, params: PyTree, batch: Batch):
+    return ask(model, params, "embed_sentences")(batch)
+
+
+def alignments(
+    model: nn.Module, params: PyTree, corpus: Corpus, config: DataConfig, questions: Questions
+) -> Float[np.ndarray, "question feature"]:
+    """Lays questions out as the model itself can tell: its decoder unfolds a code into sentence vectors, and each
+    sentence's own vector is held against them.
+
+    Args:
+        model: a hierarchical autoencoder with `feedback="none"`.
+        params: its parameters.
+        corpus: the documents.
+        config: the data it was trained on.
+        questions: about these.
+
+    Returns:
+        For each sentence named its cosines to the vectors unfolded, and the largest of them.
+    """
+    told = np.concatenate(
+        [
+            np.asarray(_unfold(model, params, batch, config.max_sentences), np.float32)[:count]
+            for batch, count in in_order(corpus, config, TOGETHER)
+        ]
+    )
+    own = np.concatenate(
+        [
+            np.asarray(_embed(model, params, batch), np.float32)[:count, 0]
+            for batch, count in in_order(apart(corpus), config, TOGETHER)
+        ]
+    )
+    told, own = (x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-9) for x in (told, own))
+    about, parts = told[questions.document], []
+    for named in own[questions.sentences].swapaxes(0, 1):
+        cosines = np.einsum("qsv,qv->qs", about, named)
+        parts += [cosines, cosines.max(axis=1, keepdims=True)]
+    return np.concatenate(parts, axis=1)
 
 
 def apart(corpus: Corpus) -> Corpus:
