@@ -94,6 +94,7 @@ def render(records: list[Record]) -> str:
         f"| all | seconds of one core, median | {median(r['numbers']['seconds'] for r in records):.0f} |",
     ]  # fmt: skip
     total = len(cells(quick=False))
+    # Groups of which nobody has been examined yet say nothing.
     lines = [line for line in lines if not line.startswith("| 0 ")]
     return "\n".join(lines) + (f"\n\nSo far, {len(records)} of {total} patients." if len(records) < total else "")
 
