@@ -87,13 +87,15 @@ def render(records: list[Record]) -> str:
         f"| | right cause among the first three | {share(ill, among)} |",
         f"| | any alarm | {share(ill, alarmed)} |",
         f"| | known before the first step | {share(ill, lambda r: r['numbers']['steps'] == 0)} |",
-        f"| | steps of training until known, median | {median(r['numbers']['steps'] for r in ill):.0f} |",
+        f"| | steps of training until known, median | {median(r['numbers']['steps'] for r in ill if alarmed(r)):.0f} |",
         f"| {len(well)} healthy | false alarm | {share(well, alarmed)} |",
         f"| | no finding, and enough seen to say so | {share(well, lambda r: r['numbers']['healthy'])} |",
         f"| {len(threads)} threads, known to the rules | right cause first | {share(threads, right)} |",
         f"| all | seconds of one core, median | {median(r['numbers']['seconds'] for r in records):.0f} |",
     ]  # fmt: skip
     total = len(cells(quick=False))
+    # Groups of which nobody has been examined yet say nothing.
+    lines = [line for line in lines if not line.startswith("| 0 ")]
     return "\n".join(lines) + (f"\n\nSo far, {len(records)} of {total} patients." if len(records) < total else "")
 
 
