@@ -29,6 +29,7 @@ LADDER: tuple[tuple[str, str, str, Any], ...] = (
 BESIDE: tuple[tuple[str, str, str, Any], ...] = (
     ("four tables by length", "data", "buckets", 4),
     ("bfloat16", "model", "dtype", "bfloat16"),
+    ("gates and cells found again in place of kept", "model", "remat", True),
     ("sentences decoded in turn, as published (another model)", "model", "feedback", "word"),
 )
 """What is not part of our step: choices of the config that a reader may wonder about."""
