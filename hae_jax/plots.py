@@ -175,6 +175,8 @@ def draw_scores(series: np.ndarray, back: np.ndarray, scores: np.ndarray, path: 
     axes[-1].plot(scores, color=INK[1], linewidth=0.9)
     axes[-1].axhline(1, color="black", linewidth=0.8, linestyle=":")
     axes[-1].set_yscale("log")
+    axes[-1].yaxis.set_major_formatter("{x:g}")
+    axes[-1].yaxis.set_minor_formatter("")
     axes[-1].set(xlabel="step", ylabel="score")
     for each in axes:
         each.set_xlim(0, max(len(series) - 1, 1))

@@ -87,9 +87,10 @@ for name, model in ({"fresh stack": fresh} | models).items():
     print(f"{name}: {1 - errors.var() / frequency[256:].var():.2f} of the variance of the frequency")
 
 # %% [markdown]
-# All of them do, and a stack that has learned nothing knows it, too: what an LSTM has read last shapes its state,
-# whatever its weights. The codes were never empty; it is the decoder that makes nothing of them for so long, as it
-# has to carry what it reads through a hundred steps of its own before an error can tell it how.
+# The stack's code knows much of it, even before it has learned anything: what an LSTM has read last shapes its state,
+# whatever its weights. The code was never empty; it is the decoder that makes nothing of it for so long, as it has to
+# carry what it reads through a hundred steps of its own before an error can tell it how. And the code from which the
+# whole wave comes back shows a straight line no frequency at all: what is easy to say again need not be easy to read.
 #
 # ## What it is good for
 #

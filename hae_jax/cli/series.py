@@ -73,7 +73,7 @@ class SeriesTrain(Trained):
 
 @dataclass(frozen=True, kw_only=True)
 class Score(Trained):
-    """Scores series by how unlikely their errors are, 1 on average in training; writes a .csv of one row a step."""
+    """Scores every step of series by how unlikely its error is; 1 is the mean in training."""
 
     input: str
     """Series, as `hae train` reads them."""
