@@ -156,7 +156,7 @@ def rejudge(results: Path, folders: Path) -> int:
 
 TABLE = Benchmark("doctor", cells, measure, render)
 BENCHMARKS = (TABLE,)
-SUMMARY = Summary("doctor_causes", ("doctor",), render_causes)
+SUMMARY: Summary = Summary("doctor_causes", ("doctor",), render_causes)
 
 if __name__ == "__main__":
     from benchmarks.__main__ import FOLDERS
