@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, PyTree
 
 from hae_jax.batch import Batch
+from hae_jax.conditions import need
 from hae_jax.config import DataConfig
 from hae_jax.data.batches import in_order
 from hae_jax.data.documents import Corpus
@@ -85,7 +86,12 @@ def alignments(
 
     Returns:
         For each sentence named its cosines to the vectors unfolded, and the largest of them.
+
+    Raises:
+        ValueError: if the model's sentence decoder waits for words.
     """
+    feedback = model.config.feedback
+    need(feedback == "none", "model.feedback", "be 'none' to unfold a code", repr(feedback), "Decode texts instead.")
     told = np.concatenate(
         [
             np.asarray(_unfold(model, params, batch, config.max_sentences), np.float32)[:count]

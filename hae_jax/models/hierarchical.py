@@ -99,15 +99,7 @@ class Hierarchical(nn.Module):
         return by_document(self.encoder.sentences(self.words, batch), batch)
 
     def unfold(self, code: Code, sentences: int) -> Float[Array, "doc sent vec"]:
-        """Returns the decoder's vectors of the first sentences, found from the codes alone.
-
-        Raises:
-            ValueError: if the sentence decoder waits for words.
-        """
-        if self.config.feedback != "none":
-            raise ValueError(
-                f"model.feedback must be 'none' to unfold a code, got {self.config.feedback!r}. Decode texts instead."
-            )
+        """Returns the decoder's vectors of the first sentences, from the codes alone; with `feedback="none"`."""
         return self.sentence_decoder(code, None, jnp.ones((len(code.document), sentences), bool))
 
     def score(self, code: Code, batch: Batch) -> Scores:
