@@ -180,7 +180,7 @@ def test_text_that_cannot_be_read_is_named_by_where_it_came_from(complaint, trai
 
 
 def test_a_full_disk_is_told_in_a_line(complaint, monkeypatch, tmp_path):
-    def fit(*_):
+    def fit(*_, **__):
         raise OSError(28, "No space left on device", "checkpoints/3")
 
     monkeypatch.setattr(training, "fit", fit)

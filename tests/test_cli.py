@@ -148,7 +148,7 @@ def test_decoding_is_by_sampling_or_by_beam_if_wanted(hae, trained):
 
 def test_a_signal_and_giving_up_have_their_exit_codes(monkeypatch, capsys, tmp_path):
     def ends(how):
-        def fit(*_):
+        def fit(*_, **__):
             if isinstance(how, BaseException):
                 raise how
             return training.Outcome(3, "signal", how)
@@ -163,7 +163,7 @@ def test_a_signal_and_giving_up_have_their_exit_codes(monkeypatch, capsys, tmp_p
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch, tmp_path):
-    monkeypatch.setattr(training, "fit", lambda *_: np.zeros(3).reshape(2))
+    monkeypatch.setattr(training, "fit", lambda *_, **__: np.zeros(3).reshape(2))
     with pytest.raises(ValueError, match="reshape"):
         main(["train", "--workdir", str(tmp_path)])
 

@@ -83,7 +83,7 @@ def slid(series: One, width: int) -> list[One]:
     """Cuts a series that is longer than a window into windows that overlap by seven eighths.
 
     Example:
-        >>> [one[0, 0].item() for one in slid(np.arange(20)[:, None], 16)], len(slid(np.zeros((7, 1)), 16))
+        >>> [int(one[0, 0]) for one in slid(np.arange(20.0)[:, None], 16)], len(slid(np.zeros((7, 1)), 16))
         ([0, 2, 4], 1)
     """
     return [series[start : start + width] for start in _starts(len(series), width)]
