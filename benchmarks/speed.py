@@ -12,8 +12,9 @@ PyTorch and Keras come with the extra `peers`.
 
 Device: any; two quiet CPU cores take about 12 minutes. On a GPU the sizes are those of GPUs, and PyTorch finds memory
 only if JAX leaves it some: XLA_PYTHON_CLIENT_PREALLOCATE=false.
-Expected: at least 1.5 times as fast as Flax and Keras (layer) and as PyTorch (step), no slower than PyTorch's layer;
-the tiled loss in 1.05 times the time of the full one and an eighth of its memory.
+Wanted: at least 1.5 times as fast as Flax and Keras (layer) and as PyTorch (step), no slower than PyTorch's layer; the
+tiled loss in 1.05 times the time of the full one and an eighth of its memory. On two cores of a CPU only the step and
+the time of the loss are so.
 """
 
 from benchmarks import greedy_speed, layer_speed, loss_speed, scaling, step_parts, step_speed, techniques
