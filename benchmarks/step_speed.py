@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import jax
@@ -143,12 +144,13 @@ def standing(records: list[Record]) -> str:
         absolute = record["device"]["platform"] != "cpu"
         softmax = n["useful"]["softmax"] / sum(n["useful"].values())
         useful, padded = (sum(n[which].values()) / seconds / best for which in ("useful", "padded"))
-        lines.append(
+        told = (
             f"{record['cell']}: {n['words']:,} real words in {n['cells']:,} cells a step. Of the rate of the fastest "
             f"product of matrices in the same minutes our step reaches {useful:.0%} with the work for real words "
             f"alone, {padded:.0%} with that for padding; the softmax is {softmax:.0%} of the work."
             + (f" Products: {best / 1e12:.1f} TFLOP/s; copies: {n['bandwidth'] / 1e9:,.0f} GB/s." if absolute else "")
         )
+        lines.append(fill(told, 128))
     return "\n".join(lines)
 
 
