@@ -79,8 +79,7 @@ def global_norm(bound: float) -> optax.GradientTransformation:
     """Clips the norm of the whole gradient, as `optax.clip_by_global_norm` does.
 
     A number that shrinks all leaves alike is found once, and multiplied into what reads the gradient next. Choosing
-    between the gradient and a quotient, number by number, as Optax does, is not fused with Adam on a CPU, and then
-    costs more than Adam does.
+    between the gradient and a quotient, number by number, as Optax does, is not fused with Adam on a CPU.
 
     Args:
         bound: the largest norm a gradient may have.
