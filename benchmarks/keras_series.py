@@ -11,6 +11,9 @@ from hae_jax.batch import Signals
 from hae_jax.data.series import drawn
 from hae_jax.series import SeriesConfig
 
+# Keras asks once, when it is first imported; without an answer it wants TensorFlow.
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
 EPSILON = 1e-5
 """Of layer normalisation, as here; Keras' own default is 1e-3."""
 
@@ -31,7 +34,6 @@ class KerasRun(NamedTuple):
 
 def keras_twin(config: SeriesConfig, channels: int, steps: int) -> Any:
     """Returns a Keras model: LSTM, LSTM, RepeatVector, LSTM, LSTM, Dense; its second input is a mask of the steps."""
-    os.environ.setdefault("KERAS_BACKEND", "jax")
     import keras
 
     options = {
