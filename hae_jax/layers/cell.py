@@ -8,6 +8,7 @@
 With layer normalisation: z_t = LN(x_t W + v V) + LN(h_{t-1} U) + b and h_t = o * tanh(LN(c_t)).
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -113,12 +114,18 @@ def project(
         x W + v V + b, normalised before the bias where the layer has layer normalisation.
     """
     pairs = [(inputs, weights.kernel), (context, weights.context)]
-    terms = [x @ w.astype(x.dtype) for x, w in pairs if x is not None and w is not None]
+    terms = [product(x, w) for x, w in pairs if x is not None and w is not None]
     gates = weights.recurrent.shape[-1]
     total = sum(terms[1:], terms[0]) if terms else jnp.zeros((1, gates), weights.recurrent.dtype)
     if weights.norm is not None:
         total = normalize(total) * weights.norm.input
     return total if weights.bias is None else total + weights.bias.astype(total.dtype)
+
+
+def product(x: Float[Array, "*batch feat"], kernel: Float[Array, "feat gates"]) -> Float[Array, "*batch gates"]:
+    """Multiplies as matrices: where there are more axes, XLA transposes them before it finds the kernel's gradient."""
+    flat = x.reshape(math.prod(x.shape[:-1]), x.shape[-1]) @ kernel.astype(x.dtype)
+    return flat.reshape(*x.shape[:-1], kernel.shape[-1])
 
 
 def lstm_step(

@@ -11,8 +11,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-TILE = 1024
-"""Tokens, at most, whose logits exist at the same time."""
+TILE = 256
+"""Tokens whose logits exist at the same time."""
+TILES = 16
+"""Tiles at most: where there are very many tokens, tiles grow, since each one's gradient is added to the kernel's."""
 
 
 class Loss(NamedTuple):
@@ -47,7 +49,7 @@ def cross_entropy(
         bias: output biases, or None.
         targets: word ids.
         mask: True where a token counts.
-        tile: tokens a tile, at most.
+        tile: tokens a tile; more where there would be over `TILES`.
 
     Returns:
         The sum, in nats, and the number of real tokens.
@@ -96,10 +98,10 @@ def _even(tile: int, tokens: int) -> int:
     """Returns the size of equal tiles: were all but the last one full, that one would be mostly padding.
 
     Example:
-        >>> _even(1024, 1100), _even(1024, 1000), _even(1024, 0)
-        (550, 1000, 1)
+        >>> _even(256, 300), _even(256, 200), _even(256, 0), _even(256, 65536)
+        (150, 200, 1, 4096)
     """
-    return -(-tokens // max(-(-tokens // tile), 1)) or 1
+    return -(-tokens // min(max(-(-tokens // tile), 1), TILES)) or 1
 
 
 def _tiles(arrays, tile):
@@ -130,12 +132,13 @@ def _total_and_gradients(hidden, kernel, bias, targets, mask, tile):
     def add(sums, piece):
         hidden, targets, mask = piece
         logits = _logits(hidden, kernel, bias)
-        logits = logits - logits.max(axis=-1, keepdims=True)
-        powers = jnp.exp(logits)
+        highest = logits.max(axis=-1, keepdims=True)
+        powers = jnp.exp(logits - highest)
         norm = powers.sum(axis=-1, keepdims=True)
-        chosen = jnp.arange(logits.shape[-1]) == targets[:, None]
-        nll = jnp.log(norm[:, 0]) - jnp.where(chosen, logits, 0).sum(axis=-1)
-        d_logits = jnp.where(mask[:, None], powers / norm - chosen, 0)
+        nll = (jnp.log(norm) + (highest - jnp.take_along_axis(logits, targets[:, None], axis=-1)))[:, 0]
+        # No word has the number -1: a token that does not count gets a gradient of 0 without another visit.
+        chosen = jnp.arange(logits.shape[-1]) == jnp.where(mask, targets, -1)[:, None]
+        d_logits = powers * jnp.where(mask[:, None], 1 / norm, 0) - chosen
         narrow = d_logits.astype(hidden.dtype)
         d_kernel = jnp.matmul(hidden.T, narrow, preferred_element_type=wide)
         d_hidden = jnp.matmul(narrow, kernel.T.astype(hidden.dtype), preferred_element_type=wide)

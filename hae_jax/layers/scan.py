@@ -10,6 +10,8 @@ is one large product over all steps (and dW, dx follow in the same way outside, 
 
 import jax
 import jax.numpy as jnp
+from jax.lax import dynamic_index_in_dim as take
+from jax.lax import dynamic_update_index_in_dim as put
 from jaxtyping import Array, Bool, Float
 
 from hae_jax.layers.cell import Gates, LSTMState, LSTMWeights, Noise, lstm_step, project
@@ -45,9 +47,10 @@ def lstm_scan(
     batch, time = mask.shape
     # Time goes first before the product: x is smaller than its image in the gates.
     part = batch if inputs is None else len(inputs)
+    plain = time > 0 and weights.norm is None and noise.keep_cell is None and noise.keep_hidden is None
     projected = project(
         None if inputs is None else jnp.swapaxes(inputs, 0, 1)[:, None],
-        weights,
+        weights._replace(bias=None) if plain else weights,
         None if context is None else context.reshape(1, batch // part, part, -1),
     )
     gates = projected.shape[-1]
@@ -55,10 +58,9 @@ def lstm_scan(
     steps = noise._replace(hidden=None)
     steps = jax.tree.map(lambda x: jnp.swapaxes(jnp.broadcast_to(x, (*mask.shape, x.shape[-1])), 0, 1), steps)
     nudge = None if nudge is None else jnp.swapaxes(nudge, 0, 1)
-    plain = weights.norm is None and noise.keep_cell is None and noise.keep_hidden is None
     if plain:
         state, hidden, gates = _fast_scan(
-            state, projected, mask.T, weights.recurrent, noise.hidden, steps.candidate, nudge
+            state, projected, weights.bias, mask.T, weights.recurrent, noise.hidden, steps.candidate, nudge
         )
     else:
         state, hidden, gates = _scan(state, projected, mask.T, weights, noise.hidden, steps, nudge)
@@ -82,73 +84,99 @@ def _scan(state, projected, mask, weights, hidden_noise, steps, nudge):
 
 
 @jax.custom_vjp
-def _fast_scan(state, projected, mask, recurrent, hidden_noise, candidate_noise, nudge):
+def _fast_scan(state, projected, bias, mask, recurrent, hidden_noise, candidate_noise, nudge):
     """`_scan` for a cell without layer norm and zoneout; only `backward` differs."""
     weights = LSTMWeights(None, None, recurrent, None, None)
+    projected = projected if bias is None else projected.astype(state.cell.dtype) + bias.astype(state.cell.dtype)
     return _scan(state, projected, mask, weights, hidden_noise, Noise(candidate=candidate_noise), nudge)
 
 
-def _forward(state, projected, mask, recurrent, hidden_noise, candidate_noise, nudge):
+def _forward(state, projected, bias, mask, recurrent, hidden_noise, candidate_noise, nudge):
     weights = LSTMWeights(None, None, recurrent, None, None)
+    wide, time = state.cell.dtype, len(mask)
 
-    def advance(state, step):
-        projected, real, noise, nudge = step
-        new, gates = lstm_step(state, projected, weights, Noise(hidden_noise, noise))
-        if nudge is not None:
-            new = new._replace(hidden=new.hidden + nudge.astype(new.hidden.dtype))
+    def advance(t, carry):
+        state, hidden, cells, gates = carry
+        real, noise, step_nudge = jax.tree.map(lambda x: take(x, t, 0, keepdims=False), (mask, candidate_noise, nudge))
+        sums = take(gates, t, 0, keepdims=False)
+        sums = sums if bias is None else sums + bias.astype(wide)
+        new, opened = lstm_step(state, sums, weights, Noise(hidden_noise, noise))
+        if step_nudge is not None:
+            new = new._replace(hidden=new.hidden + step_nudge.astype(new.hidden.dtype))
         new = LSTMState(*(jnp.where(real[:, None], n, o) for n, o in zip(new, state, strict=True)))
-        return new, (new.hidden, new.cell, gates)
+        gates = put(gates, jnp.concatenate(opened, axis=-1), t, 0)
+        return new, put(hidden, new.hidden, t, 0), put(cells, state.cell, t, 0), gates
 
-    last, (hidden, cell, gates) = jax.lax.scan(advance, state, (projected, mask, candidate_noise, nudge))
-    like = jnp.zeros((), projected.dtype)
-    residuals = (state, mask, recurrent, hidden_noise, candidate_noise, nudge, hidden, cell, gates, like)
-    return (last, hidden, gates), residuals
+    # The gates of a step take the place of its projected input, which nobody needs any more.
+    last, hidden, cells, gates = jax.lax.fori_loop(
+        0, time, advance,
+        (
+            state,
+            jnp.zeros((time, *state.hidden.shape), state.hidden.dtype),
+            jnp.zeros((time, *state.cell.shape), wide),
+            projected.astype(wide),
+        ),
+    )  # fmt: skip
+    likes = jax.tree.map(lambda x: jnp.zeros((), x.dtype), (projected, bias))
+    residuals = (state, mask, recurrent, hidden_noise, candidate_noise, nudge, hidden, cells, gates, likes)
+    return (last, hidden, Gates(*jnp.split(gates, 4, axis=-1))), residuals
 
 
 def _backward(residuals, cotangents):
-    state, mask, recurrent, hidden_noise, candidate_noise, nudge, hidden, cell, gates, like = residuals
-    d_last, d_hidden, _ = cotangents
-    wide = cell.dtype
+    state, mask, recurrent, hidden_noise, candidate_noise, nudge, hidden, cells, gates, likes = residuals
+    d_last, d_outputs, _ = cotangents
+    wide, time = cells.dtype, len(mask)
     transposed = recurrent.T.astype(hidden.dtype)
-    before = LSTMState(
-        jnp.concatenate([state.cell[None], cell[:-1]]), jnp.concatenate([state.hidden[None], hidden[:-1]])
-    )
 
-    def retreat(carry, step):
-        d_cell, d_hidden = carry
-        real, noise, d_output, gates, cell, cell_before = step
-        real = real[:, None]
+    def retreat(step, carry):
+        t = time - 1 - step
+        d_cell, d_hidden, opened, sums, d_nudge = carry
+        real, noise, d_output, before = jax.tree.map(
+            lambda x: take(x, t, 0, keepdims=False), (mask, candidate_noise, d_outputs, cells)
+        )
+        real, scale = real[:, None], 1 if noise is None else noise
+        i, f, g, o = jnp.split(opened, 4, axis=-1)
         d_hidden = d_hidden + d_output.astype(wide)
-        squashed = jnp.tanh(cell)
-        d_new = d_cell + d_hidden * gates.output * (1 - jnp.square(squashed))
-        scale = 1 if noise is None else noise
+        squashed = jnp.tanh(f * before + i * g * scale)
+        d_new = d_cell + d_hidden * o * (1 - jnp.square(squashed))
         d_sums = jnp.concatenate(
             [
-                d_new * gates.candidate * scale * gates.input * (1 - gates.input),
-                d_new * cell_before * gates.forget * (1 - gates.forget),
-                d_new * gates.input * scale * (1 - jnp.square(gates.candidate)),
-                d_hidden * squashed * gates.output * (1 - gates.output),
+                d_new * g * scale * i * (1 - i),
+                d_new * before * f * (1 - f),
+                d_new * i * scale * (1 - jnp.square(g)),
+                d_hidden * squashed * o * (1 - o),
             ],
             axis=-1,
         )
-        d_sums = jnp.where(real, d_sums, 0).astype(hidden.dtype)
-        d_before = jnp.matmul(d_sums, transposed, preferred_element_type=wide)
+        d_sums = jnp.where(real, d_sums, 0)
+        d_before = jnp.matmul(d_sums.astype(hidden.dtype), transposed, preferred_element_type=wide)
         if hidden_noise is not None:
             d_before = d_before * hidden_noise
-        carry = (jnp.where(real, d_new * gates.forget, d_cell), jnp.where(real, d_before, d_hidden))
-        return carry, (d_sums, None if nudge is None else jnp.where(real, d_hidden, 0))
+        if nudge is not None:
+            d_nudge = put(d_nudge, jnp.where(real, d_hidden, 0), t, 0)
+        # The gradient takes the gates' place. The next step's gates are read now, from the array that has been written
+        # to: a reader of the array as it was would make XLA copy all of it.
+        sums = put(sums, d_sums, t, 0)
+        d_cell, d_hidden = jnp.where(real, d_new * f, d_cell), jnp.where(real, d_before, d_hidden)
+        return d_cell, d_hidden, take(sums, jnp.maximum(t - 1, 0), 0, keepdims=False), sums, d_nudge
 
-    (d_cell, d_first), (d_sums, d_nudge) = jax.lax.scan(
-        retreat,
-        (d_last.cell.astype(wide), d_last.hidden.astype(wide)),
-        (mask, candidate_noise, d_hidden, gates, cell, before.cell),
-        reverse=True,
-    )
-    read = before.hidden if hidden_noise is None else before.hidden * hidden_noise.astype(hidden.dtype)
-    d_recurrent = jnp.einsum("tbh,tbg->hg", read, d_sums, preferred_element_type=wide)
+    d_cell, d_first, _, d_sums, d_nudge = jax.lax.fori_loop(
+        0, time, retreat,
+        (
+            d_last.cell.astype(wide), d_last.hidden.astype(wide), gates[-1], gates,
+            None if nudge is None else jnp.zeros(nudge.shape, wide),
+        ),
+    )  # fmt: skip
+    before = jnp.concatenate([state.hidden[None], hidden[:-1]])
+    read = before if hidden_noise is None else before * hidden_noise.astype(hidden.dtype)
+    # As matrices: XLA would transpose what has more axes before it multiplies.
+    flat = d_sums.reshape(-1, d_sums.shape[-1])
+    d_recurrent = jnp.matmul(read.reshape(len(flat), -1).T, flat.astype(hidden.dtype), preferred_element_type=wide)
+    like, bias_like = likes
     return (
         LSTMState(d_cell, d_first.astype(state.hidden.dtype)),
         d_sums.astype(like.dtype),
+        None if bias_like is None else flat.sum(0).astype(bias_like.dtype),
         None,
         d_recurrent.astype(recurrent.dtype),
         jax.tree.map(jnp.zeros_like, hidden_noise),
