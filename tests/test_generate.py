@@ -1,14 +1,19 @@
+import dataclasses
 import itertools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from documents import batch
 from markov import Markov
+from variants import VARIANTS, drawn
 
 from hae_jax.batch import EOD, EOS, PAD
+from hae_jax.inference.abreast import SENTENCES
 from hae_jax.inference.beam import beam
-from hae_jax.inference.generate import BLOCK, blocks, greedy, nucleus, sample, sentences, split
+from hae_jax.inference.blocks import BLOCK, ask, blocks
+from hae_jax.inference.generate import greedy, nucleus, sample, sentences, split, unroll
 from hae_jax.models.interface import Code
 
 DOCS, CODE, VOCAB = 7, 3, 11
@@ -64,12 +69,50 @@ def test_greedy_equals_a_plain_loop_over_the_model(limit):
     assert greedy(model, params, code, limit).tolist() == expected
 
 
-def test_the_loop_looks_after_each_block_whether_all_is_done():
+@pytest.mark.parametrize(("backend", "done"), [("cpu", 3), ("gpu", BLOCK)])
+def test_the_loop_looks_after_each_block_whether_all_is_done(monkeypatch, backend, done):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
     steps, outputs = blocks(
         lambda steps, at: (steps + 1, at + 1), lambda steps: steps >= 3, jnp.int32(0), 5 * BLOCK + 1
     )
-    assert steps == BLOCK
-    assert outputs.tolist() == [*range(1, BLOCK + 1), *[0] * (4 * BLOCK + 1)]
+    assert steps == done
+    assert outputs.tolist() == [*range(1, done + 1), *[0] * (5 * BLOCK + 1 - done)]
+
+
+ABREAST = {
+    "none": VARIANTS["none"],
+    "attention": dataclasses.replace(VARIANTS["none"], attention=True),
+    "all states": dataclasses.replace(VARIANTS["none"], state="all", feed="start", layers=2, sentence_hidden=3),
+}
+
+
+def both_ways(name, ends, limit):
+    """Texts of codes, of sentences side by side and in turn; `ends` is added to the logits of EOS and EOD."""
+    model, params = drawn(ABREAST[name])
+    bias = params["words"]["bias"].at[jnp.array([EOS, EOD])].add(jnp.array(ends))
+    params = params | {"words": params["words"] | {"bias": bias}}
+    code = ask(model, params, "encode")(batch())
+    in_turn = unroll(model, params, code, limit, lambda logits, _: logits.argmax(-1))
+    return np.asarray(greedy(model, params, code, limit)), np.asarray(in_turn)
+
+
+@pytest.mark.parametrize("ends", [(1.0, 1.0), (2.0, 2.5)])
+@pytest.mark.parametrize("name", ABREAST)
+def test_sentences_side_by_side_are_those_in_turn(name, ends):
+    np.testing.assert_array_equal(*both_ways(name, ends, LIMIT))
+
+
+def test_texts_of_many_sentences_are_said_in_groups():
+    said, expected = both_ways("none", (2.5, 2.0), LIMIT)
+    np.testing.assert_array_equal(said, expected)
+    np.testing.assert_array_equal(both_ways("none", (2.5, 2.0), 4)[0], said[:, :4])
+    # Some end before the limit, some do not.
+    assert 0 < (said == EOD).any(1).sum() < len(said)
+    assert (said == EOS).sum(1).max() > SENTENCES
+
+
+def test_the_other_couplings_wait_for_the_words():
+    assert not any(drawn(VARIANTS[name])[0].side_by_side for name in ("sentence, attention", "word, paper"))
 
 
 def generators():

@@ -6,7 +6,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from hae_jax.batch import EOD, PAD
-from hae_jax.inference.generate import ask, speakable
+from hae_jax.inference.blocks import ask, speakable
 from hae_jax.layers.cell import Gates, LSTMState, LSTMWeights, Noise, lstm_step, project
 from hae_jax.layers.losses import Loss
 from hae_jax.models.interface import Code

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from hae_jax.batch import EOD, PAD
-from hae_jax.inference.generate import ask, blocks, check, speakable
+from hae_jax.inference.blocks import ask, blocks, speakable
+from hae_jax.inference.generate import check
 from hae_jax.models.interface import Code
 
 

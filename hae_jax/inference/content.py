@@ -23,8 +23,8 @@ from hae_jax.conditions import need
 from hae_jax.config import DataConfig
 from hae_jax.data.batches import in_order
 from hae_jax.data.documents import Corpus
+from hae_jax.inference.blocks import ask
 from hae_jax.inference.forced import encode
-from hae_jax.inference.generate import ask
 
 TOGETHER = 64
 """Documents that are encoded at once."""

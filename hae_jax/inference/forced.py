@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, PyTree
 
 from hae_jax.batch import Batch
-from hae_jax.inference.generate import ask
+from hae_jax.inference.blocks import ask
 from hae_jax.models.interface import Code, Scores
 
 

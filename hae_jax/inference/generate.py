@@ -1,14 +1,13 @@
 """Codes to token ids: greedy, and by sampling.
 
 Everything here asks a model two questions only, `start(code) -> state` and `step(state, token) -> (state, logits)`, so
-it serves every autoencoder. The whole loop runs on the device: a `while` over blocks of scanned steps, which looks
-every `BLOCK` tokens whether all documents have ended.
+it serves every autoencoder. The whole loop runs on the device. Greedy decoding says sentences side by side where a
+model can; see `abreast`.
 """
 
 import math
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -17,61 +16,15 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from hae_jax.batch import EOD, EOS, PAD
+from hae_jax.inference.abreast import abreast
+from hae_jax.inference.blocks import ask, blocks, speakable
 from hae_jax.models.interface import Code
-
-BLOCK = 16
-"""Tokens between two looks at whether every document has ended; on a GPU each look waits for the device."""
-
-
-def ask(model: nn.Module, params: PyTree, method: str) -> Callable[..., Any]:
-    """Returns a method of a model as a function of its other arguments."""
-    return partial(model.apply, {"params": params}, method=method)
 
 
 def check(max_tokens: int) -> None:
     """Raises a ValueError unless there is room for at least one token."""
     if max_tokens < 1:
         raise ValueError(f"max_tokens must be at least 1, got {max_tokens}. A document ends with a token of its own.")
-
-
-def speakable(logits: Float[Array, "*batch vocab"]) -> Float[Array, "*batch vocab"]:
-    """Rules out PAD, which is no word but stands for "start" before a document and for nothing after it."""
-    return jnp.where(jnp.arange(logits.shape[-1]) == PAD, -jnp.inf, logits.astype(jnp.float32))
-
-
-def blocks(
-    advance: Callable[[PyTree, Int[Array, ""]], tuple[PyTree, PyTree]],
-    ended: Callable[[PyTree], Array],
-    carry: PyTree,
-    steps: int,
-) -> tuple[PyTree, PyTree]:
-    """Scans `advance` over the positions 0, 1, ... in blocks, until `ended`.
-
-    Args:
-        advance: one step, `(carry, position) -> (carry, output)`.
-        ended: whether nothing is left to do.
-        carry: what the first step starts from.
-        steps: number of positions, rounded up to whole blocks.
-
-    Returns:
-        The last carry, and the outputs stacked over positions; zeros where the loop had ended before.
-    """
-    count = -(-steps // BLOCK)
-    outputs = jax.eval_shape(advance, carry, jnp.zeros((), jnp.int32))[1]
-    outputs = jax.tree.map(lambda x: jnp.zeros((count, BLOCK, *x.shape), x.dtype), outputs)
-
-    def run(loop):
-        block, carry, outputs = loop
-        carry, new = jax.lax.scan(advance, carry, block * BLOCK + jnp.arange(BLOCK))
-        outputs = jax.tree.map(lambda all, one: jax.lax.dynamic_update_index_in_dim(all, one, block, 0), outputs, new)
-        return block + 1, carry, outputs
-
-    def more(loop):
-        block, carry, _ = loop
-        return (block < count) & ~ended(carry)
-
-    _, carry, outputs = jax.lax.while_loop(more, run, (jnp.zeros((), jnp.int32), carry, outputs))
-    return carry, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:steps], outputs)
 
 
 def unroll(
@@ -98,6 +51,8 @@ def unroll(
 
 @partial(jax.jit, static_argnums=(0, 3))
 def _greedy(model: nn.Module, params: PyTree, code: Code, max_tokens: int) -> Int[Array, "doc token"]:
+    if getattr(model, "side_by_side", False):
+        return abreast(model, params, code, max_tokens)
     return unroll(model, params, code, max_tokens, lambda logits, _: logits.argmax(-1))
 
 

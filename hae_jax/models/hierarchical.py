@@ -1,43 +1,21 @@
 """The hierarchical autoencoder: words -> sentences -> document -> sentences -> words."""
 
-from typing import NamedTuple
-
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from hae_jax.batch import EOS, PAD, Batch
-from hae_jax.config import ModelConfig
+from hae_jax.batch import PAD, Batch
 from hae_jax.layers.losses import Loss, squared_error
-from hae_jax.layers.stack import States, stack_scan, stack_step, zero_states
-from hae_jax.models.decoder import SentenceDecoder, WordDecoder, every_step, next_sentence
-from hae_jax.models.encoder import Encoder
+from hae_jax.layers.stack import stack_scan
+from hae_jax.models.decoder import every_step, next_sentence
 from hae_jax.models.handover import open_states, summarize, vector_size
 from hae_jax.models.interface import Code, Losses, Scores
 from hae_jax.models.tables import by_document, by_row, dense_words, places, real_sentences, shift, split_rows
-from hae_jax.models.words import Words, drop_words
+from hae_jax.models.teller import Teller
+from hae_jax.models.words import drop_words
 
 
-class DecoderState(NamedTuple):
-    """What the decoder carries from one word to the next.
-
-    Attributes:
-        code: the documents' codes.
-        sentence: states of the sentence decoder.
-        word: states of the word decoder.
-        vector: the vector of the sentence that is being said.
-        reader: with `feedback="sentence"` the word encoder's states over what has been said of this sentence.
-    """
-
-    code: Code
-    sentence: States
-    word: States
-    vector: Float[Array, "doc vec"]
-    reader: States | None
-
-
-class Hierarchical(nn.Module):
+class Hierarchical(Teller):
     """Li, Luong & Jurafsky's hierarchical autoencoder, with attention over sentences where the config says so.
 
     `config.feedback` is the coupling of the decoder's two levels, what the sentence decoder reads between sentences:
@@ -55,15 +33,6 @@ class Hierarchical(nn.Module):
     Reference:
         Li, Luong & Jurafsky, 2015, https://arxiv.org/abs/1506.01057
     """
-
-    config: ModelConfig
-    vocab: int
-
-    def setup(self) -> None:
-        self.words = Words(self.config, self.vocab)
-        self.encoder = Encoder(self.config)
-        self.sentence_decoder = SentenceDecoder(self.config)
-        self.word_decoder = WordDecoder(self.config)
 
     def __call__(self, batch: Batch, train: bool = False) -> Losses:
         """Sums the losses of a batch: decoded through the codes, sentences from their own vectors, vectors compared.
@@ -122,60 +91,6 @@ class Hierarchical(nn.Module):
         place = jnp.concatenate([p.ravel() for _, _, p in pieces])
         nll, hit = self.words.scores(hidden, words)
         return Scores(nll, hit, words != PAD, place // sents, place % sents)
-
-    def start(self, code: Code) -> DecoderState:
-        """Returns the decoder's state before the first word; hand PAD to the first `step`."""
-        config, docs = self.config, len(code.document)
-        zeros = zero_states(config, docs, config.hidden)
-        return DecoderState(
-            code,
-            open_states(code.document, self.sentence_decoder.weights().opening, config),
-            zeros,
-            jnp.zeros((docs, vector_size(config, config.hidden)), config.dtype),
-            zeros if config.feedback == "sentence" else None,
-        )
-
-    def step(self, state: DecoderState, token: Int[Array, "doc"]) -> tuple[DecoderState, Float[Array, "doc vocab"]]:
-        """Reads the word that was just said and returns the logits of the next.
-
-        Args:
-            state: the state before.
-            token: the word; PAD before the first word of a document. After EOS the next sentence is begun.
-
-        Returns:
-            The state after, and the logits.
-        """
-        config, docs = self.config, len(token)
-        begins, follows = ((token == PAD) | (token == EOS))[:, None], (token == EOS)[:, None]
-        layers, opening = self.word_decoder.weights()
-        still = (None,) * config.layers
-        upper, lower = (
-            jax.tree.map(lambda x: x[:, 0], decoder.recurrent.noises(docs, 1, False))
-            for decoder in (self.sentence_decoder, self.word_decoder)
-        )
-        vectors = self.words(token)
-
-        def choose(new, old):
-            return jax.tree.map(lambda n, o: jnp.where(begins, n, o), new, old)
-
-        def say(states, vectors, vector):
-            return stack_step(states, vectors, layers, lower, still, self.word_decoder.context(vector))[:2]
-
-        reader, feedback = None, None
-        if config.feedback == "word":
-            said, _ = say(state.word, vectors, state.vector)
-            feedback = jnp.where(follows, summarize(said, layers, config), 0)
-        if state.reader is not None:
-            reading = self.encoder.word.weights()
-            reader, *_ = stack_step(state.reader, vectors, reading, lower, still)
-            feedback = jnp.where(follows, summarize(reader, reading, config), 0)
-            reader = choose(zero_states(config, docs, config.hidden), reader)
-        weights = self.sentence_decoder.weights()
-        sentence, vector, _ = next_sentence(state.sentence, feedback, state.code, weights, upper, still, config)
-        sentence, vector = choose((sentence, vector), (state.sentence, state.vector))
-        word = choose(open_states(vector, opening, config), state.word)
-        word, hidden = say(word, jnp.where(begins, 0, vectors), vector)
-        return DecoderState(state.code, sentence, word, vector, reader), self.words.logits(hidden)
 
     def _unfold(self, code: Code, own: Float[Array, "row vec"], batch: Batch, train: bool):
         """Returns the decoder's sentence vectors, for the couplings that do not wait for the words."""
