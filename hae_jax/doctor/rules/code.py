@@ -38,8 +38,13 @@ def small(e: Evidence) -> float | None:
 
 
 def too_long(e: Evidence) -> float | None:
-    heals = e["short_gap"] > 0.1 and abs(e["last_code_permuted"]) < 0.02 * abs(e["last_code_loss"])
-    return 0.75 if e["recurrence_steps"] >= 60 and heals else None
+    if e["recurrence_steps"] < 60:
+        return None
+    if e["short_gap"] > 0.1 and abs(e["last_code_permuted"]) < 0.02 * abs(e["last_code_loss"]):
+        return 0.75
+    # Or the code is read a little: of whole sequences, whose far end gives no gradient, not even one batch is learned.
+    lost = e["decades_least"] < -6 and e["one_batch_last"] > 0.7 * e["one_batch_first"]
+    return 0.7 if lost and e["short_gap"] > 3 * abs(e["last_code_permuted"]) else None
 
 
 def exposed(e: Evidence) -> float | None:
@@ -79,7 +84,8 @@ CODE = (
         "https://github.com/jxhe/vae-lagging-encoder/issues/5",
     ),
     Rule(
-        "sequence-too-long", 5, too_long, ("recurrence_steps", "short_gap", "last_code_permuted", "last_code_loss"),
+        "sequence-too-long", 5, too_long, 
+        ("recurrence_steps", "short_gap", "last_code_permuted", "last_code_loss", "decades_least", "one_batch_last"),
         "the beginnings of sequences come back, or short ones only",
         "begin with short sequences; chrono initialisation; a hierarchy",
         "cut to a quarter, the same model reads its code within the same steps",
