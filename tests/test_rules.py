@@ -18,6 +18,15 @@ SLUGS = {
     "layer-norm-misuse", "over-regularised", "low-precision", "vocabulary-collapse",
 }  # fmt: skip
 
+LONG = {"forget_least": 0.45, "slope_least": -0.33, "decades_least": -9.0, "loss_first": 4.0, "loss_last": 1.5}
+WHOLE = {"mixed_share": 0.0, "norm_axes": []}
+SQUARES = {"reduction_absolute": 350.0, "numbers_real": 400, "numbers_all": 400}
+READ = {
+    "last_code_cosine": 0.95, "code_cosine": 0.95, "last_code_width": 32, "last_code_permuted": 0.001,
+    "last_code_loss": 1.5, "reach_back": 0.01, "output_size": 2.0, "steps": 200, "nll_last": 1.5, "target_entropy": 3.0,
+}  # fmt: skip
+"""Evidence that patients and their healthy twins share."""
+
 
 def bare(text: str) -> str:
     """Leaves out what the benchmarks measured."""
@@ -83,6 +92,31 @@ def test_the_root_is_named_before_its_symptoms():
         ),
         ("data-not-shuffled", {"batches_seen": 9, "batch_likeness": 0.9}, {"batches_seen": 9, "batch_likeness": 0.05}),
         ("state-swapped", {"state_swapped": True}, {"state_swapped": False}),
+        (
+            "forget-gate-closed",
+            {"forget_least": 0.05, "slope_least": 0.1, "decades_least": 0.6, "saturated_most": 0.5},
+            {"forget_least": 0.05, "slope_least": 0.1, "decades_least": 0.6, "saturated_most": 1.0},
+        ),
+        (
+            "forget-gate-closed",
+            LONG | {"last_code_permuted": 0.02, "last_code_loss": 1.5},
+            LONG | {"last_code_permuted": 0.5, "last_code_loss": 1.5},
+        ),
+        (
+            "exploding-recurrence",
+            {"slope_most": 0.3, "decades_most": 1.1, "saturated_most": 0.2},
+            {"slope_most": 0.3, "decades_most": 1.1, "saturated_most": 0.01, "state_largest": 2.0},
+        ),
+        ("axes-swapped", WHOLE | {"mixed_reach": 2.0}, WHOLE | {"mixed_reach": 1.0}),
+        (
+            "vocabulary-collapse",
+            {"commonest_share": 0.42, "second_share": 0.18, "distinct_words": 12},
+            {"commonest_share": 0.42, "second_share": 0.18, "distinct_words": 5},
+        ),
+        ("loss-reduction", SQUARES | {"reduction": 400.0}, SQUARES | {"reduction": 1.0}),
+        # Of equal codes some are needed, though no word comes through them; others are not needed at all.
+        ("codes-collapsed", READ | {"last_code_zeroed": 0.3, "reach_back": 3e-7}, READ | {"last_code_zeroed": 0.3}),
+        ("code-ignored", READ | {"last_code_zeroed": 0.001}, READ | {"last_code_zeroed": 0.1}),
         (
             "masked-nan",
             {"broken_batches": 0.5, "broken_empty": 1.0, "broken_full": 0.0},

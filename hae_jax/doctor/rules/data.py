@@ -27,12 +27,20 @@ def blank_sentences(e: Evidence) -> float | None:
     return 0.92 if e["blank_appended_code"] > 0.02 and e["blank_share"] > 0 else None
 
 
+def summed(e: Evidence, count: int) -> bool:
+    """Says whether the loss is a sum over positions, of squares, absolute values or whatever it counts."""
+    ratios = (e["reduction"], e.get("reduction_absolute", e["reduction"]))
+    # The mean square of large numbers, or half of it, is many times their mean size, and yet no sum of sizes.
+    if any(abs(ratio / mean - 1) < 0.02 for ratio in ratios for mean in (0.5, 1)):
+        return False
+    return count > 12 and any(0.45 < ratio / count < 1.15 for ratio in ratios)
+
+
 def loss_reduction(e: Evidence) -> float | None:
     count = e.get("tokens_real") or e["numbers_real"]
     whole = e.get("tokens_all") or e["numbers_all"]
-    for ratio in (e["reduction"], e.get("reduction_absolute", e["reduction"])):
-        if count > 12 and 0.45 < ratio / count < 1.15:
-            return 0.93
+    if summed(e, count):
+        return 0.93
     if whole > 1.15 * count and e.get("padding_counted", 1) < 0.1 and abs(e["reduction"] * whole / count - 1) < 0.05:
         return 0.85
     return None
@@ -41,11 +49,9 @@ def loss_reduction(e: Evidence) -> float | None:
 def vocabulary_collapse(e: Evidence) -> float | None:
     if e.get("unknown_share", 0) > 0.3:
         return 0.95
-    return (
-        0.9
-        if e["commonest_share"] > 0.3 and e["commonest_share"] > 2.5 * e["second_share"] and e["distinct_words"] > 8
-        else None
-    )
+    most, kinds = e["commonest_share"], e["distinct_words"]
+    # Among few symbols one may well be that common; the sign that ends short sentences is not so far from the next.
+    return 0.9 if most > 1 / 3 and most > 2 * e["second_share"] and most * kinds > 3 and kinds > 4 else None
 
 
 def not_shuffled(e: Evidence) -> float | None:

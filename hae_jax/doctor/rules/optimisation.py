@@ -24,7 +24,7 @@ def too_high(e: Evidence) -> float | None:
 def too_low(e: Evidence) -> float | None:
     own, ten = progress(e, "loss_same"), progress(e, "loss_tenfold")
     # Warm-up begins with small steps too, and does not stay with them.
-    small = max(e["update_ratio"], e["update_ratio_last"]) < 1e-3 and abs(own) < 0.02
+    small = max(e["update_ratio"], e["update_ratio_last"]) < 2e-3 and abs(own) < 0.02
     return 0.9 if small and max(ten, progress(e, "loss_faster")) > max(0.05, 4 * own) else None
 
 
