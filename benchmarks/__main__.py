@@ -27,6 +27,7 @@ from benchmarks import (
     report,
     series_speed,
     speed,
+    verdicts,
 )
 from benchmarks.record import (
     RESULTS,
@@ -57,6 +58,7 @@ MODULES = {
     "probe_overhead": probe_overhead,
     "speed": speed,
     "remedies": remedies,
+    "verdicts": verdicts,
     "series_speed": series_speed,
     "anomalies": anomalies,
     "classification": classification,

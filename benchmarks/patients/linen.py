@@ -26,7 +26,9 @@ class Autoencoder(nn.Module):
     def cell(self, name: str) -> nn.RNNCellBase:
         """Makes a cell; of some patients a GRU."""
         spec = self.spec
-        if spec.seed % 4 == 3 and not spec.has("state-swapped", "forget-gate-closed"):
+        # What a GRU has no place for, it would not have.
+        lacking = ("state-swapped", "forget-gate-closed", "gates-saturated", "low-precision")
+        if spec.seed % 4 == 3 and not spec.has(*lacking):
             return nn.GRUCell(spec.hidden, name=name)
         if spec.has("gates-saturated"):
             return nn.LSTMCell(spec.hidden, kernel_init=nn.initializers.normal(spec.between(10, 40)), name=name)

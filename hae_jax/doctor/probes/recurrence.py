@@ -1,6 +1,7 @@
 """Recurrences from within: gates, how states grow, and how far gradients reach."""
 
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -60,24 +61,31 @@ def swapped(chart: Chart) -> bool | None:
         (r, s, b) for r, s, b in zip(look.anatomy.recurrences, heard.states, heard.starts, strict=True) if not r.nested
     ]
     lstm = [(r, s, b) for r, s, b in plain if len(r.carry) == 2 and len(r.cells) == 1]
-    for i, (theirs, ends, _) in enumerate(lstm):
-        last = [end[0] if theirs.op.equation.params["reverse"] else end[-1] for end in ends]
-        cell, hidden = theirs.carry.index(theirs.cells[0]), 1 - theirs.carry.index(theirs.cells[0])
-        for ours, _, begins in lstm[i + 1 :]:
-            own = ours.carry.index(ours.cells[0])
-
-            def same(a: Any, b: Any) -> bool:
-                return (
-                    np.shape(a) == np.shape(b) and bool(np.allclose(a, b, atol=1e-6)) and float(np.abs(a).max()) > 1e-6
-                )
-
-            if same(last[cell], last[hidden]):
+    for i, (theirs, states, _) in enumerate(lstm):
+        cell = theirs.carry.index(theirs.cells[0])
+        for last in _ends(states, theirs.op.equation.params["reverse"], chart.real):
+            if _same(last[cell], last[1 - cell]):
                 continue
-            if same(begins[own], last[hidden]) and same(begins[1 - own], last[cell]):
-                return True
-            if same(begins[own], last[cell]) or same(begins[1 - own], last[hidden]):
-                known = False
+            for ours, _, begins in lstm[i + 1 :]:
+                own = ours.carry.index(ours.cells[0])
+                if _same(begins[own], last[1 - cell]) and _same(begins[1 - own], last[cell]):
+                    return True
+                if _same(begins[own], last[cell]) or _same(begins[1 - own], last[1 - cell]):
+                    known = False
     return known
+
+
+def _ends(states: list[np.ndarray], reverse: bool, real: np.ndarray | None) -> Iterator[list[np.ndarray]]:
+    """Yields the carries of the last step, then, where rows are known to be shorter, those of each row's own last."""
+    yield [state[0 if reverse else -1] for state in states]
+    time, rows = np.shape(states[0])[:2]
+    if real is not None and real.shape == (rows, time) and not reverse:
+        own = np.maximum(real.sum(1) - 1, 0)
+        yield [np.asarray(state)[own, np.arange(rows)] for state in states]
+
+
+def _same(a: Any, b: Any) -> bool:
+    return np.shape(a) == np.shape(b) and bool(np.allclose(a, b, atol=1e-6)) and float(np.abs(a).max()) > 1e-6
 
 
 def gradients(chart: Chart) -> dict[str, Any]:
