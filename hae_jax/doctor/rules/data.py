@@ -29,7 +29,7 @@ def blank_sentences(e: Evidence) -> float | None:
 
 def summed(e: Evidence, count: int) -> bool:
     """Says whether the loss is a sum over positions, of squares, absolute values or whatever it counts."""
-    ratios = (e["reduction"], e.get("reduction_absolute", e["reduction"]))
+    ratios: list[float] = [e["reduction"], *([e["reduction_absolute"]] if "reduction_absolute" in e else [])]
     # The mean square of large numbers, or half of it, is many times their mean size, and yet no sum of sizes.
     if any(abs(ratio / mean - 1) < 0.02 for ratio in ratios for mean in (0.5, 1)):
         return False
