@@ -150,8 +150,8 @@ def test_any_beginning_of_the_doctors_patients_is_a_fair_sample_of_odd_variants(
 def test_the_doctors_verdicts_can_be_given_anew_from_what_was_measured(tmp_path):
     path = tmp_path / f"doctor-{slug()}.json"
     numbers = {"causes": [], "healthy": True, "abstained": [], "seconds": 3.0, "steps": 0}
-    write(path, {"cell": "plain | state-swapped | 1", "config": {"fault": "state-swapped"}, "numbers": numbers})
-    folder = tmp_path / "work" / path.stem / "plain---state-swapped---1"
+    write(path, {"cell": "plain | state-swapped | 99", "config": {"fault": "state-swapped"}, "numbers": numbers})
+    folder = tmp_path / "work" / path.stem / "plain---state-swapped---99"
     folder.mkdir(parents=True)
     (folder / "evidence.json").write_text('{"state_swapped": true}', encoding="utf-8")
     assert doctor.rejudge(tmp_path, tmp_path / "work") == 1
@@ -159,3 +159,6 @@ def test_the_doctors_verdicts_can_be_given_anew_from_what_was_measured(tmp_path)
     assert (record["numbers"]["causes"], record["numbers"]["healthy"]) == (["state-swapped"], False)
     assert doctor.rejudge(tmp_path, tmp_path / "work") == 0
     assert "| 1 sick | right cause first | 1/1" in doctor.render(read(path))
+    # What was in sight while rules were written does not count.
+    write(path, {"cell": next(doctor.patients()).name, "config": {"fault": "state-swapped"}, "numbers": numbers})
+    assert "| 1 sick |" in doctor.render(read(path))
