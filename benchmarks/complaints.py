@@ -16,6 +16,7 @@ from benchmarks.record import Benchmark, Cell, Record
 from hae_jax.data.series import One, Scaler, signals
 from hae_jax.inference import series as inference
 from hae_jax.models.series import Series
+from hae_jax.plots import draw_lines
 from hae_jax.series import SERIES, SeriesConfig
 from hae_jax.training.series import train
 
@@ -94,4 +95,15 @@ def render(records: list[Record]) -> str:
     return "\n".join(lines)
 
 
-TABLE = Benchmark("series_complaints", cells, measure, render)
+def draw(records: list[Record], folder: Path) -> None:
+    """Draws the losses of training, a panel a complaint, the mean of the seeds."""
+    panels: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
+    for record in records:
+        said, form = record["cell"].split(" | ")
+        curve = np.mean(record["numbers"]["curve"], axis=0)
+        at = (np.arange(len(curve)) + 0.5) * record["config"]["steps"] / len(curve)
+        panels.setdefault(said, {})[form] = (at.tolist(), curve.tolist())
+    draw_lines(panels, ("training step", "loss, of the variance"), folder / "complaints.png")
+
+
+TABLE = Benchmark("series_complaints", cells, measure, render, draw)

@@ -7,7 +7,7 @@ turns, so that whatever else slows the machine down slows both. Keras trains by 
 numbers are medians over rounds; the ratio is the median of the rounds' ratios.
 
 Device: two CPU cores, nobody else, 5 minutes.
-Expected: Keras takes 1.3 to 1.6 times as long on two cores; twice is wanted. Inputs are multiplied for all steps at
+Expected: Keras takes 1.6 to 2.1 times as long on two cores; twice is wanted. Inputs are multiplied for all steps at
 once, and the loop that goes back holds a single product; but a stack of 64 and 128 units has little to multiply.
 """
 
