@@ -3,7 +3,8 @@
     python -m benchmarks run long_step
 
 Real text, 125 sentences of at most 16 words a document, 25,000 words of vocabulary, 512 units at both levels; one
-batch, three steps. Gates and cells are kept from the forward pass, and found again in the backward pass (`model.remat`).
+batch, three steps. Gates and cells are kept from the forward pass, and found again in the backward pass
+(`model.remat`).
 
 Device: one CPU core, ten minutes and 8 GiB; resumable.
 Expected: both fit, the latter into half of it.
