@@ -100,7 +100,13 @@ def workload(config: Config, folder: Path, babble: bool = False) -> Workload:
     if babble:
         documents = _babble(data.vocab_size, data.max_sentences, data.max_words)
     else:
-        documents = _documents(data.corpus, data.max_sentences, folder)
+        documents = texts(data.corpus, data.max_sentences, folder)
+    return of(config, documents)
+
+
+def of(config: Config, documents: list[list[np.ndarray]]) -> Workload:
+    """Cuts documents into a config's batches."""
+    data = config.data
     cut = [
         [np.where(s < data.vocab_size, s, UNK)[: data.max_words] for s in document[: data.max_sentences]]
         for document in documents
@@ -168,7 +174,7 @@ def _program(config: Config, setting: Setting, structure: Any, shapes: tuple[tup
 
 
 @lru_cache(maxsize=2)
-def _documents(corpus: str, sentences: int, folder: Path) -> list[list[np.ndarray]]:
+def texts(corpus: str, sentences: int, folder: Path) -> list[list[np.ndarray]]:
     """Returns documents of a corpus, of long sentences; it is prepared once for all workloads."""
     data = dataclasses.replace(
         Config().data, corpus=corpus, vocab_size=WORDS, max_sentences=sentences, max_words=WIDEST
