@@ -104,7 +104,7 @@ def render(records: list[Record]) -> str:
         lines.append(f"| {len(threads)} threads, known to the rules | right cause first | {share(threads, right)} |")
     lines.append(f"| all | seconds of one core, median | {median(r['numbers']['seconds'] for r in records):.0f} |")
     left = len(cells(quick=False)) - len(records)
-    return "\n".join(lines) + (f"\n\nSo far: {left} patients have not been examined yet." if left else "")
+    return "\n".join(lines) + (f"\n\nSo far: {left} patients have not been examined yet." if left > 0 else "")
 
 
 def render_causes(records: list[Record]) -> str:

@@ -17,7 +17,7 @@ from benchmarks.standing import render
 from benchmarks.stopwatch import Contender, compare, compile_anew, contender
 from benchmarks.workload import Workload, config_of, step, workload
 from hae_jax.config import Config, DataConfig, ModelConfig, OptimConfig
-from hae_jax.layers.losses import TILE
+from hae_jax.layers.losses import tile_size
 from hae_jax.models.tables import dense_words
 from hae_jax.presets import preset
 
@@ -117,9 +117,10 @@ def twin(load: Workload, packed: bool) -> Any:
 def products(config: Config) -> list[tuple[Contender, int]]:
     """Returns products of matrices as the step has them, and how many operations each is."""
     model, data = config.model, config.data
+    tokens = data.batch_size * data.max_sentences * data.max_words
     sizes = {
-        "softmax": (TILE, model.embed, data.vocab_size),
-        "inputs": (data.batch_size * data.max_sentences * data.max_words, model.embed, 4 * model.hidden),
+        "softmax": (tile_size(tokens), model.embed, data.vocab_size),
+        "inputs": (tokens, model.embed, 4 * model.hidden),
         "recurrence": (data.batch_size * data.max_sentences, model.hidden, 4 * model.hidden),
     }
     made = []

@@ -10,7 +10,7 @@ from markov import Markov
 from variants import VARIANTS, drawn
 
 from hae_jax.batch import EOD, EOS, PAD
-from hae_jax.inference.abreast import SENTENCES
+from hae_jax.inference.abreast import SENTENCES, abreast
 from hae_jax.inference.beam import beam
 from hae_jax.inference.blocks import BLOCK, ask, blocks
 from hae_jax.inference.generate import greedy, nucleus, sample, sentences, split, unroll
@@ -86,12 +86,17 @@ ABREAST = {
 }
 
 
-def both_ways(name, ends, limit):
-    """Texts of codes, of sentences side by side and in turn; `ends` is added to the logits of EOS and EOD."""
+def biased(name, ends):
+    """A model, parameters and codes; `ends` is added to the logits of EOS and EOD."""
     model, params = drawn(ABREAST[name])
-    bias = params["words"]["bias"].at[jnp.array([EOS, EOD])].add(jnp.array(ends))
+    bias = params["words"]["bias"].at[jnp.array([EOS, EOD])].add(jnp.array(ends, jnp.float32))
     params = params | {"words": params["words"] | {"bias": bias}}
-    code = ask(model, params, "encode")(batch())
+    return model, params, ask(model, params, "encode")(batch())
+
+
+def both_ways(name, ends, limit):
+    """Texts of codes, of sentences side by side and in turn."""
+    model, params, code = biased(name, ends)
     in_turn = unroll(model, params, code, limit, lambda logits, _: logits.argmax(-1))
     return np.asarray(greedy(model, params, code, limit)), np.asarray(in_turn)
 
@@ -109,6 +114,18 @@ def test_texts_of_many_sentences_are_said_in_groups():
     # Some end before the limit, some do not.
     assert 0 < (said == EOD).any(1).sum() < len(said)
     assert (said == EOS).sum(1).max() > SENTENCES
+
+
+def test_a_model_that_does_not_end_its_sentences_is_told_in_turn():
+    for ends, enough in (((2.5, 2.0), True), ((-9.0, -9.0), False)):
+        model, params, code = biased("none", ends)
+        assert bool(abreast(model, params, code, LIMIT)[1]) is enough
+    np.testing.assert_array_equal(*both_ways("none", (-9.0, -9.0), LIMIT))
+
+
+@pytest.mark.usefixtures("double")
+def test_sentences_side_by_side_in_float64():
+    np.testing.assert_array_equal(*both_ways("none", (2.5, 2.0), LIMIT))
 
 
 def test_the_other_couplings_wait_for_the_words():

@@ -29,7 +29,7 @@ def whole(hidden, kernel, bias, targets):
     return jnp.where(MASK, nll, 0).sum()
 
 
-@pytest.mark.parametrize("tile", [1, 2, 5, 13, 1024])
+@pytest.mark.parametrize("tile", [None, 1, 2, 5, 13, 1024])
 def test_loss_and_gradients_equal_optax_on_all_logits(given, tile):
     def tiled(hidden, kernel, bias, targets):
         return cross_entropy(hidden, kernel, bias, targets, jnp.asarray(MASK), tile).total

@@ -32,6 +32,31 @@ np.savez(sys.argv[1], jax.device_count(), info.loss, info.norm, *jax.tree.leaves
 """
 
 
+LAYER = """
+import jax, jax.numpy as jnp
+from hae_jax.layers.cell import LSTMState, LSTMWeights
+from hae_jax.layers.scan import lstm_scan
+from hae_jax.training import sharding
+
+def loss(weights, inputs, mask):
+    state = LSTMState(*jnp.zeros((2, len(inputs), 32)))
+    return jnp.square(lstm_scan(state, inputs, mask, weights)[1]).sum()
+
+mesh = sharding.local_mesh()
+weights = LSTMWeights(jnp.ones((32, 128)), None, jnp.ones((32, 128)), jnp.ones(128))
+given = jax.device_put((jnp.ones((64, 16, 32)), jnp.ones((64, 16), bool)), jax.NamedSharding(mesh, jax.P("data")))
+text = jax.jit(jax.grad(loss)).lower(sharding.replicate(weights, mesh), *given).compile().as_text()
+print("all-reduce" in text, "all-gather" in text)
+"""
+
+
+def test_a_layers_products_stay_divided_among_devices():
+    # Values would be right, too, if every device did all the work.
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    said = subprocess.run([sys.executable, "-c", LAYER], env=os.environ | flags, check=True, capture_output=True)
+    assert said.stdout.split() == [b"True", b"False"]
+
+
 def train_on(devices, folder):
     """Five steps on so many simulated devices."""
     path = folder / f"{devices}.npz"

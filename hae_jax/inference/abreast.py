@@ -2,8 +2,10 @@
 
 Where no sentence's vector waits for the words before it, only a sentence's own words have to be said one after the
 other: as many steps as the longest sentence has words, not as the document has, and products of matrices with as many
-rows more.
+rows more. A model that does not end its sentences yet would make that a loss; so there is a budget of steps.
 """
+
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -12,57 +14,108 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from hae_jax.batch import EOD, EOS, PAD
 from hae_jax.inference.blocks import ask, blocks, speakable
+from hae_jax.layers.stack import States
 from hae_jax.models.interface import Code
 
 SENTENCES = 4
 """Of a document, that are said at the same time; those behind its end are said in vain."""
 
 
-def abreast(model: nn.Module, params: PyTree, code: Code, max_tokens: int) -> Int[Array, "doc token"]:
-    """Decodes codes as `greedy` does, for models that are `side_by_side`."""
-    go_on, docs = ask(model, params, "go_on"), len(code.document)
+class Abreast(NamedTuple):
+    """How far decoding has come.
 
-    def more(carry):
-        return ~carry[-1].all()
+    Attributes:
+        states: the sentence decoder's.
+        text: what has been said.
+        length: tokens of it.
+        ended: documents that are whole.
+        left: steps of the budget.
+        settled: whether all sentences that count have come to their ends.
+    """
 
-    def advance(carry):
-        states, text, length, ended = carry
-        states, vectors = go_on(states, code, SENTENCES)
-        tokens = _tell(model, params, vectors, ended, max_tokens)
+    states: States
+    text: Int[Array, "doc token"]
+    length: Int[Array, " doc"]
+    ended: Bool[Array, " doc"]
+    left: Int[Array, ""]
+    settled: Bool[Array, ""]
+
+
+def abreast(
+    model: nn.Module, params: PyTree, code: Code, max_tokens: int
+) -> tuple[Int[Array, "doc token"], Bool[Array, ""]]:
+    """Decodes codes as one token after the other would, but for ties within rounding.
+
+    Args:
+        model: an autoencoder that is `side_by_side`.
+        params: its parameters.
+        code: what `encode` returned.
+        max_tokens: tokens a document, end marks included, at which to stop without EOD.
+
+    Returns:
+        Token ids as from `greedy`, and whether half as many steps as tokens were enough; if not, the ids are worthless.
+    """
+    go_on, docs, budget = ask(model, params, "go_on"), len(code.document), max(max_tokens // 2, 1)
+
+    def more(at: Abreast):
+        return ~at.ended.all() & at.settled & (at.left > 0)
+
+    def advance(at: Abreast):
+        states, vectors = go_on(at.states, code, SENTENCES)
+        tokens, steps, settled = _tell(model, params, vectors, at.ended, at.left, budget)
         ends = (tokens == EOD).any(-1)
-        said = (tokens != PAD) & ~(_behind(ends) | ended[:, None])[..., None]
+        said = (tokens != PAD) & ~(_behind(ends) | at.ended[:, None])[..., None]
         tokens, said = (x.reshape(docs, -1) for x in (tokens, said))
         # What has no room is written nowhere.
-        at = jnp.where(said, length[:, None] + jnp.cumsum(said, axis=1) - 1, max_tokens)
-        text = text.at[jnp.arange(docs)[:, None], at].set(tokens, mode="drop")
-        length = length + said.sum(1)
-        return states, text, length, ended | ends.any(1) | (length >= max_tokens)
+        place = jnp.where(said, at.length[:, None] + jnp.cumsum(said, axis=1) - 1, max_tokens)
+        text = at.text.at[jnp.arange(docs)[:, None], place].set(tokens, mode="drop")
+        length = at.length + said.sum(1, dtype=jnp.int32)
+        ended = at.ended | ends.any(1) | (length >= max_tokens)
+        return Abreast(states, text, length, ended, at.left - steps, settled)
 
     text, length = jnp.full((docs, max_tokens), PAD, jnp.int32), jnp.zeros(docs, jnp.int32)
-    carry = ask(model, params, "open")(code), text, length, jnp.zeros(docs, bool)
-    return jax.lax.while_loop(more, advance, carry)[1]
+    begun = Abreast(
+        ask(model, params, "open")(code), text, length, jnp.zeros(docs, bool), jnp.int32(budget), jnp.array(True)
+    )
+    at = jax.lax.while_loop(more, advance, begun)
+    return at.text, at.settled & at.ended.all()
 
 
 def _tell(
-    model: nn.Module, params: PyTree, vectors: Float[Array, "doc sent vec"], ended: Bool[Array, " doc"], steps: int
-) -> Int[Array, "doc sent token"]:
-    """Says sentences until each that counts has come to its end; PAD after it."""
+    model: nn.Module,
+    params: PyTree,
+    vectors: Float[Array, "doc sent vec"],
+    ended: Bool[Array, " doc"],
+    left: Int[Array, ""],
+    steps: int,
+) -> tuple[Int[Array, "doc sent token"], Int[Array, ""], Bool[Array, ""]]:
+    """Says sentences until each that counts has come to its end, or no steps are left.
+
+    Returns:
+        Tokens, PAD after an end; how many steps that took; and whether all sentences that count have ended.
+    """
     docs, sentences, _ = vectors.shape
     rows, say = vectors.reshape(docs * sentences, -1), ask(model, params, "say")
 
-    def advance(carry, _):
-        states, token, end = carry
+    def advance(carry, position):
+        states, token, end, _ = carry
         states, logits = say(states, token, rows)
         token = jnp.where(end == PAD, speakable(logits).argmax(-1).astype(jnp.int32), PAD)
-        return (states, token, jnp.where((token == EOS) | (token == EOD), token, end)), token
+        return (
+            states,
+            token,
+            jnp.where((token == EOS) | (token == EOD), token, end),
+            (position + 1).astype(jnp.int32),
+        ), token
 
     def settled(carry):
-        end = carry[-1].reshape(docs, sentences)
+        end = carry[2].reshape(docs, sentences)
         return ((end != PAD) | _behind(end == EOD) | ended[:, None]).all()
 
     silence = jnp.full(len(rows), PAD, jnp.int32)
-    _, tokens = blocks(advance, settled, (ask(model, params, "begin")(rows), silence, silence), steps)
-    return tokens.T.reshape(docs, sentences, steps)
+    begun = ask(model, params, "begin")(rows), silence, silence, jnp.int32(0)
+    carry, tokens = blocks(advance, lambda carry: settled(carry) | (carry[3] >= left), begun, steps)
+    return tokens.T.reshape(docs, sentences, steps), carry[3], settled(carry)
 
 
 def _behind(ends: Bool[Array, "doc sent"]) -> Bool[Array, "doc sent"]:

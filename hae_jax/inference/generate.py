@@ -1,8 +1,8 @@
 """Codes to token ids: greedy, and by sampling.
 
 Everything here asks a model two questions only, `start(code) -> state` and `step(state, token) -> (state, logits)`, so
-it serves every autoencoder. The whole loop runs on the device. Greedy decoding says sentences side by side where a
-model can; see `abreast`.
+it serves every autoencoder. The whole loop runs on the device. Where a model is `side_by_side`, greedy decoding tries
+that first, with other questions; see `abreast`.
 """
 
 import math
@@ -51,9 +51,13 @@ def unroll(
 
 @partial(jax.jit, static_argnums=(0, 3))
 def _greedy(model: nn.Module, params: PyTree, code: Code, max_tokens: int) -> Int[Array, "doc token"]:
-    if getattr(model, "side_by_side", False):
-        return abreast(model, params, code, max_tokens)
-    return unroll(model, params, code, max_tokens, lambda logits, _: logits.argmax(-1))
+    def in_turn():
+        return unroll(model, params, code, max_tokens, lambda logits, _: logits.argmax(-1))
+
+    if not getattr(model, "side_by_side", False):
+        return in_turn()
+    text, enough = abreast(model, params, code, max_tokens)
+    return jax.lax.cond(enough, lambda: text, in_turn)
 
 
 def greedy(model: nn.Module, params: PyTree, code: Code, max_tokens: int) -> Int[Array, "doc token"]:

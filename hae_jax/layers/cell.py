@@ -8,7 +8,6 @@
 With layer normalisation: z_t = LN(x_t W + v V) + LN(h_{t-1} U) + b and h_t = o * tanh(LN(c_t)).
 """
 
-import math
 from typing import NamedTuple
 
 import jax
@@ -122,10 +121,32 @@ def project(
     return total if weights.bias is None else total + weights.bias.astype(total.dtype)
 
 
+@jax.custom_vjp
 def product(x: Float[Array, "*batch feat"], kernel: Float[Array, "feat gates"]) -> Float[Array, "*batch gates"]:
-    """Multiplies as matrices: where there are more axes, XLA transposes them before it finds the kernel's gradient."""
-    flat = x.reshape(math.prod(x.shape[:-1]), x.shape[-1]) @ kernel.astype(x.dtype)
-    return flat.reshape(*x.shape[:-1], kernel.shape[-1])
+    """Returns x W. JAX's own gradient of W is a product of transposed arrays, which XLA has to copy on a CPU."""
+    return x @ kernel.astype(x.dtype)
+
+
+def _product(x, kernel):
+    return product(x, kernel), (x, kernel)
+
+
+def _product_gradients(residuals, d_gates):
+    x, kernel = residuals
+    d_kernel = along(x, d_gates, jnp.promote_types(x.dtype, jnp.float32))
+    return d_gates @ kernel.T.astype(d_gates.dtype), d_kernel.astype(kernel.dtype)
+
+
+product.defvjp(_product, _product_gradients)
+
+
+def along(
+    x: Float[Array, "*batch feat"], y: Float[Array, "*batch gates"], dtype: jnp.dtype
+) -> Float[Array, "feat gates"]:
+    """Returns x^T y, summed over all leading axes: their order is kept, and none is merged, so that one of them may be
+    divided among devices."""
+    leading = tuple(range(x.ndim - 1))
+    return jax.lax.dot_general(x, y, ((leading, leading), ((), ())), preferred_element_type=dtype)
 
 
 def lstm_step(

@@ -11,10 +11,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-TILE = 256
-"""Tokens whose logits exist at the same time."""
+TILE, LARGEST = 256, 1024
+"""Tokens whose logits exist at the same time: so many, or more of many thousands, since each tile's gradient is added
+to the kernel's."""
 TILES = 16
-"""Tiles at most: where there are very many tokens, tiles grow, since each one's gradient is added to the kernel's."""
+"""From so many tiles on they grow."""
 
 
 class Loss(NamedTuple):
@@ -35,7 +36,7 @@ def cross_entropy(
     bias: Float[Array, "vocab"] | None,
     targets: Int[Array, "token"],
     mask: Bool[Array, "token"],
-    tile: int = TILE,
+    tile: int | None = None,
 ) -> Loss:
     """Sums -ln softmax(hidden W + b)[target] over the real tokens.
 
@@ -49,7 +50,7 @@ def cross_entropy(
         bias: output biases, or None.
         targets: word ids.
         mask: True where a token counts.
-        tile: tokens a tile; more where there would be over `TILES`.
+        tile: tokens a tile, at most; `tile_size` of them if None.
 
     Returns:
         The sum, in nats, and the number of real tokens.
@@ -58,7 +59,8 @@ def cross_entropy(
     # Where padding holds NaN, a product with 0 would not silence it.
     hidden = jnp.where(mask[:, None], hidden, 0)
     targets = jnp.where(mask, targets, 0)
-    return Loss(_total(hidden, kernel, bias, targets, mask, _even(tile, len(targets))), mask.sum(dtype=jnp.float32))
+    tile = _even(tile or tile_size(len(targets)), len(targets))
+    return Loss(_total(hidden, kernel, bias, targets, mask, tile), mask.sum(dtype=jnp.float32))
 
 
 def token_scores(
@@ -94,14 +96,24 @@ def _logits(hidden, kernel, bias):
     return jnp.matmul(hidden, kernel.astype(hidden.dtype), preferred_element_type=wide) + bias.astype(wide)
 
 
+def tile_size(tokens: int) -> int:
+    """Returns the size of the loss's tiles.
+
+    Example:
+        >>> tile_size(1000), tile_size(8192), tile_size(65536)
+        (256, 512, 1024)
+    """
+    return min(max(TILE, -(-tokens // TILES)), LARGEST)
+
+
 def _even(tile: int, tokens: int) -> int:
     """Returns the size of equal tiles: were all but the last one full, that one would be mostly padding.
 
     Example:
-        >>> _even(256, 300), _even(256, 200), _even(256, 0), _even(256, 65536)
-        (150, 200, 1, 4096)
+        >>> _even(256, 300), _even(256, 200), _even(256, 0)
+        (150, 200, 1)
     """
-    return -(-tokens // min(max(-(-tokens // tile), 1), TILES)) or 1
+    return -(-tokens // max(-(-tokens // tile), 1)) or 1
 
 
 def _tiles(arrays, tile):

@@ -14,7 +14,7 @@ from jax.lax import dynamic_index_in_dim as take
 from jax.lax import dynamic_update_index_in_dim as put
 from jaxtyping import Array, Bool, Float
 
-from hae_jax.layers.cell import Gates, LSTMState, LSTMWeights, Noise, lstm_step, project
+from hae_jax.layers.cell import Gates, LSTMState, LSTMWeights, Noise, along, lstm_step, project
 
 
 def lstm_scan(
@@ -85,7 +85,10 @@ def _scan(state, projected, mask, weights, hidden_noise, steps, nudge):
 
 @jax.custom_vjp
 def _fast_scan(state, projected, bias, mask, recurrent, hidden_noise, candidate_noise, nudge):
-    """`_scan` for a cell without layer norm and zoneout; only `backward` differs."""
+    """`_scan` for a cell without layer norm and zoneout, of inputs without their bias; for gradients in place.
+
+    Second derivatives go through loops that carry whole arrays, and cost more than those of `_scan`.
+    """
     weights = LSTMWeights(None, None, recurrent, None, None)
     projected = projected if bias is None else projected.astype(state.cell.dtype) + bias.astype(state.cell.dtype)
     return _scan(state, projected, mask, weights, hidden_noise, Noise(candidate=candidate_noise), nudge)
@@ -169,14 +172,12 @@ def _backward(residuals, cotangents):
     )  # fmt: skip
     before = jnp.concatenate([state.hidden[None], hidden[:-1]])
     read = before if hidden_noise is None else before * hidden_noise.astype(hidden.dtype)
-    # As matrices: XLA would transpose what has more axes before it multiplies.
-    flat = d_sums.reshape(-1, d_sums.shape[-1])
-    d_recurrent = jnp.matmul(read.reshape(len(flat), -1).T, flat.astype(hidden.dtype), preferred_element_type=wide)
+    d_recurrent = along(read, d_sums.astype(hidden.dtype), wide)
     like, bias_like = likes
     return (
         LSTMState(d_cell, d_first.astype(state.hidden.dtype)),
         d_sums.astype(like.dtype),
-        None if bias_like is None else flat.sum(0).astype(bias_like.dtype),
+        None if bias_like is None else d_sums.sum((0, 1)).astype(bias_like.dtype),
         None,
         d_recurrent.astype(recurrent.dtype),
         jax.tree.map(jnp.zeros_like, hidden_noise),

@@ -78,8 +78,8 @@ def swapped(chart: Chart) -> bool | None:
 def _ends(states: list[np.ndarray], reverse: bool, real: np.ndarray | None) -> Iterator[list[np.ndarray]]:
     """Yields the carries of the last step, then, where rows are known to be shorter, those of each row's own last."""
     yield [state[0 if reverse else -1] for state in states]
-    time, rows = np.shape(states[0])[:2]
-    if real is not None and real.shape == (rows, time) and not reverse:
+    if real is not None and real.shape[::-1] == np.shape(states[0])[:2] and not reverse:
+        rows = len(real)
         own = np.maximum(real.sum(1) - 1, 0)
         yield [np.asarray(state)[own, np.arange(rows)] for state in states]
 
