@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from hae_jax.batch import EOD, PAD
 from hae_jax.inference.blocks import ask, speakable
-from hae_jax.layers.cell import Gates, LSTMState, LSTMWeights, Noise, lstm_step, project
+from hae_jax.layers.cell import Gates, LSTMState, LSTMWeights, Noise, lstm_step
 from hae_jax.layers.losses import Loss
 from hae_jax.models.interface import Code
 
@@ -28,7 +28,7 @@ def scan(
         state: see `lstm_scan`, as all that follow.
         inputs: what is read.
         mask: True where a step is real.
-        weights: the layer's parameters.
+        weights: the layer's parameters, without normalisation in the cell.
         noise: must be none.
         nudge: must be None.
         context: what is read at every step.
@@ -39,7 +39,10 @@ def scan(
         inputs = jnp.tile(inputs, (batch // len(inputs), 1, 1)).swapaxes(0, 1)
 
     def multiply(inputs: Array | None) -> Array:
-        return jnp.broadcast_to(project(inputs, weights, context), (batch, weights.recurrent.shape[-1]))
+        total = jnp.zeros((batch, weights.recurrent.shape[-1]), state.hidden.dtype)
+        for x, kernel in ((inputs, weights.kernel), (context, weights.context)):
+            total = total if x is None or kernel is None else total + x @ kernel.astype(x.dtype)
+        return total if weights.bias is None else total + weights.bias.astype(total.dtype)
 
     ready = jax.vmap(multiply, axis_size=time)(inputs) if hoist else None
 
