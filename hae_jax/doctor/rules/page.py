@@ -20,8 +20,7 @@ logits and targets, recurrences and their gates, and the code, which is the narr
 recurrence and the last; then it runs the program again with codes permuted, words changed, padding added. For the
 models of this package: `hae doctor --preset small`, `hae doctor --workdir runs/first`.
 
-How often it is right, on small models that were examined after its rules were written, and how often it disturbs the
-healthy:
+How often it is right, on small models that its rules have not seen, and how often it disturbs the healthy:
 
 <!-- table:doctor -->
 *Not measured yet.*
