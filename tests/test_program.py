@@ -61,6 +61,18 @@ def test_recurrences_gates_and_the_code_are_found(model):
     assert [body.graph.shape(number) for number in body.code] == [(4, 5), (4, 5)]
 
 
+def test_recurrences_of_one_name_are_told_apart():
+    def loss(w, x):
+        def layer(x):
+            return jax.lax.scan(lambda h, x: (jnp.tanh(x + h @ w), h), jnp.zeros(4), x)[1]
+
+        return jax.vmap(layer)(jax.vmap(layer)(x)).mean()
+
+    program = trace(loss, jnp.eye(4), jnp.ones((5, 6, 4)))
+    found = dissect(program, program.inputs[:1], program.inputs[1:], []).recurrences
+    assert len({r.name for r in found}) == len(found) == 2
+
+
 def test_forget_gates_are_the_forget_gates(model):
     params, words, program, body = model
     reader = body.recurrences[0]

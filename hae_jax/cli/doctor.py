@@ -89,14 +89,16 @@ class Doctor(Configured):
             healthier.append(found[0])
             # Both from the beginning: a change may be of the fresh weights.
             sick, repaired = (self.patient(each, *fresh(each, data), data) for each in (config, found[0]))
-            return Twins(sick, repaired, found[1])
+            return Twins(sick, repaired, found[1], config.optim != found[0].optim)
 
         report = repair(patient, self.seconds, treat)
         if report.repair is None or not report.repair.healed:
             return report
         folder = unused(self.workdir or Path("runs") / self.preset)
         folder.mkdir(parents=True)
-        healthier[0].save(folder / "config.json")
+        config = healthier[0]
+        rate = float(f"{config.optim.learning_rate * report.repair.rate:.6g}")
+        replace(config, optim=replace(config.optim, learning_rate=rate)).save(folder / "config.json")
         return replace(report, repair=replace(report.repair, config=str(folder / "config.json")))
 
     def patient(self, config: "Config", model: Any, params: Any, data: Any) -> "Patient":

@@ -68,6 +68,7 @@ class Repair:
         left: which share of its first loss each of them has left, `sick` and `repaired`.
         losses: the curves of both.
         steps: of each.
+        rate: the repaired twin's rate suited it best times this; 1 where rates were not looked for.
         config: where the changed config was written, if there is one.
     """
 
@@ -77,6 +78,7 @@ class Repair:
     left: dict[str, float]
     losses: dict[str, list[float]]
     steps: int
+    rate: float = 1.0
     config: str | None = None
 
     def __str__(self) -> str:
@@ -86,7 +88,9 @@ class Repair:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in self.left.items())
         verdict = "healed" if self.healed else "no better than without"
         where = f"; new config in {self.config}" if self.config else ""
-        return f"repair tried: {self.change}: {verdict} (left of the loss after {self.steps} steps: {shares}){where}"
+        rate = f", then the rate times {self.rate:.3g}, which suits it best" if self.rate != 1 else ""
+        tried = f"repair tried: {self.change}{rate}: {verdict}"
+        return f"{tried} (left of the loss after {self.steps} steps: {shares}){where}"
 
 
 @dataclass(frozen=True)

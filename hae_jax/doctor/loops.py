@@ -76,6 +76,9 @@ def find_recurrences(graph: Graph, stateful: Callable[[int], bool]) -> list[Recu
             squashed &= not raw(graph, new, set(loop.inputs))
         outer = op.outputs[0] in graph.home
         name = op.scope or f"loop {len(found) + 1}"
+        # Functions mapped with vmap have no name but that, and their numbers are kept by name.
+        alike = sum(each.op.scope == op.scope for each in found)
+        name = f"{name} ({alike + 1})" if op.scope and alike else name
         every = tuple(at for at, _, _ in states)
         length = int(op.equation.params["length"])
         found.append(

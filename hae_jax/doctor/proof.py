@@ -11,12 +11,16 @@ from hae_jax.doctor.examination import SECONDS, examine, quiet
 from hae_jax.doctor.fields import read_fields
 from hae_jax.doctor.finding import Evidence, Repair, Report
 from hae_jax.doctor.patient import admit
-from hae_jax.doctor.probes.training import STEPS
+from hae_jax.doctor.probes.training import SHORT, STEPS
 from hae_jax.doctor.remedy import Twins, outside
 from hae_jax.doctor.trial import Course, Trial
 
 MORE = 0.05
 """By how much more of its first loss the repaired twin has to get rid of."""
+RATE = 3.0
+"""By how much rates differ that are tried."""
+RATES = 4
+"""So many rates are tried, at most, above the first one, or else below it."""
 Treat = Callable[[str, Evidence], Twins | None]
 """Makes twins for a cause and the evidence; None where it knows no repair."""
 
@@ -25,7 +29,8 @@ def repair(patient: Any, seconds: float = SECONDS, treat: Treat | None = None) -
     """Examines a patient, tries the repair of the likeliest cause on a twin, and says whether that healed.
 
     Healed means: from its start, on its own batches, the repaired twin gets rid of a larger share of its loss than the
-    sick one in as many steps. Nothing of the patient's is changed.
+    sick one in as many steps. Where the repair is of the optimizer, the rate that suits it is found first, by trials
+    that are not counted. Nothing of the patient's is changed.
 
     Args:
         patient: as for `examine`.
@@ -57,8 +62,11 @@ def repair(patient: Any, seconds: float = SECONDS, treat: Treat | None = None) -
 
 def trial(cause: str, twins: Twins, evidence: Evidence, seconds: float) -> Repair:
     """Trains twins for equally many steps."""
-    trials = [Trial(open_case(each)) for each in (twins.sick, twins.repaired)]
-    courses = [each.run(each.case.batches, STEPS, patience=seconds / 2) for each in trials]
+    trials, patience = [Trial(open_case(each)) for each in (twins.sick, twins.repaired)], seconds / 2
+    rate, begun = suit(trials[1], patience) if twins.tuned else (1.0, None)
+    courses = [trials[0].run(trials[0].case.batches, STEPS, patience=patience)]
+    rest = STEPS - (len(begun.loss) if begun else 0)
+    courses.append(trials[1].run(trials[1].case.batches, rest, rate, patience, begun))
     # One that broke off has all of its loss left, whenever that was.
     steps = min((len(course.loss) for course in courses if course.finite), default=0)
     sick, repaired = (left(each, course, steps) for each, course in zip(trials, courses, strict=True))
@@ -67,7 +75,32 @@ def trial(cause: str, twins: Twins, evidence: Evidence, seconds: float) -> Repai
         sick = courses[0].end() / (evidence["reduction"] * evidence["goal_variance"])
     losses = dict(zip(("sick", "repaired"), (course.loss for course in courses), strict=True))
     healed = repaired < min(1.0, sick) - MORE
-    return Repair(cause, twins.change, healed, {"sick": sick, "repaired": repaired}, losses, steps)
+    return Repair(cause, twins.change, healed, {"sick": sick, "repaired": repaired}, losses, steps, rate)
+
+
+def suit(trial: Trial, patience: float) -> tuple[float, Course]:
+    """Finds the rate at which a case gets rid of the most loss in a few steps; returns it, and how training began.
+
+    Steps are lengthened so long as that helps, and shortened if it does not: the rate of an optimizer that was put in
+    another's place, or of one that was far off, is nobody's choice yet.
+    """
+
+    def begin(rate: float) -> Course:
+        return trial.run(trial.case.batches, SHORT, rate, patience / RATES)
+
+    def worth(course: Course) -> float:
+        return course.end() if course.finite else float("inf")
+
+    best, course = 1.0, begin(1.0)
+    for factor in (RATE, 1 / RATE) if course.finite else (1 / RATE,):
+        for _ in range(RATES):
+            other = begin(best * factor)
+            if course.finite and not worth(other) < worth(course):
+                break
+            best, course = best * factor, other
+        if best != 1:
+            break
+    return best, course
 
 
 def left(trial: Trial, course: Course, steps: int) -> float:

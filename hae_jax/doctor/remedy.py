@@ -16,15 +16,20 @@ from hae_jax.doctor.patient import Patient
 ADAM = 3e-3
 """Rate of the optimizer that takes the place of one whose clip, decay or epsilon cannot be reached."""
 LARGE = 2.5
-"""Matrices are shrunk that are so many times larger than glorot's."""
+"""Matrices are shrunk that are so many times larger than they have to be."""
 
 
 class Twins(NamedTuple):
-    """A patient as it is, the same repaired, and what was changed."""
+    """A patient as it is, the same repaired, what was changed, and whether the rate that suits this is to be found.
+
+    It is where the optimizer was changed: nobody has chosen a rate for the new one. Elsewhere the rate stays, so that
+    what heals is the change.
+    """
 
     sick: Patient
     repaired: Patient
     change: str
+    tuned: bool = False
 
 
 def outside(case: Case, fields: Fields, cause: str, evidence: Evidence) -> Twins | None:
@@ -35,7 +40,7 @@ def outside(case: Case, fields: Fields, cause: str, evidence: Evidence) -> Twins
         return None
     changed, change = made
     patient = replace(case.patient, batches=[case.batch_form.build(batch) for batch in case.batches])
-    return Twins(patient, replace(patient, **changed), change)
+    return Twins(patient, replace(patient, **changed), change, "optimizer" in changed)
 
 
 Made = tuple[dict[str, Any], str] | None
@@ -70,14 +75,18 @@ def divided(case: Case, fields: Fields, e: Evidence) -> Made:
 
 
 def shrunk(case: Case, fields: Fields, e: Evidence) -> Made:
+    """Gives large matrices LeCun's size, at which inputs of variance 1 make sums of variance 1.
+
+    Not glorot's, which counts the outputs of all four gates, and of a kernel with few inputs leaves next to nothing.
+    """
     params, changed = [], 0
     for leaf in case.params:
-        size = float(jnp.std(leaf.astype(jnp.float32))) / np.sqrt(2 / max(1, sum(leaf.shape))) if leaf.ndim == 2 else 0
+        size = float(jnp.std(leaf.astype(jnp.float32))) * np.sqrt(min(leaf.shape)) if leaf.ndim == 2 else 0
         changed += size > LARGE
         params.append(leaf / jnp.asarray(size, leaf.dtype) if size > LARGE else leaf)
     if not changed:
         return None
-    return {"params": case.form.build(params)}, f"{changed} matrices shrunk to the size of glorot's"
+    return {"params": case.form.build(params)}, f"{changed} matrices shrunk to a variance of one over their inputs"
 
 
 def shuffled(case: Case, fields: Fields, e: Evidence) -> Made:
@@ -121,15 +130,23 @@ def scaled(case: Case, fields: Fields, e: Evidence) -> Made:
 
 
 def filled(case: Case, fields: Fields, e: Evidence) -> Made:
-    axis = case.patient.batch_axis
+    if case.patient.batch_axis != 0:
+        return None
 
     def whole(batch: Arrays) -> Any:
         mask = real(fields, batch)
-        if mask is None or axis != 0:
+        if mask is None:
             return case.batch_form.build(batch)
-        good = np.flatnonzero(mask.reshape(len(mask), -1, mask.shape[-1]).any(-1).all(-1))
-        order = np.where(np.isin(np.arange(len(mask)), good), np.arange(len(mask)), good[0] if len(good) else 0)
-        return case.batch_form.build([x[order] if x.shape[:1] == mask.shape[:1] else x for x in batch])
+        # A document's sentences are rows as well.
+        rows = mask.shape[:-1]
+        some = mask.reshape(-1, mask.shape[-1]).any(-1)
+        order = np.where(some, np.arange(len(some)), np.argmax(some))
+        return case.batch_form.build(
+            [
+                x.reshape(-1, *x.shape[len(rows) :])[order].reshape(x.shape) if x.shape[: len(rows)] == rows else x
+                for x in batch
+            ]
+        )
 
     return {"batches": [whole(batch) for batch in case.batches]}, "another row in the place of each empty one"
 

@@ -41,9 +41,10 @@ nearly every clip.
 <!-- end -->
 
 A fault is healed when the sick run and a repaired twin, side by side, say so. `hae_jax.doctor.repair(patient)` tries
-what can be changed from outside: rate, clip, decay, size of weights, order and scale of the data. For our own models
-`hae doctor --repair` tries another config, and writes it into a new folder. `hae train --doctor` looks on while a run
-goes on, and speaks up at the step where something goes wrong. How often repairs from outside heal:
+what can be changed from outside: rate, clip, decay, size of weights, order and scale of the data. A changed optimizer
+gets the rate that suits it, found by short trials; elsewhere the rate stays, so that what heals is the change. For our
+own models `hae doctor --repair` tries another config, and writes it into a new folder. `hae train --doctor` looks on
+while a run goes on, and speaks up at the step where something goes wrong. How often repairs from outside heal:
 
 <!-- table:repairs -->
 *Not measured yet.*
