@@ -1,8 +1,11 @@
 """What every test lives under: checked shapes, and the same examples on every run."""
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
+# Two processes of tests, and the programs that they start, compile much that is the same.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".cache" / "jax"))
 
 import jax
 import numpy as np

@@ -12,7 +12,7 @@ from hae_jax.doctor import Patient, repair
 from hae_jax.doctor.case import open_case
 from hae_jax.doctor.fields import read_fields
 from hae_jax.doctor.prescription import PRESCRIPTIONS, prescribe
-from hae_jax.doctor.probes.training import SHORT, STEPS
+from hae_jax.doctor.probes.training import STEPS
 from hae_jax.doctor.proof import suit, trial
 from hae_jax.doctor.remedy import REMEDIES, outside
 from hae_jax.doctor.rules import RULES
@@ -63,7 +63,7 @@ def test_the_rate_of_a_new_optimizer_is_found(rate, best):
     found, course = suit(Trial(open_case(patient(rate))), 60.0)
     assert 0.3 < found / best < 3.5
     assert course.finite
-    assert len(course.loss) == SHORT
+    assert len(course.loss) == STEPS
 
 
 def test_the_rate_is_looked_for_where_the_optimizer_is_new():

@@ -63,44 +63,55 @@ def repair(patient: Any, seconds: float = SECONDS, treat: Treat | None = None) -
 def trial(cause: str, twins: Twins, evidence: Evidence, seconds: float) -> Repair:
     """Trains twins for equally many steps."""
     trials, patience = [Trial(open_case(each)) for each in (twins.sick, twins.repaired)], seconds / 2
-    rate, begun = suit(trials[1], patience) if twins.tuned else (1.0, None)
-    courses = [trials[0].run(trials[0].case.batches, STEPS, patience=patience)]
-    rest = STEPS - (len(begun.loss) if begun else 0)
-    courses.append(trials[1].run(trials[1].case.batches, rest, rate, patience, begun))
+    rate, repaired = suit(trials[1], patience) if twins.tuned else (1.0, whole(trials[1], patience))
+    courses = [whole(trials[0], patience), repaired]
     # One that broke off has all of its loss left, whenever that was.
     steps = min((len(course.loss) for course in courses if course.finite), default=0)
-    sick, repaired = (left(each, course, steps) for each, course in zip(trials, courses, strict=True))
+    shares = [left(each, course, steps) for each, course in zip(trials, courses, strict=True)]
     if cause == "inputs-unscaled" and evidence.get("goal_variance"):
         # Much of such a loss is the distance to the mean, which a constant gets rid of.
-        sick = courses[0].end() / (evidence["reduction"] * evidence["goal_variance"])
+        shares[0] = courses[0].end() / (evidence["reduction"] * evidence["goal_variance"])
+    remains = dict(zip(("sick", "repaired"), shares, strict=True))
     losses = dict(zip(("sick", "repaired"), (course.loss for course in courses), strict=True))
-    healed = repaired < min(1.0, sick) - MORE
-    return Repair(cause, twins.change, healed, {"sick": sick, "repaired": repaired}, losses, steps, rate)
+    healed = shares[1] < min(1.0, shares[0]) - MORE
+    return Repair(cause, twins.change, healed, remains, losses, steps, rate)
+
+
+def whole(trial: Trial, patience: float) -> Course:
+    """Trains a case for all steps."""
+    return trial.run(trial.case.batches, STEPS, patience=patience)
 
 
 def suit(trial: Trial, patience: float) -> tuple[float, Course]:
-    """Finds the rate at which a case gets rid of the most loss in a few steps; returns it, and how training began.
+    """Finds the rate at which a case gets rid of the most loss; returns it, and the course of training.
 
-    Steps are lengthened so long as that helps, and shortened if it does not: the rate of an optimizer that was put in
-    another's place, or of one that was far off, is nobody's choice yet.
+    Steps are lengthened so long as that helps at first, and shortened if it does not. Of the two rates that begin best
+    both go on to the end, since large steps are often ahead early and fall behind.
     """
+    batches = trial.case.batches
 
     def begin(rate: float) -> Course:
-        return trial.run(trial.case.batches, SHORT, rate, patience / RATES)
+        return trial.run(batches, SHORT, rate, patience / (RATES + 4))
 
-    def worth(course: Course) -> float:
-        return course.end() if course.finite else float("inf")
+    def worth(rate: float) -> float:
+        return begun[rate].end() if begun[rate].finite else float("inf")
 
-    best, course = 1.0, begin(1.0)
-    for factor in (RATE, 1 / RATE) if course.finite else (1 / RATE,):
+    best, begun = 1.0, {1.0: begin(1.0)}
+    for factor in (RATE, 1 / RATE) if begun[1.0].finite else (1 / RATE,):
         for _ in range(RATES):
-            other = begin(best * factor)
-            if course.finite and not worth(other) < worth(course):
+            rate = best * factor
+            begun[rate] = begin(rate)
+            if begun[best].finite and not worth(rate) < worth(best):
                 break
-            best, course = best * factor, other
+            best = rate
         if best != 1:
             break
-    return best, course
+    finalists = sorted(begun, key=worth)[:2]
+    for rate in finalists:
+        if begun[rate].finite:
+            begun[rate] = trial.run(batches, STEPS - SHORT, rate, patience / 4, begun[rate])
+    best = min(finalists, key=worth)
+    return best, begun[best]
 
 
 def left(trial: Trial, course: Course, steps: int) -> float:
