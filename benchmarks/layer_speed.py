@@ -64,7 +64,8 @@ def measure(cell: Cell, _: Path) -> dict[str, Any]:
         errors[contender.name] = error = difference(read(contender.run(1)), expected)
         if not error <= slack * TOLERANCE[dtype]:
             raise ValueError(f"{contender.name} must find what ours finds, got a difference of {error:.1e}. Compare.")
-    return {"rows": compare([contender for contender, _ in entrants], cell.config["rounds"]), "errors": errors,
+    everybody = [contender for contender, _ in entrants]
+    return {"rows": compare([*everybody, layers.products(case, dtype)], cell.config["rounds"]), "errors": errors,
             "skipped": absent}  # fmt: skip
 
 

@@ -147,9 +147,16 @@ def test_cudnn_finds_the_weights_where_it_looks_for_them():
 def test_everybodys_layer_finds_the_same(tmp_path):
     (cell,) = layer_speed.cells(True)
     numbers = layer_speed.measure(cell, tmp_path)
-    # Those who are there; that their answers are equal is asked before the race.
-    assert len(numbers["rows"]) == 1 + len(cell.config["peers"]) - len(numbers["skipped"])
+    # Ours, those who are there, and the products alone; that their answers are equal is asked before the race.
+    assert len(numbers["rows"]) == 2 + len(cell.config["peers"]) - len(numbers["skipped"])
     assert all(error < 1e-5 for error in numbers["errors"].values())
+
+
+def test_the_products_alone_are_those_of_a_layer():
+    """Forward, of inputs and gradients of everything: three times as many operations as forward, by formula."""
+    case = layers.draw(3, 5, 7, 11)
+    traced = jax.make_jaxpr(layers.multiply)(case.inputs, case.kernel, case.recurrent, case.pull)
+    assert multiplications(traced.jaxpr) == 3 * 3 * 5 * flops.stack(7, 11, 1)
 
 
 @torch

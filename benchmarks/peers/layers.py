@@ -76,6 +76,36 @@ def ours(case: Case, dtype: str) -> Entrant:
     return _differentiated("ours", apply, case[1:4], case, dtype, lambda gradient: gradient)
 
 
+def products(case: Case, dtype: str) -> Contender:
+    """The products of matrices that no LSTM layer does without, and next to nothing else: the floor under all of them.
+
+    One at each step on the way forward and one back, each waiting for the last, and four of all steps: the gates'
+    inputs, and the gradients of the inputs and of both kernels.
+    """
+    arrays = [jnp.asarray(x, dtype) for x in (case.inputs, case.kernel, case.recurrent, case.pull)]
+    return contender("the products alone", compile_anew(multiply, *arrays), *arrays)
+
+
+def multiply(inputs: jax.Array, kernel: jax.Array, recurrent: jax.Array, pull: jax.Array) -> tuple:
+    """Multiplies as a layer does; of the sizes that it has, other numbers."""
+    time = inputs.shape[1]
+    gates = inputs @ kernel
+
+    def forward(_: Any, hidden: jax.Array) -> jax.Array:
+        # A part alone would let the compiler multiply with a part of the matrix.
+        return sum(jnp.split(hidden @ recurrent, 4, axis=-1))  # type: ignore[return-value]
+
+    def back(_: Any, sums: jax.Array) -> jax.Array:
+        return jnp.concatenate([sums @ recurrent.T] * 4, axis=-1)
+
+    return (
+        jax.lax.fori_loop(0, time, forward, pull[:, 0]),
+        jax.lax.fori_loop(0, time, back, gates[:, 0]),
+        gates @ kernel.T,
+        *(jnp.einsum("bti,btg->ig", read, gates) for read in (inputs, pull)),
+    )
+
+
 def flax(case: Case, dtype: str) -> Entrant:
     """`flax.linen.RNN` around `OptimizedLSTMCell`."""
     layer = nn.RNN(nn.OptimizedLSTMCell(len(case.recurrent), dtype=jnp.dtype(dtype)))

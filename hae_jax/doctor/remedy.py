@@ -140,7 +140,7 @@ def filled(case: Case, fields: Fields, e: Evidence) -> Made:
         # A document's sentences are rows as well.
         rows = mask.shape[:-1]
         some = mask.reshape(-1, mask.shape[-1]).any(-1)
-        order = np.where(some, np.arange(len(some)), np.argmax(some))
+        order = np.where(some, np.arange(np.size(some)), np.argmax(some))
         return case.batch_form.build(
             [
                 x.reshape(-1, *x.shape[len(rows) :])[order].reshape(x.shape) if x.shape[: len(rows)] == rows else x
