@@ -33,7 +33,7 @@ from hae_jax.doctor.proof import MORE, left, trial
 from hae_jax.doctor.remedy import REMEDIES, outside
 from hae_jax.doctor.trial import Trial
 
-FIRST, VARIANTS = 9, 4
+FIRST, VARIANTS = 13, 4
 """Which variant of each cause comes first, of those that nobody looked at while repairs were written, and how many."""
 OTHER = 1000
 """What is added to a healthy twin's seed for other weights."""

@@ -137,10 +137,10 @@ def filled(case: Case, fields: Fields, e: Evidence) -> Made:
         mask = real(fields, batch)
         if mask is None:
             return case.batch_form.build(batch)
-        # A document's sentences are rows as well.
+        # A document's sentences are rows as well; blank ones are mostly at its end, and say its last one again.
         rows = mask.shape[:-1]
         some = mask.reshape(-1, mask.shape[-1]).any(-1)
-        order = np.where(some, np.arange(np.size(some)), np.argmax(some))
+        order = np.maximum.accumulate(np.where(some, np.arange(np.size(some)), np.argmax(some)))
         return case.batch_form.build(
             [
                 x.reshape(-1, *x.shape[len(rows) :])[order].reshape(x.shape) if x.shape[: len(rows)] == rows else x
@@ -148,7 +148,7 @@ def filled(case: Case, fields: Fields, e: Evidence) -> Made:
             ]
         )
 
-    return {"batches": [whole(batch) for batch in case.batches]}, "another row in the place of each empty one"
+    return {"batches": [whole(batch) for batch in case.batches]}, "the row before in the place of each empty one"
 
 
 REMEDIES: dict[str, Callable[[Case, Fields, Evidence], Made]] = {
