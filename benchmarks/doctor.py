@@ -28,7 +28,7 @@ from benchmarks.patients.threads import THREADS
 from benchmarks.record import RESULTS, Benchmark, Cell, Record, Summary, read, slug, write
 from hae_jax.doctor import examine
 from hae_jax.doctor.finding import plain
-from hae_jax.doctor.rules import judge
+from hae_jax.doctor.rules import RULES, judge
 from hae_jax.doctor.trial import LEAST
 
 VARIANTS = 16
@@ -82,18 +82,19 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
 
 def render(records: list[Record]) -> str:
     """Rates with Wilson intervals."""
-    threads = [r for r in records if "thread" in r["config"]]
+    threads = [r for r in records if "#" in r["config"].get("thread", "")]
     ill, well = held_out(records)
     lines = ["| of | what | rate |", "|---|---|---|"]
     # Groups of which nobody has been examined yet say nothing.
     if ill:
-        steps = [r["numbers"]["steps"] for r in ill if alarmed(r)]
+        trained = [r["numbers"]["steps"] for r in ill if alarmed(r) and r["numbers"]["steps"]]
         lines += [
             f"| {len(ill)} sick | right cause first | {share(ill, right)} |",
             f"| | right cause among the first three | {share(ill, among)} |",
             f"| | any alarm | {share(ill, alarmed)} |",
-            f"| | known before the first step | {share(ill, lambda r: r['numbers']['steps'] == 0)} |",
-            f"| | steps of training until known, median | {median(steps) if steps else 0:.0f} |",
+            f"| | settled before the first step | {share(ill, lambda r: r['numbers']['steps'] == 0)} |",
+            f"| | of the others, steps of training before the verdict, median | {median(trained or [0]):.0f} |",
+            f"| | causes of {len(RULES)} that nothing could be said about, median | {median(quiet(ill)):.0f} |",
         ]
     if well:
         lines += [
@@ -101,7 +102,8 @@ def render(records: list[Record]) -> str:
             f"| | no finding, and enough seen to say so | {share(well, lambda r: r['numbers']['healthy'])} |",
         ]
     if threads:
-        lines.append(f"| {len(threads)} threads, known to the rules | right cause first | {share(threads, right)} |")
+        known = f"{len(threads)} public threads, known to the rules"
+        lines.append(f"| {known} | right cause first | {share(threads, right)} |")
     lines.append(f"| all | seconds of one core, median | {median(r['numbers']['seconds'] for r in records):.0f} |")
     left = len(cells(quick=False)) - len(records)
     return "\n".join(lines) + (f"\n\nSo far: {left} patients have not been examined yet." if left > 0 else "")
@@ -141,6 +143,11 @@ def among(record: Record) -> bool:
 def alarmed(record: Record) -> bool:
     """Says whether anything was found."""
     return bool(record["numbers"]["causes"])
+
+
+def quiet(records: list[Record]) -> list[int]:
+    """Counts the causes that rules abstained about where there was a training; before it most have no evidence."""
+    return [len(r["numbers"]["abstained"]) for r in records if r["numbers"]["steps"]] or [0]
 
 
 def share(records: list[Record], holds: Any) -> str:

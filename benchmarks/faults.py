@@ -1,7 +1,7 @@
 """The fault generator: every fault in every style that can have it, and healthy runs of many sizes.
 
-A variant's number decides about its sizes, seed and severity. Thresholds were set on even numbers only; what is
-reported comes from odd ones.
+A variant's number decides about its sizes, seed and severity. Thresholds were set on even numbers, and mended on the
+first odd ones; what is reported comes from those after them.
 """
 
 import importlib

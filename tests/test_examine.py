@@ -91,6 +91,27 @@ def test_batches_that_break_off_are_noted():
     assert report.steps > 0
 
 
+def test_nobody_is_called_healthy_whose_recurrence_cannot_be_told():
+    """A cell called in a loop of Python; and ids outside the vocabulary, which JAX reads as some other word."""
+
+    def loss(params, words):
+        h = jnp.zeros((len(words), 8))
+        for at in range(6):
+            h = jnp.tanh(params["table"][words[:, at]] + h @ params["square"])
+        logits = h @ params["table"].T
+        return optax.softmax_cross_entropy_with_integer_labels(logits, words[:, 5]).mean()
+
+    draw = np.random.default_rng(0)
+    params = {"table": draw.normal(size=(9, 8)).astype(np.float32), "square": np.eye(8, dtype=np.float32)}
+    batches = [draw.integers(1, 9, (12, 6)) for _ in range(4)]
+    batches[1][0, 0] = 9
+    given = {"loss": loss, "params": params, "batches": batches, "optimizer": optax.adam(1e-2), "vocab": 9}
+    report = examine(given, 10.0)
+    assert not report.healthy
+    assert "Python unrolled the loops" in report.not_run["states"]
+    assert "ids go from 1 to 9, and there are 9; JAX reads others without a word" in report.notes
+
+
 def test_the_report_is_the_json_of_the_schema():
     report = examine(THREADS["neubig/nn4nlp-code#13"][1]())
     found = json.loads(json.dumps(report.to_dict(), allow_nan=False))

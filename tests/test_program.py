@@ -73,6 +73,27 @@ def test_recurrences_of_one_name_are_told_apart():
     assert len({r.name for r in found}) == len(found) == 2
 
 
+def test_a_loop_that_python_unrolled_is_noticed():
+    def steps(cell):
+        def loss(w, x):
+            h = jnp.zeros(4)
+            for at in range(6):
+                h = cell(x[at] + h @ w)
+            return h.sum()
+
+        program = trace(loss, jnp.eye(4), jnp.ones((6, 4)))
+        return dissect(program, program.inputs[:1], program.inputs[1:], [])
+
+    assert steps(jnp.tanh).unrolled
+    assert steps(jax.nn.sigmoid).unrolled
+    assert not steps(lambda h: h).unrolled
+
+
+def test_a_loop_is_not_unrolled(model):
+    *_, body = model
+    assert not body.unrolled
+
+
 def test_forget_gates_are_the_forget_gates(model):
     params, words, program, body = model
     reader = body.recurrences[0]

@@ -56,7 +56,21 @@ def test_what_is_none_is_no_evidence():
 def test_the_root_is_named_before_its_symptoms():
     loss = {"reduction": 90.0, "tokens_real": 90, "tokens_all": 100}
     clip = {"clip_binding": 1.0, "clip_scale": 0.02}
-    assert [each.cause for each in judge(loss | clip)[0]] == ["loss-reduction", "clip-too-tight"]
+    first, second = judge(loss | clip)[0]
+    assert (first.cause, second.cause) == ("loss-reduction", "clip-too-tight")
+    # The next candidate is discussed with its own numbers, and nobody is told that what was found is not there.
+    assert first.instead_of[0]["cause"] == "clip-too-tight"
+    assert "clip scale 0.02" in first.instead_of[0]["because"]
+    assert "further from the root" in first.instead_of[0]["because"]
+    for finding in (first, second):
+        assert len({each["cause"] for each in finding.instead_of}) == len(finding.instead_of)
+    assert "loss-reduction" not in {each["cause"] for each in second.instead_of}
+
+
+def test_a_cosine_of_three_numbers_is_no_penalty():
+    radial = {"broken_batches": 0, "decay_share": None, "gradient_radial": 0.95, "epsilon_exponent": None}
+    assert [each.cause for each in judge(radial | {"parameters": 3000})[0]] == ["over-regularised"]
+    assert judge(radial | {"parameters": 3})[0] == []
 
 
 @pytest.mark.parametrize(

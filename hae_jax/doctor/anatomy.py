@@ -5,6 +5,7 @@ logarithm. The code is the narrowest place of the program: the fewest numbers th
 recurrence and the last.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +21,8 @@ _NORMALISED = TRANSPARENT | {
     "reduce_sum", "abs", "log", "div", "gather", "add", "sub", "max", "clamp", "select_n", "mul", "neg", "sign", "min",
 }  # fmt: skip
 """Operations on the way from an exponential to the loss."""
+UNROLLED = 6
+"""Gates of one shape from which on a program without loops is one whose loops Python unrolled."""
 
 
 @dataclass
@@ -61,6 +64,16 @@ class Anatomy:
     def learned(self, number: int) -> bool:
         """Says whether a value depends upon parameters."""
         return bool(self.stain[number] & PARAMS)
+
+    @property
+    def unrolled(self) -> bool:
+        """Whether there are many gates of one shape, and no loop that carries a state."""
+        gates = Counter(
+            (op.name, self.graph.shape(op.outputs[0]))
+            for op in self.graph.program.walk()
+            if op.name in ("logistic", "tanh") and self.learned(op.outputs[0]) and self.batch(op.outputs[0])
+        )
+        return not self.recurrences and max(gates.values(), default=0) >= UNROLLED
 
 
 def dissect(program: Program, params: list[int], batch: list[int], key: list[int]) -> Anatomy:

@@ -28,7 +28,7 @@ class Patient:
         words: name of the batch's field of ids.
         mask: name of the field that is true where something is real.
         values: name of the field of real numbers.
-        vocab: number of different ids.
+        vocab: number of different ids; others are noted, as JAX reads them without a word.
         pad: id that fills up sequences.
         unknown: id of words outside the vocabulary.
         batch_axis: axis of the examples; an object may say `time_major` instead.

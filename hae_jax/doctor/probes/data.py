@@ -23,6 +23,11 @@ def contents(chart: Chart) -> dict[str, Any]:
         ids = np.concatenate(
             [batch[at][m] if m is not None else batch[at].ravel() for batch, m in zip(batches, masks, strict=True)]
         )
+        vocab = chart.case.patient.vocab
+        if vocab and ids.size and not 0 <= ids.min() <= ids.max() < vocab:
+            chart.case.notes.append(
+                f"ids go from {ids.min()} to {ids.max()}, and there are {vocab}; JAX reads others without a word"
+            )
         counts = np.sort(np.bincount(ids[ids >= 0].astype(int)))[::-1]
         counts = counts[counts > 0]
         if len(counts) == 0:

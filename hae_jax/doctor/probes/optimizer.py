@@ -66,6 +66,7 @@ def dose(chart: Chart, trial: Trial, course: Course) -> dict[str, Any]:
         "decay_share": float(np.median(decays)) if decays else None,
         "epsilon_exponent": float(np.median(exponents)) if exponents else None,
         "gradient_radial": float(np.median(radial)),
+        "parameters": sum(p.size for p in case.params),
         "updates_lost": float(np.median(lost)),
     }
 

@@ -18,7 +18,10 @@ def states(chart: Chart) -> dict[str, Any]:
     look, heard = chart.inside, chart.heard
     found = look.anatomy.recurrences
     if not found:
-        raise Unable("no loop carries a state; a loop that Python unrolled cannot be told")
+        if look.anatomy.unrolled:
+            chart.evidence["unrolled"] = True
+            raise Unable("Python unrolled the loops; write them with jax.lax.scan or nn.RNN, and they can be told")
+        raise Unable("no loop carries a state")
     forget = {r.name: float(f) for r, f in zip(found, heard.forget, strict=True) if np.isfinite(f)}
     ends = {r.name: float(s) for r, s in zip(found, heard.saturated, strict=True) if np.isfinite(s)}
     largest, growth = 0.0, 1.0

@@ -1,6 +1,8 @@
 """All that the doctor knows: causes, how they are known, and how they are healed."""
 
-from hae_jax.doctor.finding import Evidence, Finding, Rule
+from dataclasses import replace
+
+from hae_jax.doctor.finding import Evidence, Finding, Rule, spoken
 from hae_jax.doctor.rules.code import CODE
 from hae_jax.doctor.rules.data import DATA
 from hae_jax.doctor.rules.optimisation import OPTIMISATION
@@ -39,13 +41,26 @@ def judge(evidence: Evidence) -> tuple[list[Finding], list[str]]:
             continue
         if sure is not None:
             shown = {name: evidence[name] for name in rule.shows if evidence.get(name) is not None}
-            others = [{"cause": cause, "because": because} for cause, because in rule.instead_of.items()]
             repair = {"change": rule.change, "why": rule.why}
             severity = "error" if rule.rank < ERROR else "warning"
-            found.append((rule.rank, -sure, Finding(rule.cause, severity, sure, shown, repair, others)))
+            found.append((rule.rank, -sure, Finding(rule.cause, severity, sure, shown, repair, [])))
     found.sort(key=lambda each: each[:2])
-    findings = [finding for _, _, finding in found]
+    findings = [replace(finding, instead_of=neighbours(found, at)) for at, (_, _, finding) in enumerate(found)]
     return findings or ([broken(evidence)] if evidence.get("broken_batches") else []), abstained
+
+
+def neighbours(found: list[tuple[int, float, Finding]], at: int) -> list[dict[str, str]]:
+    """Says why not another cause: of the next one that was found, by what went before; of others, by the rule."""
+    causes = {finding.cause for _, _, finding in found}
+    rank, _, finding = found[at]
+    rule = next(rule for rule in RULES if rule.cause == finding.cause)
+    others = [{"cause": cause, "because": why} for cause, why in rule.instead_of.items() if cause not in causes]
+    if at + 1 == len(found):
+        return others
+    lower, _, second = found[at + 1]
+    numbers = ", ".join(f"{name.replace('_', ' ')} {spoken(value)}" for name, value in second.evidence.items())
+    weaker = "it is further from the root, and may follow from this" if lower > rank else "it is less sure"
+    return [{"cause": second.cause, "because": f"found as well ({numbers}), but {weaker}"}, *others]
 
 
 def broken(evidence: Evidence) -> Finding:

@@ -4,6 +4,9 @@ import math
 
 from hae_jax.doctor.finding import Evidence, Rule
 
+FEW = 100
+"""Parameters from which on a gradient that points along them is no accident."""
+
 
 def progress(e: Evidence, name: str) -> float:
     """Returns which share of the loss that standing still would have had a trial has got rid of."""
@@ -41,7 +44,8 @@ def regularised(e: Evidence) -> float | None:
         return None
     if e["decay_share"] is not None and e["decay_share"] > 0.5:
         return 0.92
-    if e["gradient_radial"] > 0.7:
+    # Between a few numbers a cosine is large by chance.
+    if e["gradient_radial"] > 0.7 and e.get("parameters", FEW) >= FEW:
         return 0.9
     return 0.88 if e["epsilon_exponent"] is not None and e["epsilon_exponent"] > 0.6 else None
 

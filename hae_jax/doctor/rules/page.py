@@ -5,7 +5,7 @@ from hae_jax.doctor.rules import ERROR, RULES
 HEAD = """# Why does it not train?
 
 What the doctor knows, cause by cause: what you see, how it is told from its neighbours, what heals it and why. Causes
-stand in the order in which they are reported: first what is wrong exactly, which one looks for with certainty before
+stand in the order in which they are reported: first what is wrong exactly, most of which can be told for certain before
 the first step, then choices that are unfortunate. A curve of the loss rarely tells causes apart; interventions do:
 permuting codes, changing a word, padding further, another rate. For any model in JAX:
 
@@ -17,8 +17,9 @@ print(examine({"loss": loss, "params": params, "batches": batches, "optimizer": 
 
 `loss(params, batch, key)` may be written with whatever library: the doctor reads what JAX traced of it. It finds
 logits and targets, recurrences and their gates, and the code, which is the narrowest place between the first
-recurrence and the last; then it runs the program again with codes permuted, words changed, padding added. For the
-models of this package: `hae doctor --preset small`, `hae doctor --workdir runs/first`.
+recurrence and the last; then it runs the program again with codes permuted, words changed, padding added. Loops
+have to be JAX's own: those that Python unrolled cannot be told, and then nobody is called healthy. For the models of
+this package: `hae doctor --preset small`, `hae doctor --workdir runs/first`.
 
 How often it is right, on small models that its rules have not seen, and how often it disturbs the healthy:
 
@@ -44,7 +45,8 @@ A fault is healed when the sick run and a repaired twin, side by side, say so. `
 what can be changed from outside: rate, clip, decay, size of weights, order and scale of the data. A changed optimizer
 gets the rate that suits it, found by short trials; elsewhere the rate stays, so that what heals is the change. For our
 own models `hae doctor --repair` tries another config, and writes it into a new folder. `hae train --doctor` looks on
-while a run goes on, and speaks up at the step where something goes wrong. How often repairs from outside heal:
+while a run goes on, and speaks up at the next line of its log when something goes wrong. How often repairs from
+outside heal:
 
 <!-- table:repairs -->
 *Not measured yet.*
