@@ -19,6 +19,10 @@ ERROR = 3
 """Ranks below are faults of a program, the others unfortunate choices."""
 
 
+QUOTED = 3
+"""Numbers of the next candidate that are told beside the first one."""
+
+
 def settled(findings: list[Finding]) -> bool:
     """Says whether the first finding is a fault of the program, next to which what training may show is small."""
     return bool(findings) and findings[0].severity == "error" and findings[0].cause != "not-finite"
@@ -58,7 +62,8 @@ def neighbours(found: list[tuple[int, float, Finding]], at: int) -> list[dict[st
     if at + 1 == len(found):
         return others
     lower, _, second = found[at + 1]
-    numbers = ", ".join(f"{name.replace('_', ' ')} {spoken(value)}" for name, value in second.evidence.items())
+    first = list(second.evidence.items())[:QUOTED]
+    numbers = ", ".join(f"{name.replace('_', ' ')} {spoken(value)}" for name, value in first)
     weaker = "it is further from the root, and may follow from this" if lower > rank else "it is less sure"
     return [{"cause": second.cause, "because": f"found as well ({numbers}), but {weaker}"}, *others]
 
