@@ -9,6 +9,7 @@ import jax
 from jax.experimental.compilation_cache import compilation_cache
 
 from benchmarks.interval import median_interval
+from hae_jax.training.programs import reserved
 
 TURN = 0.2
 """Seconds of a turn; what is quicker is called several times."""
@@ -40,13 +41,13 @@ class Program(NamedTuple):
     Attributes:
         call: the function.
         seconds: of tracing and compiling it.
-        memory: bytes of arguments, results and temporaries, donated ones once.
+        memory: bytes of arguments, results and temporaries, donated ones once; None if the compiler does not say.
         temporary: bytes of what is neither argument nor result.
     """
 
     call: Callable[..., Any]
     seconds: float
-    memory: int
+    memory: int | None
     temporary: int
 
 
@@ -71,9 +72,7 @@ def compile_anew(function: Callable[..., Any], *arguments: Any, donate: tuple[in
         jax.config.update("jax_enable_compilation_cache", before)
         compilation_cache.reset_cache()
     room: Any = compiled.memory_analysis()
-    taken = room.temp_size_in_bytes + room.argument_size_in_bytes
-    taken += room.output_size_in_bytes - room.alias_size_in_bytes
-    return Program(compiled, seconds, taken, room.temp_size_in_bytes)
+    return Program(compiled, seconds, reserved(compiled), room.temp_size_in_bytes)
 
 
 def contender(name: str, program: Program, *arguments: Any) -> Contender:

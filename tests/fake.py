@@ -14,6 +14,8 @@ VOCAB = 23
 class Fake(nn.Module):
     """Has what the training step asks of a model."""
 
+    dropout: float = 0.5
+
     @nn.compact
     def __call__(self, batch, train=False):
         words = jnp.concatenate([table.reshape(-1) for table in batch.tables])
@@ -21,7 +23,7 @@ class Fake(nn.Module):
         mask = (words != 0) & (owner >= 0)
         vectors = nn.Embed(VOCAB, 7, name="embed")(words) * mask[:, None]
         mean = jnp.zeros((len(batch.slots), 7)).at[owner].add(vectors)
-        mean = nn.Dropout(0.5, deterministic=not train)(jnp.tanh(nn.Dense(7, name="code")(mean)))
+        mean = nn.Dropout(self.dropout, deterministic=not train)(jnp.tanh(nn.Dense(7, name="code")(mean)))
         kernel = self.param("kernel", nn.initializers.lecun_normal(), (7, VOCAB))
         nats = -jnp.take_along_axis(nn.log_softmax(mean[owner] @ kernel), words[:, None], axis=1)[:, 0]
         return Losses(Loss(jnp.sum(nats * mask), jnp.sum(mask, dtype=jnp.float32)), None)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 from rich.console import Console
@@ -19,7 +20,8 @@ from hae_jax.training.journal import read_lines
 
 # When a file is damaged, threads of TensorStore still call the event loop that Orbax has closed already.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-TIMES = {"seconds", "words_per_second"}
+TIMES = {"seconds", "words_per_second", "late_batches", "compile_seconds", "memory"}
+PROGRAMS = {f"jit({name})" for name in ("step", "encode", "score", "_greedy")}
 SCRIPT = """
 import sys
 from pathlib import Path
@@ -44,7 +46,7 @@ def config(tmp_path_factory):
     return Config(
         ModelConfig(embed=5, hidden=7, sentence_hidden=11, word_dropout=0.3),
         DataConfig(corpus=str(path), vocab_size=29, max_sentences=3, max_words=7, batch_size=8, holdout=0.2),
-        OptimConfig(warmup=3),
+        OptimConfig(warmup=3, accumulate=3),
         TrainConfig(steps=22, log_every=3, eval_every=8, eval_documents=5, save_every=4, keep=3),
     )
 
@@ -67,10 +69,29 @@ def with_train(config, **changes):
 
 
 @pytest.fixture(scope="module")
-def whole(config, tmp_path_factory):
+def compiled():
+    """What the uninterrupted run compiled: how many evaluations had been printed, and the name of the function."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def whole(config, compiled, tmp_path_factory):
     """An uninterrupted run: workdir, outcome, and what it printed."""
-    workdir = tmp_path_factory.mktemp("whole") / "run"
-    return workdir, *train(config, workdir)
+    workdir, evaluations = tmp_path_factory.mktemp("whole") / "run", 0
+
+    def note(event, seconds, **labels):
+        if event.endswith("/backend_compile_duration"):
+            compiled.append((evaluations, labels["fun_name"]))
+
+    def count(text):
+        nonlocal evaluations
+        evaluations = text.count("held-out loss")
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    try:
+        return workdir, *train(config, workdir, count)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(note)
 
 
 def arrays(workdir, step=22):
@@ -112,6 +133,22 @@ def test_a_run_leaves_everything_behind(config, whole):
     assert "step 8: held-out loss" in text
     assert outcome.evaluation.documents > config.train.eval_documents
     assert {20, 22} < set(checkpoint.steps(workdir / "checkpoints"))
+
+
+def test_a_run_says_once_what_compiling_took(whole):
+    first, *others = [line for line in read_lines(whole[0] / "metrics.jsonl") if line["kind"] == "train"]
+    state = sum(array.nbytes for array in arrays(whole[0]).values())
+    assert 0 < first["compile_seconds"] < first["seconds"]
+    assert state < first["memory"]
+    assert not any("compile_seconds" in line for line in others)
+    assert "compiled in" in whole[2].splitlines()[0]
+
+
+def test_a_run_compiles_a_handful_of_programs_and_none_twice(whole, compiled):
+    names = [name for _, name in compiled if name in PROGRAMS]
+    assert set(names) == PROGRAMS
+    assert len(names) <= 8
+    assert [name for evaluations, name in compiled if evaluations == 1] == []
 
 
 def test_a_complete_run_is_left_as_it_is(config, whole):

@@ -31,6 +31,12 @@ def test_without_a_terminal_there_are_plain_lines():
     assert shown(False, act) == "step 20/40  loss 3.200  |g| 0.310  clipped 25%  2,200 words/s  skipped 2\n"
 
 
+def test_a_line_says_what_was_compiled_since_the_one_before():
+    values = VALUES | {"compile_seconds": 4.26, "memory": 6_581_551}
+    text = shown(False, lambda screen: screen.train(20, values))
+    assert text.endswith("words/s  skipped 2  compiled in 4.3 s\n")
+
+
 def test_on_a_terminal_there_is_a_bar():
     def act(screen):
         screen.training(10)

@@ -1,13 +1,15 @@
 """The training step, with a model that only counts words."""
 
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from fake import VOCAB, Fake, batch
 
+from hae_jax.batch import Batch
 from hae_jax.config import Config, ModelConfig, OptimConfig
 from hae_jax.models import build
 from hae_jax.training import optim, step
@@ -130,6 +132,30 @@ def test_one_shape_compiles_once():
     for seed in range(4):
         state, _ = train_step(state, batch(seed), KEY)
     assert train_step._cache_size() == 1
+
+
+def test_two_accumulated_halves_move_the_parameters_as_the_whole_batch():
+    """Halves of as many words each: in the mean batches count alike, however many words they have."""
+    half = batch(docs=4, rows=16)
+    other = np.where(half.tables[0] < 4, half.tables[0], 4 + half.tables[0] * 5 % 19)
+    slots = np.concatenate([half.slots, np.where(half.slots < 0, -1, half.slots + len(other))])
+    whole = Batch((np.concatenate([*half.tables, other]),), slots)
+    model = Fake(dropout=0.0)
+    params = jax.jit(model.init)(jax.random.key(1), half)["params"]
+
+    def trained(accumulate, batches):
+        config = Config(optim=OptimConfig(warmup=3, eps=1e-4, clip_norm=0.1, accumulate=accumulate))
+        optimizer = optim.build(config.optim, steps=11 * accumulate)
+        train_step = step.make_step(model, optimizer, config)
+        state = step.start(jax.tree.map(jnp.array, params), optimizer)
+        for each in 3 * batches:
+            state, info = train_step(state, each, KEY)
+        assert info.binding
+        return state.params
+
+    found, wanted = trained(2, [half, half._replace(tables=(other,))]), trained(1, [whole])
+    assert optax.tree.norm(optax.tree.sub(wanted, params)) > 0.1
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=0, atol=1e-5), found, wanted)
 
 
 @pytest.mark.parametrize("options", MODELS, ids=str)

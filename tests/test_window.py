@@ -2,6 +2,7 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -45,6 +46,25 @@ def test_the_step_that_compiles_is_left_out_of_the_speed():
     stretch.add(info(tokens=11.0))
     stretch.add(info(tokens=13.0))
     assert stretch.close()["words_per_second"] == pytest.approx(24 / 2)
+
+
+class Pending:
+    """A loss that is still being computed when the batch of the next step is there."""
+
+    def is_ready(self):
+        return False
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(1.0, dtype)
+
+
+def test_a_batch_is_late_if_it_comes_when_the_step_before_it_is_over():
+    stretch = window()
+    for pending in (True, False, True, True):
+        stretch.add(info()._replace(loss=Pending()) if pending else jax.block_until_ready(info()))
+    assert stretch.close()["late_batches"] == 0.25
+    stretch.add(info()._replace(loss=Pending()))
+    assert stretch.close()["late_batches"] == 0.0
 
 
 def test_skipped_steps_are_counted_and_left_out_of_the_means():

@@ -1,7 +1,8 @@
 """Losses as sums with counts, and a cross-entropy that never holds the logits of all tokens at once.
 
 A mean over a batch cannot be combined with the mean over another; a sum and its count can. So buckets, devices and
-accumulated steps add up exactly, and padding cannot change a value.
+evaluation batches add up exactly, and padding cannot change a value. Accumulated steps average the gradients of means:
+they equal one large batch where their batches have equally many words, and nearly where they have nearly as many.
 """
 
 from functools import partial

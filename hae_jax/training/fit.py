@@ -21,6 +21,7 @@ from hae_jax.training import optim, sharding
 from hae_jax.training.checkpoint import Checkpoints, Record
 from hae_jax.training.interrupt import Interrupt
 from hae_jax.training.journal import Journal, check_tensorboard
+from hae_jax.training.programs import Programs
 from hae_jax.training.screen import Screen
 from hae_jax.training.step import TrainState, make_step, start
 from hae_jax.training.watcher import Remark, Watcher
@@ -177,7 +178,7 @@ class _Fit:
         ):
             self._watcher = watcher(config, self._journal.causes) if watcher else None
             watch = self._watcher.watch if self._watcher else None
-            self._train_step = make_step(self._model, optimizer, config, self._mesh, watch)
+            self._programs = Programs(make_step(self._model, optimizer, config, self._mesh, watch))
             return self._loop(sharding.replicate(state, self._mesh), record)
 
     def _loop(self, state: TrainState, saved: Record) -> Outcome:
@@ -186,7 +187,7 @@ class _Fit:
         self._screen.training(step)
         batch = self._batch(step)
         while (reason := self._reason(step)) is None:
-            state, info = self._train_step(state, batch, self._key)
+            state, info = self._programs(state, batch, self._key)
             step += 1
             batch = self._batch(step)
             self._window.add(info)
@@ -236,6 +237,7 @@ class _Fit:
             if self._watcher:
                 self._speak(step, [r for name in self._window.culprit for r in self._watcher.breakdown(name)])
         if values is not None:
+            values |= self._programs.costs()
             self._journal.write(step, "train", values)
             self._screen.train(step, values)
             if self._watcher:

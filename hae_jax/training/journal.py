@@ -13,7 +13,8 @@ class Journal:
     """Appends one JSON object a line, each with its `step` and its `kind`: "train", "evaluation", "final" or "doctor".
 
     A resumed run first drops the lines after the step it resumes from. So the file is what an uninterrupted run would
-    have written, but for times and speeds, and for the stretch of steps that a signal cut in two lines.
+    have written, but for times and speeds, for what compiling took, and for the stretch of steps that a signal cut in
+    two lines.
 
     Args:
         workdir: folder of `metrics.jsonl` and `tensorboard/`.

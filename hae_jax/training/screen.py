@@ -78,7 +78,8 @@ def numbers(values: dict[str, Any]) -> str:
         'loss 3.200  |g| 0.310  clipped 25%  2,200 words/s'
     """
     skipped = f"  skipped {values['skipped']}" if values["skipped"] else ""
+    compiled = f"  compiled in {values['compile_seconds']:.1f} s" if "compile_seconds" in values else ""
     return (
         f"loss {values['loss']:.3f}  |g| {values['norm']:.3f}  clipped {values['binding']:.0%}  "
-        f"{values['words_per_second']:,.0f} words/s{skipped}"
+        f"{values['words_per_second']:,.0f} words/s{skipped}{compiled}"
     )

@@ -1,7 +1,7 @@
 """One step of training: `(state, batch, key) -> (state, info)`."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import flax.linen as nn
 import jax
@@ -62,7 +62,17 @@ class StepInfo(NamedTuple):
 
 Watch = Callable[[optax.Params, Derivative, PyTree], PyTree]
 """Looks at the parameters before a step, at the derivative, and at the norm of each parameter's update."""
-TrainStep = Callable[[TrainState, AnyBatch, Key[Array, ""]], tuple[TrainState, StepInfo]]
+
+
+@runtime_checkable
+class TrainStep(Protocol):
+    """A jitted step."""
+
+    def __call__(self, state: TrainState, batch: AnyBatch, key: Key[Array, ""]) -> tuple[TrainState, StepInfo]:
+        """Makes a step; compiles at the first batch of a shape."""
+
+    def lower(self, state: TrainState, batch: AnyBatch, key: Key[Array, ""]) -> jax.stages.Lowered:
+        """Traces the step for batches of this shape."""
 
 
 def start(params: optax.Params, optimizer: optax.GradientTransformation) -> TrainState:

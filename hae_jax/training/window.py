@@ -39,10 +39,15 @@ class Window:
         self._step, self._streak, self._skipped = int(state.step), int(state.skipped), int(state.skipped_total)
         self._clock, self._limit = clock, limit
         self._infos: list[StepInfo] = []
+        self._late: list[bool] = []
         self._since: float | None = None
 
     def add(self, info: StepInfo) -> None:
-        """Takes the info of the next step, and waits until no more than `AHEAD` steps are under way."""
+        """Takes the info of the next step, and waits until no more than `AHEAD` steps are under way.
+
+        To be called when the batch of the step after that is there: if the step is over already, the batch was late.
+        """
+        self._late.append(info.loss.is_ready())  # type: ignore[attr-defined]  # every array on a device has it
         # Of what a watch saw only the last is kept: it is the larger part of an info.
         self.seen, info = info.seen, info._replace(seen=None)
         self._infos.append(info)
@@ -83,12 +88,13 @@ class Window:
             "binding": mean([info.binding for info in taken]),
             "skipped": self._skipped,
             "words_per_second": float(sum(info.tokens for info in timed)) / (now - self._since) if timed else math.nan,
+            "late_batches": mean(self._late),
             "seconds": now,
         }
         for name in ("sentence_loss", "vector_loss"):
             if getattr(infos[0], name) is not None:
                 values[name] = mean([getattr(info, name) for info in taken], [info.tokens for info in taken])
-        self._infos, self._since, self._untimed = [], now, 0
+        self._infos, self._late, self._since, self._untimed = [], [], now, 0
         return values
 
     def _named(self, culprit: int) -> str | None:
