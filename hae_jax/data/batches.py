@@ -1,4 +1,4 @@
-"""Documents to batches: tables of sentences whose shapes never change."""
+"""Documents to batches: tables of sentences whose shapes never change, or seldom where nobody knows what comes."""
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
