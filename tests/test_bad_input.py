@@ -1,23 +1,29 @@
 """Bad input: one line that says what is wrong and what to do, exit code 2, and nothing written or lost."""
 
 import io
+import itertools
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 from trained import OPTIONS, corpus, trained
 
 from hae_jax import training
 from hae_jax.cli import main
+from hae_jax.cli.line import parse
 from hae_jax.data.text import Tokenizer
-from hae_jax.training import checkpoint
+from hae_jax.training import checkpoint, make_step
 
 __all__ = ["corpus", "trained"]
 # When a file is damaged, threads of TensorStore still call the event loop that Orbax has closed already.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+# The module: the package has a function of that name.
+FIT = sys.modules["hae_jax.training.fit"]
 HOUSE = re.compile(r"hae: .+ must .+, got .+\. .+\.\n|hae: .+ must .+, got .+\?\n|hae: .+ must .+: hae train .+\n")
 
 
@@ -185,6 +191,89 @@ def test_a_full_disk_is_told_in_a_line(complaint, monkeypatch, tmp_path):
 
     monkeypatch.setattr(training, "fit", fit)
     assert "checkpoints/3 must be usable, got No space left on device" in complaint("train", "--workdir", tmp_path)
+
+
+EXHAUSTED = "RESOURCE_EXHAUSTED: Out of memory allocating 6585698735 bytes."
+
+
+def out_of_memory():
+    raise jax.errors.JaxRuntimeError(EXHAUSTED)
+
+
+def after(steps, act):
+    """A maker of training steps, so many of which are as usual; the next one begins with an act."""
+
+    def make(*given):
+        step, done = make_step(*given), itertools.count()
+
+        def run(*arguments):
+            if next(done) == steps:
+                act()
+            return step(*arguments)
+
+        return run
+
+    return make
+
+
+def test_a_first_step_without_memory_leaves_the_workdir_to_the_smaller_config(complaint, tmp_path, corpus, monkeypatch):
+    monkeypatch.setattr(FIT, "make_step", after(0, out_of_memory))
+    words = ["train", "--workdir", tmp_path / "run", "--data.corpus", corpus, *OPTIONS]
+    assert complaint(*words) == (
+        "hae: data.batch_size must leave memory for a step, got 8. "
+        "Use model.remat True, or data.batch_size 4 and optim.accumulate 2.\n"
+    )
+    assert complaint("train", "--workdir", tmp_path / "run", "--data.batch_size", "4", "--optim.accumulate", "2") == (
+        "hae: data.batch_size must leave memory for a step, got 4. "
+        "Use model.remat True, or data.batch_size 2 and optim.accumulate 4.\n"
+    )
+
+
+def test_a_later_step_without_memory_leaves_a_run_that_goes_on_with_less(complaint, tmp_path, corpus, monkeypatch):
+    workdir = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(FIT, "make_step", after(3, out_of_memory))
+        said = complaint("train", "--workdir", workdir, "--data.corpus", corpus, *OPTIONS)
+    assert said == (
+        "hae: data.batch_size must leave memory for a step, got 8. Use model.remat True, or data.batch_size 4 and "
+        "optim.accumulate 2 in a new workdir. What is trained so far is kept, up to step 2.\n"
+    )
+    assert checkpoint.steps(workdir / "checkpoints") == [2]
+    # One more step is enough.
+    monkeypatch.setattr(FIT, "make_step", after(0, lambda: signal.raise_signal(signal.SIGTERM)))
+    assert main(["train", "--workdir", str(workdir), "--model.remat", "True"]) == 143
+    assert checkpoint.steps(workdir / "checkpoints") == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["train", "--data.batch_size", "33"],
+            "got 33. Use model.remat True, or data.batch_size 16 and optim",
+        ),
+        (["train", "--model.remat", "True", "--data.batch_size", "2"], "Use data.batch_size 1 and optim.accumulate 2."),
+        (["train", "--data.batch_size", "1"], "got 1. Use model.remat True."),
+        (
+            ["train", "--model.remat", "True", "--data.batch_size", "1", "--model.hidden", "512"],
+            "model.hidden must fit into memory, got 512. Use model.hidden 256 in a new workdir.",
+        ),
+        (["train", "--preset", "series", "--train.batch_size", "64"], "got 64. Use train.batch_size 32."),
+        (
+            ["gradients", "--data.batch_size", "64"],
+            "data.batch_size must fit into memory, got 64. Use data.ba",
+        ),
+        (["reconstruct", "--input", "-", "--beam", "8"], "beam must fit into memory, got 8. Use beam 4."),
+        (["evaluate"], "must fit into memory, got too little. Close"),
+    ],
+)
+@pytest.mark.parametrize("error", [jax.errors.JaxRuntimeError(EXHAUSTED), MemoryError(), OverflowError("too large")])
+def test_where_memory_does_not_suffice_a_smaller_size_is_named(complaint, tmp_path, monkeypatch, words, said, error):
+    def run(self):
+        raise error
+
+    monkeypatch.setattr(type(parse([*words, "--workdir", str(tmp_path)])), "run", run)
+    assert said in complaint(*words, "--workdir", tmp_path)
 
 
 def test_the_process_ends_with_the_exit_code_and_no_traceback():

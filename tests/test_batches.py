@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from hae_jax.batch import EOD, EOS, PAD
 from hae_jax.config import DataConfig
 from hae_jax.data import batches
-from hae_jax.data.batches import ROWS, Batches, best_widths, encode_text, in_order
+from hae_jax.data.batches import Batches, Room, encode_text, in_order
 from hae_jax.data.documents import Corpus
+from hae_jax.data.layout import ROWS, best_widths, lay
 from hae_jax.data.text import Tokenizer
 
 CONFIG = DataConfig(max_sentences=7, max_words=13, batch_size=5, buckets=3)
@@ -96,6 +97,29 @@ def test_documents_in_order_lose_nothing(lengths, size, buckets):
     assert len(shapes) == 1
 
 
+@given(sizes, st.integers(1, 7), st.integers(1, 5))
+def test_parts_of_a_stream_lose_nothing_and_have_few_shapes(lengths, size, buckets):
+    # The shortest documents first: every part needs more room than the one before it.
+    documents = documents_of(sorted(lengths, key=lambda document: (len(document), sum(document))))
+    room, seen, shapes = Room(DataConfig(max_sentences=7, max_words=13, buckets=buckets)), [], []
+    for start in range(0, len(documents), size):
+        batch = room.batch(documents[start : start + size])
+        rows = read_back(batch)
+        assert len(rows) == min(size, len(documents))
+        seen += [list(without_padding(document)) for document in rows if document]
+        shapes.append([len(table) for table in batch.tables])
+    assert seen == [with_marks(document) for document in documents]
+    assert all(before <= after for before, after in itertools.pairwise(map(sum, shapes)))
+
+
+def test_a_stream_soon_has_the_shape_that_it_keeps():
+    room, shapes = Room(CONFIG), set()
+    for seed in range(200):
+        batch = room.batch(random_documents(64, seed))
+        shapes.add(tuple(len(table) for table in batch.tables))
+    assert len(shapes) <= 3
+
+
 @given(st.integers(1, 97), st.integers(1, 11), st.integers(0, 5))
 def test_each_epoch_visits_each_document_once(number, size, seed):
     config = DataConfig(max_sentences=7, max_words=13, batch_size=size)
@@ -167,7 +191,7 @@ def test_a_run_has_two_shapes_at_most(spare, monkeypatch):
 def test_a_full_table_spills_into_the_next():
     # 9 sentences of one word for a table of 8 rows; the ninth stands in the wider one.
     corpus = Corpus.of([[[5 + i]] for i in range(9)])
-    batch = batches._batch(corpus, np.arange(9), (2, 5), (8, 8), 9, 1)
+    batch = lay(corpus, np.arange(9), (2, 5), (8, 8), 9, 1)
     assert [table.shape for table in batch.tables] == [(8, 2), (8, 5)]
     assert batch.slots.ravel().tolist() == list(range(9))
     assert batch.tables[1][0].tolist() == [13, EOD, PAD, PAD, PAD]
@@ -175,7 +199,7 @@ def test_a_full_table_spills_into_the_next():
 
 def test_the_widest_table_grows_when_it_overflows():
     corpus = Corpus.of([[[5, 6, 7, 8]]] * 11)
-    batch = batches._batch(corpus, np.arange(11), (2, 5), (8, 8), 11, 1)
+    batch = lay(corpus, np.arange(11), (2, 5), (8, 8), 11, 1)
     assert [table.shape for table in batch.tables] == [(8, 2), (16, 5)]
     assert batch.slots.ravel().tolist() == list(range(8, 19))
 

@@ -1,9 +1,11 @@
 """`hae` on a small run: what each command writes, and how it ends."""
 
 import io
+import itertools
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from hae_jax.cli import main
 from hae_jax.cli.commands import COMMANDS
 from hae_jax.cli.line import options, parse
 from hae_jax.config import Config
+from hae_jax.inference import texts
 from hae_jax.presets import PRESETS, preset
 
 __all__ = ["corpus", "trained"]
@@ -35,6 +38,21 @@ def hae(capsys):
         return written.out
 
     return run
+
+
+class Interrupted(io.StringIO):
+    """An output during whose n-th line, before it is at its end, a signal comes."""
+
+    def __init__(self, number, line):
+        super().__init__()
+        self.number, self.line = number, line
+
+    def write(self, text):
+        if "{" in text:
+            self.line -= 1
+            if not self.line:
+                signal.raise_signal(self.number)
+        return super().write(text)
 
 
 def rows(text):
@@ -109,6 +127,56 @@ def test_reconstruct_keeps_the_order_and_says_what_was_cut_off(hae, trained, cor
     cut = [any(len(s.split()) + 1 > most for s in text.split(". ")) for text in PARAGRAPHS]
     assert [row["truncated"] for row in found] == cut
     assert 0 < sum(cut) < len(cut)
+
+
+def test_reconstruct_tells_at_its_end_how_much_it_has_done_and_how_fast(trained, capsys, monkeypatch, tmp_path):
+    path = tmp_path / "three.txt"
+    path.write_text("The rain began. Nobody came.\n\nThe ferryman came home.\n\nThe rain, the mill.", encoding="utf-8")
+    line = r"hae: 3 documents, 18 words, [\d,]+ words/s\n"
+    words = ["reconstruct", "--workdir", str(trained), "--input", str(path)]
+    capsys.readouterr()
+    assert main(words) == 0
+    plain = capsys.readouterr()
+    # Points and commas count as words: 4 + 3, 5, 6.
+    assert re.fullmatch(line, plain.err)
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert main(words) == 0
+    assert capsys.readouterr().out == plain.out, "a bar changes nothing on standard output"
+    assert re.search(line + r"\Z", terminal.getvalue())
+    assert "reconstructing" in terminal.getvalue()
+    assert "3/3" in terminal.getvalue()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_whole_lines_of_what_is_done(trained, corpus, capsys, monkeypatch, number):
+    words, lines = ["reconstruct", "--workdir", str(trained), "--input", str(corpus)], 5
+    monkeypatch.setattr(texts, "DOCS", 7)
+    out = Interrupted(number, lines)
+    monkeypatch.setattr(sys, "stdout", out)
+    capsys.readouterr()
+    assert main(words) == 128 + number
+    assert [row["source"] for row in rows(out.getvalue())] == PARAGRAPHS[:lines]
+    assert out.getvalue().endswith("}\n")
+    assert capsys.readouterr().err == ""
+
+
+def test_an_interrupted_computation_leaves_what_it_has_found(trained, corpus, capsys, monkeypatch):
+    found, parts = texts.write, itertools.count()
+
+    def slow(*given):
+        if next(parts) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return found(*given)
+
+    monkeypatch.setattr(texts, "DOCS", 7)
+    monkeypatch.setattr(texts, "write", slow)
+    capsys.readouterr()
+    assert main(["reconstruct", "--workdir", str(trained), "--input", str(corpus)]) == 130
+    written = capsys.readouterr()
+    assert [row["source"] for row in rows(written.out)] == PARAGRAPHS[:14]
+    assert written.err == ""
 
 
 def test_text_comes_from_standard_input_and_from_columns(hae, trained, tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from close import assert_close
 from jax.experimental import rnn
 from markov import Markov
 
-from benchmarks import flops, layer_speed, scaling, speed, standing, step_parts, step_speed, techniques
+from benchmarks import flops, layer_speed, long_step, scaling, speed, standing, step_parts, step_speed, techniques
 from benchmarks.__main__ import run
 from benchmarks.peers import layers, textbook
 from benchmarks.record import read
@@ -21,7 +21,7 @@ from benchmarks.stopwatch import Contender, compare, compile_anew, race
 from benchmarks.workload import QUICK, Setting, switched, workload
 from hae_jax import models
 from hae_jax.batch import EOD
-from hae_jax.config import ModelConfig
+from hae_jax.config import DataConfig, ModelConfig
 from hae_jax.inference.generate import greedy
 from hae_jax.layers.losses import cross_entropy
 from hae_jax.layers.scan import lstm_scan
@@ -251,6 +251,24 @@ def test_parts_are_drawn_and_add_up_to_the_step(tmp_path):
     step_parts.draw([record], tmp_path)
     assert (tmp_path / step_parts.PICTURE).stat().st_size > 10_000
     assert step_parts.render([record]).count("17 %") == len(shares)
+
+
+def test_a_step_over_long_documents_is_measured_with_gates_found_again(load, tmp_path):
+    kept, again = long_step.cells(True)
+    assert [cell.config["model"]["remat"] for cell in (kept, again)] == [False, True]
+    numbers = long_step.measure(again, tmp_path / "work" / "cell")
+    assert numbers["losses"][1] < numbers["losses"][0], "the parameters have moved"
+    assert numbers["memory"] > sum(leaf.nbytes for leaf in jax.tree.leaves(load.params))
+    assert numbers["size"] == flops.real(load.batches[0])._asdict()
+    lines = long_step.render([{"cell": again.name, "numbers": numbers}]).splitlines()
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_long_documents_are_the_corpus_over_and_over():
+    sentences = [np.full(length, length) for length in (1, 2, 3, 4, 5)]
+    data = DataConfig(max_sentences=4, batch_size=3)
+    found = long_step.joined([sentences[:2], sentences[2:]], data)
+    assert [list(map(len, document)) for document in found] == [[1, 2, 3, 4], [5, 1, 2, 3], [4, 5, 1, 2]]
 
 
 @pytest.mark.slow

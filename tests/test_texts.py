@@ -1,3 +1,4 @@
+import itertools
 from types import SimpleNamespace
 
 import jax
@@ -67,9 +68,36 @@ def test_it_does_not_matter_how_many_texts_go_at_once(use, docs, monkeypatch):
 
 
 def test_reconstructions_stand_beside_their_sources_and_tell_what_was_cut_off(use):
-    result = reconstruct(*use, TEXTS)
+    result = list(reconstruct(*use, TEXTS))
     assert [each.source for each in result] == TEXTS
     assert [each.truncated for each in result] == [False, False, False, True, True]
+    # Points count as words; of the last two, 7 words of a sentence and 3 sentences are read.
+    assert [each.words for each in result] == [4 + 7 + 3, 3, 4 + 5 + 4, 7, 3 + 3 + 3]
+
+
+def test_texts_are_taken_when_it_is_their_turn_and_results_come_before_the_next_are(use, monkeypatch):
+    monkeypatch.setattr(module, "DOCS", 2)
+    taken = []
+
+    def endless():
+        for text in itertools.cycle(TEXTS):
+            taken.append(text)
+            yield text
+
+    found, most = [], 0
+    for each in itertools.islice(reconstruct(*use, endless()), 11):
+        found.append(each.source)
+        most = max(most, len(taken) - len(found))
+    assert found == [TEXTS[i % len(TEXTS)] for i in range(11)]
+    assert most == 1, "a part is two texts"
+
+
+def test_a_blank_text_is_told_by_its_number_among_all(use, monkeypatch):
+    monkeypatch.setattr(module, "DOCS", 2)
+    results = reconstruct(*use, [*TEXTS[:3], " "])
+    assert [next(results).source, next(results).source] == TEXTS[:2]
+    with pytest.raises(ValueError, match="got ' ' as text 4"):
+        next(results)
 
 
 def test_an_interpolation_leads_from_one_reconstruction_to_the_other(use):
@@ -81,7 +109,7 @@ def test_an_interpolation_leads_from_one_reconstruction_to_the_other(use):
 
 
 def test_samples_depend_on_their_seed_alone(use):
-    texts = [reconstruct(*use, TEXTS, Decoding("sample", temperature=3.0, seed=seed)) for seed in (1, 1, 2)]
+    texts = [list(reconstruct(*use, TEXTS, Decoding("sample", temperature=3.0, seed=seed))) for seed in (1, 1, 2)]
     assert texts[0] == texts[1] != texts[2]
 
 
@@ -100,7 +128,7 @@ def test_codes_of_half_precision_models_go_through_float32(tmp_path):
 
 def test_with_attention_texts_go_through_but_codes_alone_do_not():
     use = trained(attention=True)
-    assert len(reconstruct(*use, TEXTS)) == len(TEXTS)
+    assert len(list(reconstruct(*use, TEXTS))) == len(TEXTS)
     for call in (lambda: decode(*use, encode(*use, TEXTS)), lambda: interpolate(*use, *TEXTS[:2])):
         with pytest.raises(ValueError, match="codes must come with the encoder's sentence states"):
             call()
@@ -124,7 +152,7 @@ def test_texts_that_say_nothing_are_refused(use):
     with pytest.raises(ValueError, match="texts must hold at least one text, got none"):
         encode(*use, [])
     with pytest.raises(ValueError, match="text must hold at least one word, got ' ' as text 2"):
-        reconstruct(*use, ["A cat.", " "])
+        list(reconstruct(*use, ["A cat.", " "]))
     with pytest.raises(ValueError, match="points must be at least 2, got 1"):
         interpolate(*use, *TEXTS[:2], points=1)
 

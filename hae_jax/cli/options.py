@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,6 +44,55 @@ class Configured(Config):
         with tempfile.TemporaryDirectory() as folder, console.status(f"reading {self.data.corpus}"):
             data = prepare(self.data, Path(folder) / "data")
             yield *fresh(self.config, data), data
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where in its file the text stands."""
+
+    field: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: as in training)")] = None
+    """Field of a .jsonl line or column of a .csv that holds the text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading(Trained):
+    """What reads text."""
+
+    input: Path
+    """Text: .txt (paragraphs between blank lines), .jsonl or .csv, also .gz; or - for paragraphs on standard input."""
+    data: Columns = field(default_factory=Columns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writing(Trained):
+    """What decodes codes: the most probable word every time, unless sampling or a beam is asked for."""
+
+    beam: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None
+    """Searches with a beam of so many texts."""
+    temperature: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="")] = None
+    """Samples; 1 is the model's own distribution, less is more careful."""
+    top_p: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="")] = None
+    """Samples from the most probable words that have this share of the probability together."""
+    seed: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None
+    """Samples from this seed."""
+
+    @property
+    def decoding(self) -> dict[str, Any]:
+        """The settings of the `Decoding` that the options ask for.
+
+        Raises:
+            ValueError: if they ask for two ways.
+        """
+        wanted = {name: getattr(self, name) for name in ("temperature", "top_p", "seed")}
+        sampling = {name: value for name, value in wanted.items() if value is not None}
+        if self.beam is None:
+            return {"method": "sample", **sampling} if sampling else {}
+        if sampling:
+            raise ValueError(
+                f"beam must stand alone, got {' and '.join(f'--{name}' for name in sampling)} beside it. "
+                "Sample or search, not both."
+            )
+        return {"method": "beam", "beam": self.beam}
 
 
 def fresh(config: Config, data: Any) -> tuple[Any, Any]:

@@ -8,7 +8,9 @@ import warnings
 from collections.abc import Iterator, Sequence
 
 from hae_jax import __version__
+from hae_jax.cli.commands import Command
 from hae_jax.cli.line import parse
+from hae_jax.cli.shortage import complaint, exhausted
 
 BAD_INPUT = 2
 GAVE_UP = 3
@@ -27,12 +29,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0, 2 for bad input, 3 if training gave up, 130 or 143 after SIGINT or SIGTERM.
     """
     argv = sys.argv[1:] if argv is None else argv
+    command: Command | None = None
     try:
         with silence():
             if list(argv) == ["--version"]:
                 print(f"hae_jax {__version__}")
             else:
-                parse(argv).run()
+                command = parse(argv)
+                command.run()
             sys.stdout.flush()
         return 0
     except SystemExit as stop:
@@ -49,8 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         where = error.filename or "the disk"
         return complain(f"{where} must be usable, got {error.strerror or error}. Check the path, rights and space.")
     except (ValueError, MemoryError, OverflowError, RuntimeError) as error:
-        if isinstance(error, MemoryError | OverflowError) or "RESOURCE_EXHAUSTED" in str(error):
-            return complain("sizes must fit into memory, got too large ones. Lower model.hidden or data.batch_size.")
+        if command is not None and exhausted(error):
+            return complain(complaint(command))
         if not ours(error):
             raise
         return complain(error)

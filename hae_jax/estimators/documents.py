@@ -17,11 +17,11 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted
 
 from hae_jax.config import DataConfig
-from hae_jax.data.batches import in_order
+from hae_jax.data.batches import encode_text, in_order
 from hae_jax.data.text import Tokenizer
 from hae_jax.estimators.archive import refuse
 from hae_jax.inference import texts
-from hae_jax.inference.forced import tokens_of
+from hae_jax.inference.forced import encode, tokens_of
 from hae_jax.presets import preset
 from hae_jax.training import Run, fit
 
@@ -111,10 +111,10 @@ class DocumentAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     def score_samples(self, X: Any) -> Float[np.ndarray, "text"]:
         """Returns minus the nats a token of each text, teacher-forced: the higher, the more like the fitted ones."""
         check_is_fitted(self)
-        documents, _ = texts.read(_texts(X), self.run_.tokenizer, self.run_.config.data)
-        model, params, _, data = self._parts
+        model, params, tokenizer, data = self._parts
+        documents, _ = encode_text(_texts(X), tokenizer, data)
         batches = list(in_order(documents, data, min(texts.DOCS, len(documents))))
-        tokens = tokens_of(model, params, batches, [code for code, _ in texts.codes_of(model, params, documents, data)])
+        tokens = tokens_of(model, params, batches, [encode(model, params, batch) for batch, _ in batches])
         total, count = (np.bincount(tokens.doc, weight, len(documents)) for weight in (tokens.nll, None))
         return -total / count
 

@@ -1,6 +1,7 @@
 """Texts through a trained model: to codes, back from codes, and along the way between two of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -11,7 +12,8 @@ from jaxtyping import Float, Int, PyTree
 
 from hae_jax.batch import Batch
 from hae_jax.config import DataConfig
-from hae_jax.data.batches import ROWS, encode_text, in_order
+from hae_jax.data.batches import Room, encode_text
+from hae_jax.data.layout import ROWS
 from hae_jax.data.text import Tokenizer
 from hae_jax.inference.decoding import GREEDY, Decoding
 from hae_jax.inference.evaluate import join
@@ -30,15 +32,17 @@ class Reconstruction(NamedTuple):
         source: the text as given.
         reconstruction: what the decoder made of its code.
         truncated: whether the model has no room for the whole text, and read only its beginning.
+        words: how many words the model read, as its tokenizer counts them.
     """
 
     source: str
     reconstruction: str
     truncated: bool
+    words: int
 
 
 def encode(
-    model: nn.Module, params: PyTree, tokenizer: Tokenizer, config: DataConfig, texts: Sequence[str]
+    model: nn.Module, params: PyTree, tokenizer: Tokenizer, config: DataConfig, texts: Iterable[str]
 ) -> Float[np.ndarray, "doc code"]:
     """Turns texts into codes.
 
@@ -55,10 +59,11 @@ def encode(
     Raises:
         ValueError: if there is no text, or a blank one.
     """
-    documents, _ = read(texts, tokenizer, config)
-    return np.concatenate(
-        [np.asarray(code.document[:count], np.float32) for code, count in codes_of(model, params, documents, config)]
-    )
+    room, codes = Room(config), []
+    for part, documents, _ in read(texts, tokenizer, config):
+        code = encode_batch(model, params, room.batch(documents))
+        codes.append(np.asarray(code.document[: len(part)], np.float32))
+    return np.concatenate(codes)
 
 
 def decode(
@@ -115,19 +120,26 @@ def reconstruct(
     params: PyTree,
     tokenizer: Tokenizer,
     config: DataConfig,
-    texts: Sequence[str],
+    texts: Iterable[str],
     decoding: Decoding = GREEDY,
-) -> list[Reconstruction]:
+) -> Iterator[Reconstruction]:
     """Puts texts through their codes and back; see `encode` and `decode`, whose arguments these are.
 
+    Texts are taken as they are needed, `DOCS` at a time, and what is done is forgotten: there may be more of them than
+    memory holds.
+
+    Yields:
+        What became of each text, in their order.
+
     Raises:
-        ValueError: if there is no text, or a blank one.
+        ValueError: if there is no text, or, when it is its turn, a blank one.
     """
-    documents, truncated = read(texts, tokenizer, config)
-    outputs: list[str] = []
-    for part, (code, count) in enumerate(codes_of(model, params, documents, config)):
-        outputs += write(model, params, tokenizer, config, code, count, decoding, part)
-    return [Reconstruction(*each) for each in zip(texts, outputs, truncated, strict=True)]
+    room = Room(config)
+    for number, (part, documents, truncated) in enumerate(read(texts, tokenizer, config)):
+        code = encode_batch(model, params, room.batch(documents))
+        outputs = write(model, params, tokenizer, config, code, len(part), decoding, number)
+        words = (sum(map(len, document)) for document in documents)
+        yield from map(Reconstruction, part, outputs, truncated, words)
 
 
 def interpolate(
@@ -163,20 +175,15 @@ def interpolate(
 
 
 def read(
-    texts: Sequence[str], tokenizer: Tokenizer, config: DataConfig
-) -> tuple[list[list[Int[np.ndarray, "word"]]], list[bool]]:
-    """Turns texts into ids, and tells which of them were cut off."""
-    if not texts:
+    texts: Iterable[str], tokenizer: Tokenizer, config: DataConfig
+) -> Iterator[tuple[list[str], list[list[Int[np.ndarray, "word"]]], list[bool]]]:
+    """Cuts texts into parts, and turns them into ids; with each part comes which of its texts were cut off."""
+    rest, first = iter(texts), 1
+    while part := list(islice(rest, DOCS)):
+        yield part, *encode_text(part, tokenizer, config, first)
+        first += len(part)
+    if first == 1:
         raise ValueError("texts must hold at least one text, got none. Give some text.")
-    return encode_text(texts, tokenizer, config)
-
-
-def codes_of(
-    model: nn.Module, params: PyTree, documents: Sequence[Sequence], config: DataConfig
-) -> Iterator[tuple[Code, int]]:
-    """Encodes documents, many at a time; with each part comes the number of its real documents."""
-    for batch, count in in_order(documents, config, min(DOCS, len(documents))):
-        yield encode_batch(model, params, batch), count
 
 
 def write(

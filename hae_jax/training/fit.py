@@ -18,7 +18,7 @@ from hae_jax.data.store import Dataset, prepare
 from hae_jax.inference.evaluate import Evaluation, evaluate
 from hae_jax.models import build
 from hae_jax.training import optim, sharding
-from hae_jax.training.checkpoint import Checkpoints, Record
+from hae_jax.training.checkpoint import Checkpoints, Record, steps
 from hae_jax.training.interrupt import Interrupt
 from hae_jax.training.journal import Journal, check_tensorboard
 from hae_jax.training.programs import Programs
@@ -30,6 +30,8 @@ from hae_jax.training.window import Window
 FIXED = ("train.seed", "train.steps")
 """Fields of `TrainConfig` that a resumed run may not change: they decide what is computed."""
 
+FREE = ("model.remat",)
+"""Fields of the other parts that it may: they decide how much memory that takes."""
 
 Reason = Literal["steps", "minutes", "signal"]
 """All steps were made, the minutes are over, or a signal came."""
@@ -67,7 +69,8 @@ def fit(
 
     The workdir holds `config.json`, the tokenised corpus in `data/`, `checkpoints/`, and `metrics.jsonl`. If it holds a
     run of the same config, that run goes on from its newest whole checkpoint, to the same result, bit for bit, as if it
-    had never stopped: a step's batch and randomness are functions of its number and the seed.
+    had never stopped: a step's batch and randomness are functions of its number and the seed. A run is what has a
+    checkpoint; before that, for example because memory did not suffice, the config may still change.
 
     Training time, for `train.minutes`, counts over all resumes, with compilation and without evaluations.
 
@@ -111,9 +114,12 @@ def open_workdir(config: Config, workdir: Path) -> None:
             f"workdir must be a folder that can be written to, got {workdir} ({error.strerror}). Choose another one."
         ) from None
     path = workdir / "config.json"
-    if path.exists():
+    if path.exists() and steps(workdir / "checkpoints"):
         old = Config.load(path)
-        changed = [name for name in differences(old, config) if not name.startswith("train.") or name in FIXED]
+        changed = [
+            name for name in differences(old, config)
+            if name not in FREE and (not name.startswith("train.") or name in FIXED)
+        ]  # fmt: skip
         if changed:
             raise ValueError(
                 f"workdir must hold a run of the same config, got {workdir} with another {', '.join(changed)}. "

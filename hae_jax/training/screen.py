@@ -22,11 +22,7 @@ class Screen:
     def __init__(self, steps: int, console: Console | None = None) -> None:
         self._console = console or Console()
         self._steps = steps
-        self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[numbers]}"),
-            TimeElapsedColumn(), TimeRemainingColumn(),
-            console=self._console, disable=not self._console.is_terminal,
-        )  # fmt: skip
+        self._progress = bar(self._console, self._console.is_terminal)
         self._task = self._progress.add_task("preparing", total=None, numbers="")
 
     def __enter__(self) -> "Screen":
@@ -68,6 +64,16 @@ class Screen:
         for source, reconstruction in evaluation.examples:
             table.add_row(Text(source), Text(reconstruction))
         self._console.print(table)
+
+
+def bar(console: Console, shown: bool) -> Progress:
+    """Makes a progress bar, whose tasks have `numbers` to show, or one that is never seen."""
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[numbers]}"),
+        TimeElapsedColumn(), TimeRemainingColumn(),
+        # Standard output is for results, wherever the bar is.
+        console=console, disable=not shown, redirect_stdout=False,
+    )  # fmt: skip
 
 
 def numbers(values: dict[str, Any]) -> str:
