@@ -16,7 +16,7 @@ from benchmarks.record import Benchmark, Cell, Record
 from benchmarks.standing import render
 from benchmarks.stopwatch import Contender, compare, compile_anew, contender
 from benchmarks.workload import Workload, config_of, step, workload
-from hae_jax.config import Config, DataConfig, ModelConfig, OptimConfig
+from hae_jax.config import Config
 from hae_jax.layers.losses import tile_size
 from hae_jax.models.tables import dense_words
 from hae_jax.presets import preset
@@ -43,15 +43,8 @@ def plain(config: Config, **model: Any) -> Config:
 
 
 def cells(quick: bool) -> list[Cell]:
-    """The preset `small` on a CPU; four layers of 1,000 units and 25,000 words on a GPU."""
-    if quick:
-        tiny = Config(
-            ModelConfig(embed=8, hidden=8, sentence_hidden=12, layers=2),
-            DataConfig(vocab_size=20, max_sentences=3, max_words=6, batch_size=5, buckets=1),
-            OptimConfig(sentence_rate=0.5),
-        )
-        runs = {"babble": plain(tiny)}
-    elif jax.default_backend() == "gpu":
+    """The preset `small` on a CPU; four layers of 1,000 units and 25,000 words on a GPU; each tiny if it is quick."""
+    if jax.default_backend() == "gpu":
         sizes = {"embed": 1000, "hidden": 1000, "sentence_hidden": 1000, "layers": 4}
         runs = {
             f"4 x 1,000 units, 25,000 words, {dtype}": plain(preset("reviews"), **sizes, dtype=dtype)
@@ -59,10 +52,21 @@ def cells(quick: bool) -> list[Cell]:
         }
     else:
         runs = {"preset `small`, plain": plain(preset("small"))}
+    if quick:
+        runs = {f"babble, {config.model.dtype}": tiny(config) for config in runs.values()}
     return [
-        Cell(name, config={"rounds": 2 if quick else 15, "babble": quick} | as_json(config))
+        Cell(name, config={"rounds": 2 if quick else 40, "babble": quick} | as_json(config))
         for name, config in runs.items()
     ]
+
+
+def tiny(config: Config) -> Config:
+    """Returns the run with a model of a few units, for a few random words."""
+    return dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, embed=8, hidden=8, sentence_hidden=12, layers=2),
+        data=dataclasses.replace(config.data, vocab_size=20, max_sentences=3, max_words=6, batch_size=5, buckets=1),
+    )
 
 
 def measure(cell: Cell, folder: Path) -> dict[str, Any]:
