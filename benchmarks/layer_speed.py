@@ -75,4 +75,4 @@ def difference(one: layers.Answer, other: layers.Answer) -> float:
     return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(one, other, strict=True))
 
 
-TABLE = Benchmark("speed_layer", cells, measure, render)
+TABLE = Benchmark("speed_layer", cells, measure, render, peers=("keras", "torch"))

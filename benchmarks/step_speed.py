@@ -159,4 +159,4 @@ def standing(records: list[Record]) -> str:
     return "\n".join(lines)
 
 
-TABLE = Benchmark("speed_step", cells, measure, standing)
+TABLE = Benchmark("speed_step", cells, measure, standing, peers=("torch",))
