@@ -14,7 +14,7 @@ from benchmarks.first_run import as_json
 from benchmarks.peers.equipment import missing
 from benchmarks.record import Benchmark, Cell, Record
 from benchmarks.standing import render
-from benchmarks.stopwatch import Contender, compare, compile_anew, contender
+from benchmarks.stopwatch import Contender, compare, compile_anew, contender, slack
 from benchmarks.workload import Workload, config_of, step, workload
 from hae_jax.config import Config
 from hae_jax.layers.losses import tile_size
@@ -85,8 +85,7 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
             trainer = twin(load, packed)
             found = [[float(number) for number in trainer.advance()] for _ in GROWTH]
             errors[name] = error = np.abs(np.divide(found, expected) - 1).max(axis=1).tolist()
-            slack = 20 if jax.default_backend() == "gpu" and config.model.dtype == "float32" else 1
-            bound = slack * TOLERANCE[config.model.dtype]
+            bound = slack(config.model.dtype) * TOLERANCE[config.model.dtype]
             if not all(off <= bound * growth for off, growth in zip(error, GROWTH, strict=True)):
                 raise ValueError(f"{name} must lose what ours loses, got {found} for {expected}. Compare.")
             twins[name] = Contender(name, trainer.run)

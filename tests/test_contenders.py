@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from jax.experimental import rnn
 
-from benchmarks import layer_speed, standing, step_speed, stopwatch
-from benchmarks.peers import layers
+from benchmarks import greedy_speed, layer_speed, loss_speed, standing, step_speed, stopwatch
+from benchmarks.peers import layers, textbook
+from benchmarks.stopwatch import Contender
+from hae_jax.layers import losses
 
 torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch comes with hae_jax[peers]")
 
@@ -75,6 +77,41 @@ def test_a_layer_that_finds_something_else_may_not_run(monkeypatch, tmp_path):
     cell = dataclasses.replace(cell, config={**cell.config, "peers": ["torch"]})
     with pytest.raises(ValueError, match=r"PyTorch nn\.LSTM must find what ours finds, got a difference of"):
         layer_speed.measure(cell, tmp_path)
+
+
+def test_a_loss_that_finds_something_else_may_not_run(monkeypatch, tmp_path):
+    def other(hidden, kernel, bias, targets, mask):
+        return losses.cross_entropy(1.001 * hidden, kernel, bias, targets, mask)
+
+    monkeypatch.setattr(textbook, "cross_entropy", other)
+    (cell,) = loss_speed.cells(True)
+    with pytest.raises(ValueError, match=r"Optax, all logits must find what ours finds, got a difference of"):
+        loss_speed.measure(cell, tmp_path)
+
+
+@pytest.mark.parametrize(("odd", "runs"), [(1, True), (2, False)])
+def test_a_decoder_that_says_something_else_may_not_run(monkeypatch, tmp_path, odd, runs):
+    """One token of twenty may differ, two may not."""
+    said = np.arange(20).reshape(4, 5)
+    monkeypatch.setattr(greedy_speed, "trained", lambda load, steps: load.params)
+    monkeypatch.setattr(greedy_speed, "compare", lambda entrants, rounds: [each.name for each in entrants])
+    entrants = [
+        Contender("ours", lambda calls: said),
+        Contender("other", lambda calls: np.where(said < odd, -1, said)),
+    ]
+    monkeypatch.setattr(greedy_speed, "contenders", lambda load, room: entrants)
+    (cell,) = greedy_speed.cells(True)
+    if runs:
+        numbers = greedy_speed.measure(cell, tmp_path / "cell")
+        assert (numbers["rows"], numbers["errors"]) == (["ours", "other"], {"same tokens": 0.95})
+    else:
+        with pytest.raises(ValueError, match=r"other must find what ours finds, got a difference of 1\.0e-01"):
+            greedy_speed.measure(cell, tmp_path / "cell")
+
+
+def test_an_answer_of_nothing_is_not_near():
+    with pytest.raises(ValueError, match="got a difference of nan"):
+        stopwatch.admit("other", stopwatch.difference([np.array([np.nan, 1.0])], [np.ones(2)]), 1e9)
 
 
 def test_who_is_not_installed_is_left_out_aloud(monkeypatch, tmp_path):

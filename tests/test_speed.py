@@ -164,13 +164,14 @@ def test_sizes_of_the_scaling_table_go_around_the_preset():
     assert (wide.model.embed, wide.model.sentence_hidden) == (8, 8)
 
 
+LADDER = ["ours", "so far", "without", "instead"]
 ROW = {"ratio": 2.0, "interval": [1.5, 2.5], "seconds": 0.5, "compile_seconds": None, "memory": 3e6}
 
 
 @pytest.mark.parametrize(
     ("table", "rows"),
     [
-        (techniques.TABLE, ["ours", "so far", "without", "instead"]),
+        (techniques.TABLE, LADDER),
         (scaling.TABLE, ["preset", "scaled"]),
         (layer_speed.TABLE, ["ours", "theirs"]),
     ],
@@ -185,6 +186,12 @@ def test_tables_are_as_wide_as_their_heads(table, rows):
         lines = [line for line in table.render(records).splitlines() if line.startswith("|")]
         assert len(lines) > 3
         assert len({line.count("|") for line in lines}) == 1
+
+
+def test_what_a_technique_pays_stands_beside_its_interval():
+    numbers = {"rows": [{"name": name} | ROW for name in LADDER]}
+    lines = techniques.render([{"cell": cell.name, "numbers": numbers} for cell in techniques.cells(False)])
+    assert {line.split(" | ")[2] for line in lines.splitlines()[2:]} == {"2.00 (1.50-2.50)"}
 
 
 def test_parts_are_drawn_and_add_up_to_the_step(tmp_path):
