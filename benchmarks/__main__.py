@@ -120,7 +120,7 @@ def run(benchmark: Benchmark, quick: bool, force: bool, results: Path = RESULTS,
         elif cell.name in known:
             print(f"{cell.name}: measured before")
             continue
-        begun = begin(cell, folder)
+        begun = begin(cell, folder, benchmark.peers)
         if begun["revision"] != revision():
             print(
                 f"{folder} must have been begun with this code, got commit {begun['revision']['commit']}. "
@@ -129,18 +129,20 @@ def run(benchmark: Benchmark, quick: bool, force: bool, results: Path = RESULTS,
             )
             return 1
         numbers = benchmark.measure(cell, folder)
-        write(path, begun | {"numbers": numbers, "finished": now()})
+        skipped = numbers.get("skipped", ())
+        raced = {name: number for name, number in begun["versions"].items() if name not in skipped}
+        write(path, begun | {"versions": raced, "numbers": numbers, "finished": now()})
         print(f"{cell.name}: {path}")
     return 0
 
 
-def begin(cell: Cell, folder: Path) -> Record:
+def begin(cell: Cell, folder: Path, peers: tuple[str, ...]) -> Record:
     """Returns where the numbers of a cell come from, as it was when the cell was begun."""
     path = folder / "begun.json"
     if not read(path):
         record: Record = {
-            "cell": cell.name, "config": dict(cell.config), "seeds": list(cell.seeds), "versions": versions(),
-            "device": device(), "revision": revision(), "started": now(),
+            "cell": cell.name, "config": dict(cell.config), "seeds": list(cell.seeds),
+            "versions": versions(peers), "device": device(), "revision": revision(), "started": now(),
         }  # fmt: skip
         write(path, record)
     return read(path)[0]

@@ -69,4 +69,4 @@ def render(records: list[Record]) -> str:
     return "\n".join(lines)
 
 
-BENCHMARKS = [Benchmark("series_anomalies", cells, measure, render)]
+BENCHMARKS = [Benchmark("series_anomalies", cells, measure, render, peers=("scikit-learn",))]

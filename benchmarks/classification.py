@@ -143,4 +143,4 @@ def render(records: list[Record]) -> str:
     return "\n".join(lines)
 
 
-BENCHMARKS = [Benchmark("series_classification", cells, measure, render)]
+BENCHMARKS = [Benchmark("series_classification", cells, measure, render, peers=("scikit-learn",))]

@@ -162,4 +162,4 @@ def entry(scores: dict[str, list[int]] | None) -> str:
     return "; ".join(write(*scores[probe]) for probe in ("linear", "network"))
 
 
-BENCHMARKS = (Benchmark("content", cells, measure, render),)
+BENCHMARKS = (Benchmark("content", cells, measure, render, peers=("scikit-learn",)),)

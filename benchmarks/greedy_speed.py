@@ -13,7 +13,7 @@ from jaxtyping import PyTree
 from benchmarks.peers import textbook
 from benchmarks.record import Benchmark, Cell
 from benchmarks.standing import render
-from benchmarks.stopwatch import compare, compile_anew, contender
+from benchmarks.stopwatch import admit, compare, compile_anew, contender
 from benchmarks.workload import QUICK, Workload, workload
 from hae_jax import models
 from hae_jax.inference.blocks import ask
@@ -24,6 +24,8 @@ from hae_jax.training import make_step, optim, start
 
 STEPS = 150
 """Of training."""
+TOLERANCE = 0.05
+"""Of the places for tokens: where two words are nearly as likely, rounding sends a document another way, one of 32."""
 
 
 def cells(quick: bool) -> list[Cell]:
@@ -33,7 +35,11 @@ def cells(quick: bool) -> list[Cell]:
 
 
 def measure(cell: Cell, folder: Path) -> dict[str, Any]:
-    """Decodes the same codes both ways, to the last token there is room for."""
+    """Decodes the same codes both ways, to the last token there is room for.
+
+    Raises:
+        ValueError: if the two say different things.
+    """
     quick = cell.config["preset"] == "quick"
     config = QUICK if quick else preset(cell.config["preset"])
     load = workload(config, folder.parents[1], babble=quick)
@@ -41,8 +47,9 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
     room = config.data.max_sentences * (config.data.max_words + 1)
     entrants = contenders(load, room)
     ours, theirs = (np.asarray(each.run(1)) for each in entrants)
+    off = admit(entrants[1].name, float((ours != theirs).mean()), TOLERANCE)
     return {
-        "rows": compare(entrants, cell.config["rounds"]), "errors": {"same tokens": float((ours == theirs).mean())},
+        "rows": compare(entrants, cell.config["rounds"]), "errors": {"same tokens": 1 - off},
         "tokens": int((ours != 0).sum()), "room": ours.size,
     }  # fmt: skip
 

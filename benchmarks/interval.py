@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import NamedTuple
 
-from scipy.stats import t
+from scipy.stats import binom, t
 
 NORMAL = 1.959964
 """Quantile of the normal distribution for intervals of 95 %."""
@@ -64,15 +64,16 @@ def middle(values: Sequence[float | None]) -> Middle:
 def median_interval(values: Sequence[float]) -> tuple[float, float]:
     """Returns the 95 % interval of a median, whatever the values' distribution: two of the values in their order.
 
-    Of n values in order, those number n/2 - z sqrt(n)/2 from below and from above; of fewer than six, which cannot say
-    so much, the first and the last.
+    The median lies above as many of n values as a coin shows heads in n throws. The two are as near to each other, as
+    many values being left out on either side, as 95 % at least allow; of fewer than six values, which cannot say so
+    much, the first and the last.
 
     Example:
         >>> median_interval([float(x) for x in range(1, 101)])
         (40.0, 61.0)
     """
     ordered, number = sorted(values), len(values)
-    below = max(math.floor((number - NORMAL * math.sqrt(number)) / 2) - 1, 0)
+    below = max(int(binom.ppf(0.025, number, 0.5)) - 1, 0)
     return ordered[below], ordered[number - 1 - below]
 
 

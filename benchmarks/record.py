@@ -6,9 +6,10 @@ import platform
 import re
 import subprocess
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ class Benchmark:
         measure: measures one cell in a folder that is its own and kept between runs; returns JSON values.
         render: turns records into the table, as Markdown.
         draw: draws pictures of records into a folder; None for a table without.
+        peers: other people's packages that take part where they are installed, as pip names them.
     """
 
     table: str
@@ -55,6 +57,7 @@ class Benchmark:
     measure: Callable[[Cell, Path], dict[str, Any]]
     render: Callable[[list[Record]], str]
     draw: Callable[[list[Record], Path], None] | None = None
+    peers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,9 +94,13 @@ def slug() -> str:
     return re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def versions() -> dict[str, str]:
-    """Returns the versions of Python and of the packages that the numbers depend upon."""
-    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+def versions(peers: tuple[str, ...] = ()) -> dict[str, str]:
+    """Returns the versions of Python, of the packages that the numbers depend upon, and of peers that are installed."""
+    found = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+    for name in peers:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def revision() -> dict[str, Any]:

@@ -138,5 +138,5 @@ def render(records: list[Record]) -> str:
     return "\n".join(lines)
 
 
-TABLE = Benchmark("series_remedies", cells, measure, render)
+TABLE = Benchmark("series_remedies", cells, measure, render, peers=("keras", "scikit-learn"))
 BENCHMARKS = [TABLE, complaints.TABLE]

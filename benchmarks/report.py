@@ -36,10 +36,12 @@ def measured(known: Benchmark | Summary, results: Path) -> Iterator[list[Record]
 
 def origin(records: list[Record]) -> str:
     """Says on what the records were measured, in one line."""
-    last = max(records, key=lambda record: record["finished"])
-    where = last["device"]
+    ordered = sorted(records, key=lambda record: record["finished"])
+    where = ordered[-1]["device"]
     device = where["name"] if where["platform"] == "cpu" else f"{where['count']} x {where['name']}"
-    packages = ", ".join(f"{name} {number}" for name, number in last["versions"].items())
+    # Not every cell, or table of a summary, has every peer.
+    versions = {name: number for each in ordered for name, number in each["versions"].items()}
+    packages = ", ".join(f"{name} {number}" for name, number in versions.items())
     commits = dict.fromkeys(
         f"{(record['revision']['commit'] or 'unknown')[:10]}{', changed' if record['revision']['dirty'] else ''}"
         for record in records
@@ -49,7 +51,7 @@ def origin(records: list[Record]) -> str:
     numbers = f"{seeds[0]}-{seeds[-1]}" if len(seeds) > 3 else ", ".join(map(str, seeds))
     return (
         f"<sub>{device}, {where['cores']} cores; {packages}; {commit}; seed{'s' * (len(seeds) > 1)} "
-        f"{numbers}; {last['finished'][:10]}.</sub>"
+        f"{numbers}; {ordered[-1]['finished'][:10]}.</sub>"
     )
 
 

@@ -102,4 +102,4 @@ def render(records: list[Record]) -> str:
     return "\n".join(lines)
 
 
-BENCHMARKS = [Benchmark("series_speed", cells, measure, render)]
+BENCHMARKS = [Benchmark("series_speed", cells, measure, render, peers=("keras",))]

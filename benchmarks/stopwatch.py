@@ -6,6 +6,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
 from benchmarks.interval import median_interval
@@ -91,6 +92,28 @@ def settle(result: Any) -> None:
     """Waits for a result on a CPU, where calls that do not wait for each other would run at the same time."""
     if jax.default_backend() == "cpu":
         jax.block_until_ready(result)
+
+
+def slack(dtype: str = "float32") -> int:
+    """Returns how many times as far answers may differ: on a GPU float32 is multiplied in TensorFloat-32 by all."""
+    return 20 if jax.default_backend() == "gpu" and dtype == "float32" else 1
+
+
+def difference(found: Sequence[Any], expected: Sequence[Any]) -> float:
+    """Returns the largest difference between two answers, as a share of the largest number of each array."""
+    pairs = zip(found, expected, strict=True)
+    return max(float(np.abs(np.asarray(a) - b).max() / np.abs(b).max()) for a, b in pairs)
+
+
+def admit(name: str, off: float, tolerance: float) -> float:
+    """Returns how far a contender's answer is off, if that is near enough: who does other work is no peer.
+
+    Raises:
+        ValueError: if it is not, or nobody knows how far.
+    """
+    if not off <= tolerance:
+        raise ValueError(f"{name} must find what ours finds, got a difference of {off:.1e}. Compare.")
+    return off
 
 
 def race(contenders: Sequence[Contender], rounds: int) -> list[list[float]]:

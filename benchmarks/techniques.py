@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.first_run import as_json
 from benchmarks.record import Benchmark, Cell, Record
-from benchmarks.standing import amount
+from benchmarks.standing import amount, interval
 from benchmarks.stopwatch import compare
 from benchmarks.workload import QUICK, Setting, config_of, step, workload
 from hae_jax.config import Config
@@ -65,7 +65,7 @@ def climb(config: Config) -> list[tuple[str, Run, Run | None]]:
 def cells(quick: bool) -> list[Cell]:
     """The preset `small`; a small model over random words if it has to be quick."""
     config = QUICK if quick else preset("small")
-    shared = {"rounds": 2 if quick else 4, "babble": quick} | as_json(config)
+    shared = {"rounds": 2 if quick else 10, "babble": quick} | as_json(config)
     names = [name for name, *_ in climb(config)] + [name for name, *_ in BESIDE]
     return [Cell(name, config=shared) for name in (names[:1] if quick else names)]
 
@@ -94,7 +94,7 @@ def render(records: list[Record]) -> str:
     }
     naive = found.get("naive", {}).get("so far")
     lines = [
-        "| technique | words a second so far, naive = 1 | time of ours without it, ours = 1 "
+        "| technique | words a second so far, naive = 1 | time of ours without it, ours = 1 (interval) "
         "| peak memory so far, MB | seconds to compile |",
         "|---|---|---|---|---|",
     ]
@@ -104,17 +104,27 @@ def render(records: list[Record]) -> str:
             so_far, without = rows.get("so far", rows["ours"]), rows.get("without")
             lines.append(
                 f"| {'+ ' * (name != 'naive')}{name} | {naive['ratio'] / so_far['ratio']:.2f} "
-                f"| {amount(without and without['ratio'], '.2f')} | {amount(so_far['memory'], ',.0f', 1e6)} "
+                f"| {ratio(without) if without else '-'} | {amount(so_far['memory'], ',.0f', 1e6)} "
                 f"| {amount(so_far['compile_seconds'], '.1f')} |"
             )
     for name, *_ in BESIDE:
         if name in found:
             row = found[name]["instead"]
             lines.append(
-                f"| not ours: {name} | {amount(naive and naive['ratio'] / row['ratio'], '.2f')} | {row['ratio']:.2f} "
+                f"| not ours: {name} | {amount(naive and naive['ratio'] / row['ratio'], '.2f')} | {ratio(row)} "
                 f"| {amount(row['memory'], ',.0f', 1e6)} | {amount(row['compile_seconds'], '.1f')} |"
             )
     return "\n".join(lines)
+
+
+def ratio(row: dict[str, Any]) -> str:
+    """Writes a time over that of ours with its interval; if that holds 1, nobody knows who is faster.
+
+    Example:
+        >>> ratio({"ratio": 1.25, "interval": [1.19, 1.31]})
+        '1.25 (1.19-1.31)'
+    """
+    return f"{row['ratio']:.2f} ({interval(row)})"
 
 
 TABLE = Benchmark("speed_techniques", cells, measure, render)

@@ -1,6 +1,7 @@
 """The one door to the benchmarks, and README tables that come from its files."""
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in report.PAGES}
 
 
-def counting(fails_at: str | None = None):
-    """A benchmark of three cells, and the list of those that were measured."""
+def counting(fails_at: str | None = None, peers: tuple[str, ...] = ()):
+    """A benchmark of three cells, the last of which goes without SciPy, and the list of those that were measured."""
     measured = []
 
     def measure(cell, folder):
@@ -22,13 +23,13 @@ def counting(fails_at: str | None = None):
             raise RuntimeError("power cut")
         assert folder.is_dir()
         measured.append(cell.name)
-        return {"value": len(cell.name)}
+        return {"value": len(cell.name), "skipped": ["scipy"] if cell.name == "c d" else []}
 
     def render(records):
         return "\n".join(f"| {record['cell']} | {record['numbers']['value']} |" for record in records)
 
     cells = [Cell("a"), Cell("bb", (0, 1), {"size": 3}), Cell("c d")]
-    return Benchmark("counting", lambda quick: cells[:1] if quick else cells, measure, render), measured
+    return Benchmark("counting", lambda quick: cells[:1] if quick else cells, measure, render, peers=peers), measured
 
 
 def results(folder: Path) -> Path:
@@ -71,6 +72,17 @@ def test_a_record_says_where_its_numbers_come_from(tmp_path):
     assert set(record["device"]) == {"platform", "name", "count", "cores"}
     assert set(record["revision"]) == {"commit", "dirty"}
     assert record["started"] <= record["finished"]
+
+
+def test_versions_of_peers_that_raced_stand_under_the_table(tmp_path):
+    benchmark, _ = counting(peers=("scipy", "no-such-package"))
+    run(benchmark, False, False, tmp_path, tmp_path / "work")
+    first, *_, last = read(results(tmp_path))
+    assert set(first["versions"]) == {"python", "jax", "jaxlib", "flax", "optax", "scipy"}
+    assert "scipy" not in last["versions"]
+    footnote = report.tables(benchmark, tmp_path).splitlines()[-1]
+    assert f", scipy {version('scipy')}; " in footnote
+    assert "no-such-package" not in footnote
 
 
 def test_a_measurement_is_not_continued_with_other_code(tmp_path, capsys):

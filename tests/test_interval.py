@@ -17,11 +17,16 @@ def test_wilson_agrees_with_hand_computed_intervals(successes, trials, low, high
     assert wilson(successes, trials) == pytest.approx((low, high), abs=1e-5)
 
 
-@pytest.mark.parametrize("number", [7, 15, 20, 120])
-def test_the_interval_of_a_median_holds_it_as_often_as_it_says(number):
+@pytest.mark.parametrize("number", [6, 7, 10, 20, 40, 120])
+def test_the_interval_of_a_median_holds_it_as_often_as_it_says_and_no_narrower_one_does(number):
     low, high = (int(x) for x in median_interval([float(x) for x in range(number)]))
     # The median lies above as many values as a coin shows heads.
-    assert binom.cdf(high, number, 0.5) - binom.cdf(low, number, 0.5) >= 0.945
+    shown = binom(number, 0.5).cdf
+    assert shown(high) - shown(low) >= 0.95 > shown(high - 1) - shown(low + 1)
+
+
+def test_the_interval_of_few_values_goes_from_the_least_to_the_largest():
+    assert [median_interval([2.0, 4.0, 1.0, 5.0, 3.0][:number]) for number in (1, 5)] == [(2, 2), (1, 5)]
 
 
 def test_wilson_solves_the_equation_it_stands_for():

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from close import assert_close
 from documents import DOCUMENTS, batch
-from variants import VARIANTS, answers, by_sentence, compiled, drawn, total
+from variants import VARIANTS, answers, by_sentence, compiled, differentiated, drawn, total
 
+TIGHT = {"widths": (7,), "spare_rows": 0, "spare_docs": 0, "spare_sents": 0}
+"""One table without an empty row, document or sentence."""
 every_variant = pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS)
 
 
@@ -21,10 +23,24 @@ def essence(results, documents=len(DOCUMENTS)):
 
 @every_variant
 def test_tables_and_padding_change_nothing(config):
-    """Two tables and spare room everywhere, against one table without an empty row or document."""
+    """Two tables and spare room everywhere, against one table without."""
     spacious = compiled(config)(batch())
-    tight = compiled(config)(batch(widths=(7,), spare_rows=0, spare_docs=0, spare_sents=0))
+    tight = compiled(config)(batch(**TIGHT))
     assert_close(essence(spacious), essence(tight), slack=10)
+
+
+@pytest.mark.parametrize("name", ["none", "sentence, attention"])
+def test_gradients_are_the_same_however_sentences_are_cut_into_tables(name):
+    """Every number of them, within 1e-5 of the largest of its array: one table, two, and four of which one is empty."""
+    gradients = differentiated(VARIANTS[name])
+    loss, tight = gradients(batch(**TIGHT))
+    largest = jax.tree.map(lambda leaf: jnp.abs(leaf).max(), tight)
+    assert all(value > 0 for value in jax.tree.leaves(largest))
+    for widths in ((3, 7), (1, 2, 3, 6)):
+        other_loss, other = gradients(batch(widths=widths))
+        assert_close(other_loss, loss)
+        # Half the tolerance is relative, and of each number itself.
+        assert_close(*(jax.tree.map(jnp.divide, each, largest) for each in (other, tight)), slack=0.5)
 
 
 @every_variant
@@ -131,16 +147,10 @@ def test_dropout_draws_from_its_key_alone():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["sentence, attention", "word, paper"])
+@pytest.mark.parametrize("name", ["none", "sentence, attention", "word, paper"])
 def test_bfloat16_stays_near_float32(name):
-    config = VARIANTS[name]
-    _, params = drawn(config)
-
-    def both(config):
-        model, _ = drawn(config)
-        return jax.jit(jax.value_and_grad(lambda p: total(model.apply({"params": p}, batch()))))(params)
-
-    (near, near_gradient), (exact, gradient) = both(replace(config, dtype="bfloat16")), both(config)
+    narrow = replace(VARIANTS[name], dtype="bfloat16")
+    (near, near_gradient), (exact, gradient) = (differentiated(each)(batch()) for each in (narrow, VARIANTS[name]))
     assert near.dtype == jnp.float32
     np.testing.assert_allclose(near, exact, rtol=0.02)
     flat = [jnp.concatenate([x.ravel() for x in jax.tree.leaves(g)]) for g in (near_gradient, gradient)]

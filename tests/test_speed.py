@@ -1,7 +1,5 @@
 """The contenders of the speed benchmark do the same work, and the work is counted right."""
 
-import dataclasses
-import importlib.util
 from functools import partial
 
 import draw
@@ -10,10 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from close import assert_close
-from jax.experimental import rnn
 from markov import Markov
 
-from benchmarks import flops, layer_speed, long_step, scaling, speed, standing, step_parts, step_speed, techniques
+from benchmarks import flops, layer_speed, long_step, scaling, speed, step_parts, techniques
 from benchmarks.__main__ import run
 from benchmarks.peers import layers, textbook
 from benchmarks.record import read
@@ -28,8 +25,6 @@ from hae_jax.layers.scan import lstm_scan
 from hae_jax.models.interface import Code
 from hae_jax.models.tables import dense_words
 from hae_jax.presets import preset
-
-torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch comes with hae_jax[peers]")
 
 
 @pytest.fixture(scope="module")
@@ -133,64 +128,11 @@ def test_two_decoders_say_the_same(rng):
     assert 0 < (said == EOD).any(1).sum() < 9
 
 
-def test_cudnn_finds_the_weights_where_it_looks_for_them():
-    case = layers.draw(2, 3, 5, 7)
-    kernel, recurrent, bias, rest = rnn.unpack_lstm_weights(jnp.asarray(layers.packed(case)), 5, 7, 1, False)
-    for found, expected in zip((kernel, recurrent, bias), case[1:4], strict=True):
-        np.testing.assert_array_equal(found[0], expected.T)
-    assert not rest[0].any()
-    for found, expected in zip(layers.unpacked(layers.packed(case), 5, 7), case[1:4], strict=True):
-        np.testing.assert_array_equal(found, expected)
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_everybodys_layer_finds_the_same(tmp_path):
-    (cell,) = layer_speed.cells(True)
-    numbers = layer_speed.measure(cell, tmp_path)
-    # Ours, those who are there, and the products alone; that their answers are equal is asked before the race.
-    assert len(numbers["rows"]) == 2 + len(cell.config["peers"]) - len(numbers["skipped"])
-    assert all(error < 1e-5 for error in numbers["errors"].values())
-
-
 def test_the_products_alone_are_those_of_a_layer():
     """Forward, of inputs and gradients of everything: three times as many operations as forward, by formula."""
     case = layers.draw(3, 5, 7, 11)
     traced = jax.make_jaxpr(layers.multiply)(case.inputs, case.kernel, case.recurrent, case.pull)
     assert multiplications(traced.jaxpr) == 3 * 3 * 5 * flops.stack(7, 11, 1)
-
-
-@torch
-@pytest.mark.filterwarnings("ignore")
-def test_a_layer_that_finds_something_else_may_not_run(monkeypatch, tmp_path):
-    def other(case, dtype):
-        return layers.torch(case._replace(bias=case.bias + 1e-2), dtype)
-
-    monkeypatch.setitem(layer_speed.PEERS, "torch", ("torch", other))
-    (cell,) = layer_speed.cells(True)
-    cell = dataclasses.replace(cell, config={**cell.config, "peers": ["torch"]})
-    with pytest.raises(ValueError, match=r"PyTorch nn\.LSTM must find what ours finds, got a difference of"):
-        layer_speed.measure(cell, tmp_path)
-
-
-def test_who_is_not_installed_is_left_out_aloud(monkeypatch, tmp_path):
-    monkeypatch.setitem(layer_speed.PEERS, "flax", ("no_such_package", layers.flax))
-    (cell,) = layer_speed.cells(True)
-    cell = dataclasses.replace(cell, config={**cell.config, "peers": ["flax"]})
-    numbers = layer_speed.measure(cell, tmp_path)
-    record = {"cell": cell.name, "numbers": numbers, "device": {"platform": "cpu"}}
-    assert numbers["skipped"] == ["flax"]
-    assert standing.render([record]).endswith("Not installed for this device, hence left out: flax.")
-
-
-@torch
-def test_twins_lose_the_same_and_learn_the_same(tmp_path):
-    (cell,) = step_speed.cells(True)
-    numbers = step_speed.measure(cell, tmp_path / "cell")
-    # Three steps with updates between them: clip, Adam and the sentence level's own rate are compared, too.
-    assert set(numbers["errors"]) == {"PyTorch, padded", "PyTorch, packed sequences"}
-    assert all(len(errors) == 3 and max(errors) < 1e-5 for errors in numbers["errors"].values())
-    record = {"cell": cell.name, "numbers": numbers, "device": {"platform": "cpu"}}
-    assert "real words in" in step_speed.standing([record])
 
 
 def test_turns_are_taken_and_ratios_are_of_neighbours():
@@ -222,13 +164,14 @@ def test_sizes_of_the_scaling_table_go_around_the_preset():
     assert (wide.model.embed, wide.model.sentence_hidden) == (8, 8)
 
 
+LADDER = ["ours", "so far", "without", "instead"]
 ROW = {"ratio": 2.0, "interval": [1.5, 2.5], "seconds": 0.5, "compile_seconds": None, "memory": 3e6}
 
 
 @pytest.mark.parametrize(
     ("table", "rows"),
     [
-        (techniques.TABLE, ["ours", "so far", "without", "instead"]),
+        (techniques.TABLE, LADDER),
         (scaling.TABLE, ["preset", "scaled"]),
         (layer_speed.TABLE, ["ours", "theirs"]),
     ],
@@ -243,6 +186,12 @@ def test_tables_are_as_wide_as_their_heads(table, rows):
         lines = [line for line in table.render(records).splitlines() if line.startswith("|")]
         assert len(lines) > 3
         assert len({line.count("|") for line in lines}) == 1
+
+
+def test_what_a_technique_pays_stands_beside_its_interval():
+    numbers = {"rows": [{"name": name} | ROW for name in LADDER]}
+    lines = techniques.render([{"cell": cell.name, "numbers": numbers} for cell in techniques.cells(False)])
+    assert {line.split(" | ")[2] for line in lines.splitlines()[2:]} == {"2.00 (1.50-2.50)"}
 
 
 def test_parts_are_drawn_and_add_up_to_the_step(tmp_path):

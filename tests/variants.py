@@ -44,6 +44,14 @@ def compiled(config):
     return jax.jit(lambda batch: answers(model, params, batch))
 
 
+@cache
+def differentiated(config):
+    """`total` and its gradient with respect to all parameters, under jit; tests that share shapes share the program."""
+    model, params = drawn(config)
+    both = jax.jit(jax.value_and_grad(lambda params, batch: total(model.apply({"params": params}, batch))))
+    return lambda batch: both(params, batch)
+
+
 def by_sentence(scores):
     """Nats of the real words, in order, as {(document, sentence): [nats]}."""
     found = {}

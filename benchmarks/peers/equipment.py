@@ -10,9 +10,15 @@ from benchmarks.record import device
 
 
 def missing(*names: str) -> list[str]:
-    """Returns which of these packages are not installed; on a GPU a PyTorch that knows none is as good as none."""
-    absent = [name for name in names if importlib.util.find_spec(name) is None]
-    if "torch" in names and "torch" not in absent and jax.default_backend() == "gpu":
+    """Returns which of these cannot run here.
+
+    Packages that are not installed; on a GPU a PyTorch that knows none; `cudnn`, NVIDIA's kernel in JAX, elsewhere.
+    """
+    gpu = jax.default_backend() == "gpu"
+    absent = [name for name in names if name != "cudnn" and importlib.util.find_spec(name) is None]
+    if "cudnn" in names and not gpu:
+        absent.append("cudnn")
+    if "torch" in names and "torch" not in absent and gpu:
         import torch
 
         if not torch.cuda.is_available():
