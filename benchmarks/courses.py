@@ -20,8 +20,8 @@ from benchmarks.patients.spec import Spec
 from benchmarks.record import Benchmark, Cell, Record
 from hae_jax.doctor.case import open_case
 from hae_jax.doctor.patient import admit
+from hae_jax.doctor.picture import svg
 from hae_jax.doctor.trial import Trial
-from hae_jax.plots import draw_lines
 
 STEPS, MEAN = 200, 10
 """Steps of training, and how many are averaged to a point."""
@@ -58,10 +58,19 @@ def course(spec: Spec) -> tuple[list[float], int]:
 def render(records: list[Record]) -> str:
     """What is left of the loss at the end."""
     lines = [f"| cause | left of the loss after {STEPS} steps | of its healthy twin's |", "|---|---|---|"]
-    for record in records:
-        sick, healthy = (f"{record['numbers'][name][-1]:.1%}" for name in ("sick", "healthy"))
-        lines.append(f"| `{record['cell']}` | {sick} | {healthy} |")
+    for record in sorted(records, key=lambda each: each["cell"]):
+        ends = []
+        for name in ("sick", "healthy"):
+            reached = taken(record, name)
+            broken = "" if reached == STEPS else f", broken off after {reached}"
+            ends.append(f"{record['numbers'][name][-1]:.1%}{broken}")
+        lines.append(f"| `{record['cell']}` | {' | '.join(ends)} |")
     return "\n".join(lines)
+
+
+def taken(record: Record, name: str) -> int:
+    """Returns the number of steps that a twin went; old records, of twins that went all, do not say it."""
+    return record["numbers"].get("steps", {}).get(name, STEPS)
 
 
 def draw(records: list[Record], folder: Path) -> None:
@@ -70,11 +79,10 @@ def draw(records: list[Record], folder: Path) -> None:
     for record in records:
         lines = {}
         for name in ("sick", "healthy"):
-            shares = record["numbers"][name]
-            last = record["numbers"].get("steps", {}).get(name, STEPS)
-            lines[name] = ([min(MEAN * (at + 1), last) for at in range(len(shares))], shares)
-        path = folder / "causes" / f"{record['cell']}.png"
-        draw_lines({record["cell"]: lines}, ("step", "loss, as a share of the first"), path)
+            shares = [1.0, *record["numbers"][name]]
+            lines[name] = ([min(MEAN * at, taken(record, name)) for at in range(len(shares))], shares)
+        drawn = svg(lines, ("steps of training", "loss, as a share of the first"), record["cell"])
+        (folder / "causes" / f"{record['cell']}.svg").write_text(drawn + "\n", encoding="utf-8")
 
 
 TABLE = Benchmark("courses", cells, measure, render, draw)

@@ -7,7 +7,7 @@ from html import escape
 
 COLOURS = ("#d55e00", "#0072b2", "#009e73")
 """Colours that the colour-blind tell apart (Okabe & Ito, 2008)."""
-DASHES = ("none", "7 3", "2 3")
+DASHES = ("none", "6 5", "2 3")
 """Lines differ in more than their colours."""
 BLOCKS = "▁▂▃▄▅▆▇█"
 COLUMNS = 40
@@ -17,6 +17,8 @@ WIDE = 30.0
 WIDTH, HEIGHT = 460, 250
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 40, 44
 """Margins around the axes."""
+ABOVE = 8
+"""Between the largest number and the end of its axis."""
 
 Line = tuple[Sequence[float | int], Sequence[float]]
 """Abscissas and ordinates."""
@@ -140,7 +142,7 @@ def svg(lines: Mapping[str, Line], labels: tuple[str, str], title: str) -> str:
     """Draws lines through points, as an element that stands in a page or in a file of its own.
 
     Args:
-        lines: by name; numbers that are not finite are left out.
+        lines: by name; numbers that are not finite are left out. One that ends before the others ends in a cross.
         labels: what the axes are.
         title: over the picture, and for those who do not see it.
 
@@ -159,7 +161,7 @@ def svg(lines: Mapping[str, Line], labels: tuple[str, str], title: str) -> str:
         return round(LEFT + across.share(x) * (right - LEFT), 2)
 
     def row(y: float) -> float:
-        return round(floor - up.share(y) * (floor - TOP), 2)
+        return round(floor - up.share(y) * (floor - TOP - ABOVE), 2)
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
@@ -182,9 +184,11 @@ def svg(lines: Mapping[str, Line], labels: tuple[str, str], title: str) -> str:
     for number, (name, points) in enumerate(drawn.items()):
         ink = f'stroke="{COLOURS[number % 3]}" stroke-width="2" stroke-dasharray="{DASHES[number % 3]}"'
         path = " ".join(f"{column(x)},{row(y)}" for x, y in points)
-        # A line through one point is nothing, but for its round ends.
-        path = f"{path} {path}" if len(points) == 1 else path
-        parts.append(f'<polyline points="{path}" fill="none" {ink} stroke-linecap="round" stroke-linejoin="round"/>')
+        # A line from a point to itself is nothing, but for its round ends.
+        path, cap = (f"{path} {path}", "round") if len(points) == 1 else (path, "butt")
+        parts.append(f'<polyline points="{path}" fill="none" {ink} stroke-linecap="{cap}" stroke-linejoin="round"/>')
+        if points and points[-1][0] < across.high:
+            parts.append(f'<path d="M{column(points[-1][0])} {row(points[-1][1])}m-4 -4l8 8m0 -8l-8 8" {ink}/>')
         start = LEFT + 110 * number
         parts.append(f'<path d="M{start} 29h24" {ink}/><text x="{start + 30}" y="33">{escape(name)}</text>')
     return "\n".join([*parts, "</svg>"])
