@@ -71,7 +71,21 @@ def test_a_loss_that_explodes_is_drawn_by_decades():
     np.testing.assert_allclose(line, list(enumerate(curve[:-1])), rtol=0.1, atol=0.02)
 
 
-@pytest.mark.parametrize("curve", [[0.0, 0.0], [NAN], [5.0], [-1.0, -3.0], [1e-30, 2e-30], [0.3, 0.2], [1e30, 1.0]])
+@pytest.mark.parametrize(
+    "curve",
+    [
+        [0.0, 0.0],
+        [NAN],
+        [5.0],
+        [-1.0, -3.0],
+        [-3.0, -3.0],
+        [5e-324],
+        [0.3, 0.2],
+        [1e30, 1.0],
+        [1e-320, 1e300],
+        [1e308] * 80,
+    ],
+)
 def test_any_curve_has_a_picture(curve):
     root = picture(portrait({"loss": curve}))
     (line,) = root.iter(f"{NAME}polyline")
@@ -80,6 +94,7 @@ def test_any_curve_has_a_picture(curve):
     assert (places >= 0).all()
     assert (places <= [float(root.get("width")), float(root.get("height"))]).all()
     assert len([each for each in root.iter(f"{NAME}text") if each.get("class") == "y"]) >= 2
+    assert len(sparklines({"loss": curve})) == 1
 
 
 def test_a_report_without_training_has_no_picture():
@@ -115,8 +130,8 @@ def test_names_cannot_break_out_of_a_picture():
 
 
 def test_ticks_are_round_and_inside():
-    for axis in (Axis(0, 0.3), Axis(-0.7, 1), Axis(0, 7), Axis(0.01, 0.5, True), Axis(1e-9, 1e9, True)):
+    for axis in (Axis(0, 14.9), Axis(0, 0.3), Axis(-0.7, 1), Axis(0, 7), Axis(0.01, 0.5, True), Axis(1e-9, 1e9, True)):
         ticks = axis.ticks()
-        assert 2 <= len(ticks) <= 7
+        assert 2 <= len(ticks) <= 8
         assert all(axis.low - 1e-9 <= tick <= axis.high + 1e-9 for tick in ticks)
-        assert all(math.isclose(float(f"{tick:.1g}"), tick, abs_tol=1e-12) for tick in ticks)
+        assert all(math.isclose(float(f"{tick:.2g}"), tick, abs_tol=1e-12) for tick in ticks)

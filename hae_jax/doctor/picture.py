@@ -52,16 +52,17 @@ class Axis:
         low, high = min(finite), max(finite)
         if 0 < low * WIDE < high:
             return cls(low, high, True)
-        return cls(min(low, 0.0), high if max(high, 0.0) > min(low, 0.0) else low + 1.0)
+        low, high = min(low, 0.0), max(high, 0.0)
+        return cls(low, high if high > low + 1e-300 else low + 1.0)
 
     def share(self, number: float) -> float:
         """Returns how far up the number stands: 0 at the low end, 1 at the high one."""
         if self.logarithmic:
-            return math.log(number / self.low) / math.log(self.high / self.low)
+            return (math.log(number) - math.log(self.low)) / (math.log(self.high) - math.log(self.low))
         return (number - self.low) / (self.high - self.low)
 
     def ticks(self) -> list[float]:
-        """Returns round numbers, two to six of them.
+        """Returns round numbers, two to eight of them.
 
         Example:
             >>> Axis(0, 200).ticks(), Axis(0.2, 400, True).ticks(), Axis(1.5, 60, True).ticks()
@@ -134,7 +135,10 @@ def blocks(numbers: Sequence[float], axis: Axis, length: int) -> str:
     count = min(COLUMNS, length)
     parts = [numbers[length * at // count : length * (at + 1) // count] for at in range(count)]
     finite = [[number for number in part if math.isfinite(number)] for part in parts]
-    tops = [round(axis.share(sum(part) / len(part)) * (len(BLOCKS) - 1)) if part else None for part in finite]
+    tops = [
+        round(axis.share(sum(number / len(part) for number in part)) * (len(BLOCKS) - 1)) if part else None
+        for part in finite
+    ]
     return "".join(" " if top is None else BLOCKS[top] for top in tops)
 
 
