@@ -2,10 +2,10 @@
 
     python -m benchmarks run courses
 
-Twelve of the causes that people meet most, each in a small autoencoder of `benchmarks.patients`; the twin has the same
+Every cause that the generator can make, each in a small autoencoder of `benchmarks.patients`; the twin has the same
 sizes, seed, data and optimizer, but for the fault. Shown is the loss as a share of the first one.
 
-Device: one CPU core takes about two minutes.
+Device: one CPU core takes about half a minute a cause.
 Expected: curves that cannot be told apart by their looks: several causes let the loss fall as the healthy twin's does.
 """
 
@@ -20,63 +20,69 @@ from benchmarks.patients.spec import Spec
 from benchmarks.record import Benchmark, Cell, Record
 from hae_jax.doctor.case import open_case
 from hae_jax.doctor.patient import admit
+from hae_jax.doctor.picture import svg
 from hae_jax.doctor.trial import Trial
-from hae_jax.plots import draw_lines
 
-GROUPS = {
-    "wiring": ("code-unwired", "softmax-twice", "target-leak"),
-    "data": ("padding-in-loss", "inputs-unscaled", "data-not-shuffled"),
-    "recurrence": ("gates-saturated", "exploding-recurrence", "forget-gate-closed"),
-    "optimisation": ("learning-rate-too-high", "learning-rate-too-low", "clip-too-tight"),
-}
-"""Causes by the picture that they are drawn in."""
 STEPS, MEAN = 200, 10
 """Steps of training, and how many are averaged to a point."""
 
 
 def cells(quick: bool) -> list[Cell]:
-    """One cell a cause; one of all if it has to be quick."""
-    causes = [cause for group in GROUPS.values() for cause in group]
-    specs = [faults.sick("series" if cause == "inputs-unscaled" else "plain", cause, 2) for cause in causes]
+    """One cell a cause that can be made; one of all if it has to be quick."""
+    specs = [faults.sick(style(cause), cause, 2) for cause in faults.causes()]
     return [Cell(spec.fault, (spec.seed,), vars(spec)) for spec in specs[: 1 if quick else None]]
+
+
+def style(cause: str) -> str:
+    """Returns the first style of patient that can have a fault."""
+    return next(style for style in faults.STYLES if cause in faults.faults(style))
 
 
 def measure(cell: Cell, folder: Path) -> dict[str, Any]:
     """Trains twins."""
     sick = Spec(**cell.config)
-    return {"sick": course(sick), "healthy": course(replace(sick, fault="healthy"))}
+    twins = {"sick": course(sick), "healthy": course(replace(sick, fault="healthy"))}
+    shares = {name: shares for name, (shares, _) in twins.items()}
+    return shares | {"steps": {name: steps for name, (_, steps) in twins.items()}}
 
 
-def course(spec: Spec) -> list[float]:
-    """Returns the means of stretches of the loss, as shares of the first."""
+def course(spec: Spec) -> tuple[list[float], int]:
+    """Returns the means of stretches of the loss, as shares of the first, and after how many steps it was no number."""
     case = open_case(admit(faults.patient(spec)))
     loss = np.array(Trial(case).run(case.batches, STEPS, patience=600.0).loss)
-    loss = loss[: len(loss) // MEAN * MEAN].reshape(-1, MEAN)
-    return [round(float(x), 5) for x in loss.mean(1) / loss[0, 0]]
+    # Training breaks off at the first one that is not finite.
+    loss = loss[np.isfinite(loss)]
+    return [round(float(loss[at : at + MEAN].mean() / loss[0]), 5) for at in range(0, len(loss), MEAN)], len(loss)
 
 
 def render(records: list[Record]) -> str:
     """What is left of the loss at the end."""
     lines = [f"| cause | left of the loss after {STEPS} steps | of its healthy twin's |", "|---|---|---|"]
-    for record in records:
-        sick, healthy = (f"{record['numbers'][name][-1]:.1%}" for name in ("sick", "healthy"))
-        lines.append(f"| `{record['cell']}` | {sick} | {healthy} |")
+    for record in sorted(records, key=lambda each: each["cell"]):
+        ends = []
+        for name in ("sick", "healthy"):
+            reached = taken(record, name)
+            broken = "" if reached == STEPS else f", broken off after {reached}"
+            ends.append(f"{record['numbers'][name][-1]:.1%}{broken}")
+        lines.append(f"| `{record['cell']}` | {' | '.join(ends)} |")
     return "\n".join(lines)
 
 
+def taken(record: Record, name: str) -> int:
+    """Returns the number of steps that a twin went; old records, of twins that went all, do not say it."""
+    return record["numbers"].get("steps", {}).get(name, STEPS)
+
+
 def draw(records: list[Record], folder: Path) -> None:
-    """Draws a picture a group."""
-    numbers = {record["cell"]: record["numbers"] for record in records}
-    for group, causes in GROUPS.items():
-        panels = {
-            cause: {
-                name: ([MEAN * (at + 1) for at in range(len(numbers[cause][name]))], numbers[cause][name])
-                for name in ("sick", "healthy")
-            }
-            for cause in causes
-            if cause in numbers
-        }
-        draw_lines(panels, ("step", "loss, as a share of the first"), folder / f"causes_{group}.png")
+    """Draws a picture a cause."""
+    (folder / "causes").mkdir(exist_ok=True)
+    for record in records:
+        lines = {}
+        for name in ("sick", "healthy"):
+            shares = [1.0, *record["numbers"][name]]
+            lines[name] = ([min(MEAN * at, taken(record, name)) for at in range(len(shares))], shares)
+        drawn = svg(lines, ("steps of training", "loss, as a share of the first"), record["cell"])
+        (folder / "causes" / f"{record['cell']}.svg").write_text(drawn + "\n", encoding="utf-8")
 
 
 TABLE = Benchmark("courses", cells, measure, render, draw)

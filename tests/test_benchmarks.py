@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import doctor, faults, first_run, report
+from benchmarks import courses, doctor, faults, first_run, report
 from benchmarks.__main__ import MODULES, TABLES, main, run
 from benchmarks.record import RESULTS, Benchmark, Cell, read, slug, write
+from hae_jax.doctor.rules import RULES
+from hae_jax.doctor.rules.page import UNDRAWN
 
 ROOT = Path(__file__).parents[1]
 PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in report.PAGES}
@@ -174,3 +176,18 @@ def test_the_doctors_verdicts_can_be_given_anew_from_what_was_measured(tmp_path)
     # What was in sight while rules were written does not count.
     write(path, {"cell": next(doctor.patients()).name, "config": {"fault": "state-swapped"}, "numbers": numbers})
     assert "| 1 sick |" in doctor.render(read(path))
+
+
+def test_every_cause_that_can_be_made_is_drawn_and_the_pictures_are_those_of_the_records(tmp_path):
+    pictures = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "causes").iterdir()}
+    assert set(pictures) == {f"{cause}.svg" for cause in faults.causes()}
+    assert set(faults.causes()) == {rule.cause for rule in RULES} - set(UNDRAWN)
+    for records in report.measured(courses.TABLE, RESULTS):
+        courses.draw(records, tmp_path)
+    assert pictures == {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "causes").iterdir()}
+
+
+def test_a_course_that_broke_off_says_so():
+    numbers = {"sick": [0.9], "healthy": [0.9, 0.5], "steps": {"sick": 7, "healthy": courses.STEPS}}
+    rows = courses.render([{"cell": "b", "numbers": numbers}, {"cell": "a", "numbers": numbers}]).splitlines()
+    assert rows[2:] == [f"| `{name}` | 90.0%, broken off after 7 | 50.0% |" for name in "ab"]

@@ -17,7 +17,9 @@ def test_a_run_is_examined_and_the_report_is_json(trained, tmp_path, capsys):
     assert main(["doctor", "--workdir", str(trained), "--json", "--html", str(html), "--batches", "2"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert {"healthy", "findings", "seconds", "steps"} <= set(report)
-    assert "<html>" in html.read_text(encoding="utf-8")
+    written = html.read_text(encoding="utf-8")
+    assert "<html>" in written
+    assert ("<polyline" in written) == (report["steps"] > 0)
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import pytest
 
 from hae_jax.doctor.rules import RULES, judge, settled
 from hae_jax.doctor.rules.page import page
+from hae_jax.doctor.rules.stops import STOPS
 
 ROOT = Path(__file__).parents[1]
 SLUGS = {
@@ -158,3 +159,12 @@ def test_a_fault_of_the_program_settles_the_question_and_a_choice_does_not():
 def test_the_page_of_causes_is_that_of_the_rules():
     written = (ROOT / "docs" / "causes.md").read_text(encoding="utf-8")
     assert bare(written) == bare(page()), "run: python -m hae_jax.doctor.rules.page > docs/causes.md"
+
+
+def test_what_is_reported_without_a_rule_stands_on_the_page():
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "hae_jax" / "doctor").rglob("*.py"))
+    reported = set(re.findall(r'(?:Trouble|hopeless|Finding)\(\s*"([a-z-]+)"', sources))
+    assert len(reported) >= 4
+    assert reported == {stop.cause for stop in STOPS}
+    headings = re.findall("^### (.+)$", page(), re.MULTILINE)
+    assert sorted(headings) == sorted([*(rule.cause for rule in RULES), *reported])

@@ -26,7 +26,7 @@ class Doctor(Configured):
     json: bool = False
     """Prints one JSON object instead of a report."""
     html: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: none)")] = None
-    """Where to write the report as a web page."""
+    """Where to write the report as a web page, with a picture of the loss."""
     repair: bool = False
     """Tries the repair beside the sick model, for as many steps, and writes the config that heals into a new folder,
     where `hae train --workdir` begins with it."""
@@ -145,11 +145,13 @@ def unused(folder: Path) -> Path:
 
 
 def page(report: "Report") -> str:
-    """Writes a report as a web page that needs nothing else."""
+    """Writes a report as a web page that needs nothing else, with a picture of the loss where there was training."""
     import io
 
     from rich.console import Console
 
+    from hae_jax.doctor.picture import portrait
+
     console = Console(record=True, width=110, file=io.StringIO())
     console.print(report)
-    return console.export_html(inline_styles=True)
+    return console.export_html(inline_styles=True).replace("</body>", f"{portrait(report.losses())}\n</body>")

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from hae_jax.doctor.picture import sparklines
+
 Evidence = dict[str, Any]
 
 
@@ -119,6 +121,12 @@ class Report:
     steps: int
     repair: Repair | None = None
 
+    def losses(self) -> dict[str, list[float]]:
+        """Returns the losses of twins where a repair was tried, otherwise those of the training, if there was any."""
+        if self.repair is not None and self.repair.losses:
+            return self.repair.losses
+        return {"loss": self.evidence["curve"]} if self.evidence.get("curve") else {}
+
     def to_dict(self) -> dict[str, Any]:
         """Returns the report as JSON values; what is not a number is None."""
         found = [vars(each) | {"confidence": round(each.confidence, 3)} for each in self.findings]
@@ -154,6 +162,8 @@ class Report:
                 yield Text(f"  not {other['cause']}: {other['because']}", style="dim")
         if self.repair is not None:
             yield Text(str(self.repair), style="bold green" if self.repair.healed else "bold yellow")
+        if not options.ascii_only:
+            yield from map(Text, sparklines(self.losses()))
         for note in self.notes:
             yield Text(note, style="dim")
         for name, why in self.not_run.items():

@@ -1,6 +1,7 @@
 """All causes as a page to read: `python -m hae_jax.doctor.rules.page > docs/causes.md`, then the benchmarks' report."""
 
 from hae_jax.doctor.rules import ERROR, RULES
+from hae_jax.doctor.rules.stops import STOPS
 
 HEAD = """# Why does it not train?
 
@@ -33,9 +34,10 @@ How often it is right, on small models that its rules have not seen, and how oft
 
 A report without findings says that nothing was found, not that all is well; it lists what could not be looked at.
 
-Losses say little. Here are twelve causes, each beside a twin that is healthy and otherwise the same: a decoder that
-sees its targets learns faster than it should, one without a code begins as the healthy one does, and Adam makes up for
-nearly every clip.
+Losses say little. Causes are drawn below beside a twin that is healthy and otherwise the same, the loss as a share of
+the first one: a decoder that sees its targets learns faster than it should, one without a code begins as the healthy
+one does, a penalty falls faster than what it is added to, and Adam makes up for nearly every clip. Where the two lines
+are one, the loss does not tell; where one ends in a cross, it was NaN or infinite next, or its gradient was.
 
 <!-- table:courses -->
 *Not measured yet.*
@@ -53,25 +55,26 @@ outside heal:
 <!-- end -->
 
 """
-PICTURES = {
-    "Faults of the program, the data and the loss": ("wiring", "data"),
-    "Unfortunate choices": ("recurrence", "optimisation"),
-}
-"""Sections, with the pictures that the benchmark `courses` draws for them."""
+SECTIONS = ("Faults of the program, the data and the loss", "Unfortunate choices")
+UNDRAWN = ("sequence-too-long",)
+"""Causes without a picture: the benchmark `courses` draws those that its small models can have."""
+OUTSIDE = """## Findings without a rule
+
+Four findings say why nothing more could be found.
+"""
 
 
 def page() -> str:
     """Renders the rules."""
     parts = [HEAD]
     sections = ([rule for rule in RULES if rule.rank < ERROR], [rule for rule in RULES if rule.rank >= ERROR])
-    for (heading, pictures), chosen in zip(PICTURES.items(), sections, strict=True):
+    for heading, chosen in zip(SECTIONS, sections, strict=True):
         parts.append(f"## {heading}\n")
-        parts += [f"![Losses, sick and healthy: {name}](causes_{name}.png)" for name in pictures]
-        parts.append("")
         for rule in sorted(chosen, key=lambda each: each.rank):
             shown = ", ".join(f"`{name}`" for name in rule.shows)
             parts += [
                 f"### {rule.cause}\n",
+                *([] if rule.cause in UNDRAWN else [f"![Loss, sick and healthy](causes/{rule.cause}.svg)\n"]),
                 *wrapped(f"You see: {rule.sees}."),
                 *wrapped(f"Repair: {rule.change}."),
                 *wrapped(f"Why: {rule.why}."),
@@ -80,6 +83,15 @@ def page() -> str:
                 *([f"* Met at <{rule.seen_at}>"] if rule.seen_at else []),
                 "",
             ]
+    parts.append(OUTSIDE)
+    for stop in STOPS:
+        parts += [
+            f"### {stop.cause}\n",
+            *wrapped(f"You see: {stop.sees}."),
+            *wrapped(f"Repair: {stop.change}."),
+            *wrapped(f"Why: {stop.why}."),
+            "",
+        ]
     return "\n".join(parts).rstrip() + "\n"
 
 
