@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from hae_jax.doctor.anatomy import Anatomy, dissect
-from hae_jax.doctor.case import Arrays, Case
+from hae_jax.doctor.case import Case
+from hae_jax.doctor.form import Arrays
 from hae_jax.doctor.graph import TRANSPARENT
 from hae_jax.doctor.program import ONCE, Program, run, trace
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from hae_jax.doctor.case import Arrays
 from hae_jax.doctor.chart import Chart, Unable
+from hae_jax.doctor.form import Arrays
 from hae_jax.doctor.look import Heard
 from hae_jax.doctor.probes.start import shaped
 
