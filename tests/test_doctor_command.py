@@ -1,6 +1,10 @@
 """`hae doctor` on the models of this package."""
 
+import hashlib
 import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from trained import OPTIONS, corpus, trained
@@ -12,27 +16,37 @@ __all__ = ["corpus", "trained"]
 
 
 @pytest.mark.slow
-def test_a_run_is_examined_and_the_report_is_json(trained, tmp_path, capsys):
+def test_a_fresh_model_is_examined_and_the_report_is_json(corpus, tmp_path, capsys):
     html = tmp_path / "report.html"
-    assert main(["doctor", "--workdir", str(trained), "--json", "--html", str(html), "--batches", "2"]) == 0
+    options = ["--data.corpus", str(corpus), *OPTIONS, "--json", "--html", str(html), "--batches", "2"]
+    assert main(["doctor", *options]) == 0
     report = json.loads(capsys.readouterr().out)
     assert {"healthy", "findings", "seconds", "steps"} <= set(report)
+    assert set(report["not_run"]) <= {"pairing", "scale", "inputs", "order", "blank"}
     written = html.read_text(encoding="utf-8")
     assert "<html>" in written
     assert ("<polyline" in written) == (report["steps"] > 0)
 
 
+def digests(folder):
+    return {path: hashlib.sha256(path.read_bytes()).digest() for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.mark.slow
-def test_a_fresh_model_with_a_fault_is_called_sick_and_the_repair_is_proved(corpus, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    options = ["doctor", "--data.corpus", str(corpus), *OPTIONS, "--optim.clip_norm", "1e-7", "--json", "--repair"]
-    assert main([*options, "--batches", "4", "--seconds", "10"]) == 0
+def test_a_sick_run_is_left_as_it_was_and_its_repair_is_proved_and_written_beside_it(trained, tmp_path, capsys):
+    workdir = shutil.copytree(trained, tmp_path / "sick")
+    config = Config.load(workdir / "config.json")
+    replace(config, optim=replace(config.optim, clip_norm=1e-7)).save(workdir / "config.json")
+    before = digests(workdir)
+    assert main(["doctor", "--workdir", str(workdir), "--json", "--repair", "--batches", "4", "--seconds", "10"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert [each["cause"] for each in report["findings"]][:1] == ["clip-too-tight"]
     found = report["repair"]
     assert found["healed"]
     assert len(found["losses"]["sick"]) == len(found["losses"]["repaired"]) == found["steps"]
-    assert Config.load(tmp_path / found["config"]).optim.clip_norm > 1e-3
+    assert digests(workdir) == before
+    assert Path(found["config"]) == tmp_path / "sick-repaired" / "config.json"
+    assert Config.load(Path(found["config"])).optim.clip_norm > 1e-3
 
 
 @pytest.mark.parametrize(

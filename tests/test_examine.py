@@ -58,22 +58,68 @@ def hopeless(**change):
     return report
 
 
+def unreadable(self):
+    raise RuntimeError("closed")
+
+
 @pytest.mark.parametrize(
     ("change", "cause", "words"),
     [
         ({"loss": lambda p, b: 1 / 0}, "loss-fails", "ZeroDivisionError"),
         ({"loss": lambda p, b: b @ p}, "loss-fails", "must be a single number"),
+        ({"loss": lambda p, b: (b @ p).sum() / 0 + q}, "loss-fails", "'q' is not defined. Call it by hand"),
+        ({"loss": lambda p, b: float((b @ p).sum())}, "loss-fails", "Write it with jax.numpy"),
+        ({"loss": lambda p, b: np.exp(b @ p).sum()}, "loss-fails", "Write it with jax.numpy"),
+        ({"loss": lambda p, b: p.sum() if p.sum() > 0 else -p.sum()}, "loss-fails", "Write it with jax.numpy"),
+        (
+            {"loss": lambda p, b: jax.lax.while_loop(lambda x: x < 9, lambda x: 2 * x, jnp.square(p).sum())},
+            "loss-fails",
+            "must have a gradient",
+        ),
+        ({"loss": "cross entropy"}, "loss-fails", "must be a function, got 'cross entropy' (str)"),
+        ({"loss": None}, "loss-fails", "patient must have loss"),
+        ({"params": None}, "no-parameters", "patient must have params"),
         ({"params": {}}, "no-parameters", "got none"),
         ({"params": {"steps": np.arange(3)}}, "no-parameters", "got none"),
+        ({"params": jax.ShapeDtypeStruct((3,), np.float32)}, "no-parameters", "got none"),
+        ({"batches": None}, "no-batches", "patient must have batches"),
         ({"batches": iter(())}, "no-batches", "got none"),
+        ({"batches": 5}, "no-batches", "arrays of numbers, got none"),
         ({"batches": (1 / 0 for _ in range(3))}, "no-batches", "division by zero"),
-        ({"loss": None}, "loss-fails", "patient must have loss"),
+        ({"batches": [np.array(["a", "b"])]}, "no-batches", "arrays of numbers, got none"),
+        ({"batches": [np.ones((4, 0), int)]}, "no-batches", "got arrays of shape (4, 0)"),
+        ({"free_run": 3}, "patient-fails", "free_run must be a function, got 3 (int)"),
+        ({"optimizer": "adam"}, "optimizer-fails", "'str' object has no attribute 'init'"),
+        ({"optimizer": optax.adam}, "optimizer-fails", "Give one of optax"),
+        ({"optimizer": optax.lbfgs()}, "optimizer-fails", "missing 3 required keyword-only arguments"),
+        ({"optimizer": optax.masked(optax.sgd(1), {"other": True})}, "optimizer-fails", "must begin and update"),
     ],
 )
 def test_what_cannot_be_examined_is_reported_and_not_raised(change, cause, words):
     (finding,) = hopeless(**change).findings
     assert finding.cause == cause
     assert words in finding.evidence["message"]
+    assert finding.evidence["message"].endswith(finding.repair["change"])
+
+
+def test_an_object_that_breaks_when_it_is_looked_at_is_reported():
+    broken = type("Broken", (), {"loss": staticmethod(linear), "params": property(unreadable)})()
+    (finding,) = examine(broken).findings
+    assert finding.cause == "patient-fails"
+    assert "RuntimeError: closed" in finding.evidence["message"]
+
+
+def test_what_is_odd_without_being_in_the_way_is_noted():
+    batch = {"x": ONES[0], "text": np.array(list("abcd")), "ids": np.ones((4, 0), int)}
+    patient = {"loss": lambda p, b: linear(p, b["x"], None), "params": jnp.ones(3), "batches": [batch] * 2}
+    report = examine(patient)
+    assert report.steps > 0
+    assert set(report.notes) == {
+        "batches ran out after 2; they are used again",
+        "ids is empty: its shape is (4, 0)",
+        "text holds no numbers; the loss is given the first batch's",
+        "no optimizer was given; Adam with a rate of 0.001 stands in",
+    }
 
 
 def test_a_loss_that_is_never_finite_is_called_that():

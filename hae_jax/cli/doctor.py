@@ -103,39 +103,9 @@ class Doctor(Configured):
 
     def patient(self, config: "Config", model: Any, params: Any, data: Any) -> "Patient":
         """Makes a patient of one of this package's models."""
-        import jax
-        import jax.numpy as jnp
-        import numpy as np
+        from hae_jax.doctor.autoencoder import patient
 
-        from hae_jax.batch import UNK
-        from hae_jax.data.batches import Batches
-        from hae_jax.doctor import Patient
-        from hae_jax.models import objective
-        from hae_jax.models.tables import dense_words, of_dense
-        from hae_jax.training import optim
-
-        def loss(params: Any, batch: Any, key: Any, train: bool = True) -> Any:
-            losses = model.apply({"params": params}, of_dense(batch["words"]), train=train, rngs={"dropout": key})
-            return objective(losses, config.model)
-
-        def encode(params: Any, batch: Any, key: Any) -> Any:
-            return model.apply({"params": params}, of_dense(batch["words"]), method="encode")
-
-        def decode_loss(params: Any, code: Any, batch: Any, key: Any) -> Any:
-            scores = model.apply({"params": params}, code, of_dense(batch["words"]), method="score")
-            return jnp.where(scores.mask, scores.nll, 0).sum() / scores.mask.sum()
-
-        # What a run needs hundreds of steps for to warm up, an examination has to see at once.
-        rates = replace(config.optim, warmup=min(config.optim.warmup, 10))
-        batches = Batches(data.train, config.data, config.train.seed)
-        width = config.data.max_words + 1
-        tables = (jax.tree.map(jnp.asarray, batches.at(step)) for step in range(self.batches))
-        dense = [np.asarray(dense_words(batch)) for batch in tables]
-        return Patient(
-            loss, params, [{"words": np.pad(x, ((0, 0), (0, 0), (0, width - x.shape[2])))} for x in dense],
-            optim.build(rates, config.train.steps), encode=jax.jit(encode), decode_loss=jax.jit(decode_loss),
-            vocab=data.tokenizer.vocab_size, pad=0, unknown=UNK, module=model, seed=config.train.seed,
-        )  # fmt: skip
+        return patient(config, model, params, data, self.batches)
 
 
 def unused(folder: Path) -> Path:

@@ -7,14 +7,15 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from types import SimpleNamespace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
-from hae_jax.doctor.patient import Patient
+from hae_jax.doctor.form import Arrays, Form, array, held, trainable, undress
+from hae_jax.doctor.patient import Patient, Trouble
 
 SWITCHES = {"train": True, "training": True, "is_training": True, "deterministic": False, "inference": False}
 """Keywords that tell training from evaluation, with their values while training."""
@@ -22,78 +23,10 @@ MOST = 64
 """Batches that are kept."""
 PATIENCE = 15.0
 """Seconds that batches are waited for."""
-Arrays = list[Any]
-
-
-class Trouble(Exception):
-    """Something of the patient's own does not work; its words are for the user, `slug` is the cause."""
-
-    def __init__(self, slug: str, words: str):
-        super().__init__(words)
-        self.slug = slug
-
-
-@dataclasses.dataclass(frozen=True)
-class Form:
-    """How a list of arrays becomes what the user's functions expect.
-
-    Attributes:
-        build: makes the user's object out of arrays.
-        names: of the arrays.
-    """
-
-    build: Callable[[Arrays], Any]
-    names: tuple[str, ...]
-
-
-def undress(given: Any, wanted: Callable[[Any], bool]) -> tuple[Arrays, Form]:
-    """Takes the arrays out of a tree, or out of an object that is none.
-
-    Args:
-        given: a tree, or an object with arrays as attributes.
-        wanted: which leaves to take; the others stay in the form.
-    """
-    if (
-        not isinstance(given, (Mapping, list, tuple))
-        and len(jax.tree.leaves(given)) == 1
-        and not hasattr(given, "shape")
-    ):
-        (leaf,) = jax.tree.leaves(given)
-        if leaf is given and hasattr(given, "__dict__"):
-            arrays, form = undress(dict(vars(given)), wanted)
-
-            def rebuild(values: Arrays) -> Any:
-                parts = form.build(values)
-                if isinstance(given, SimpleNamespace):
-                    return SimpleNamespace(**parts)
-                copy = object.__new__(type(given))
-                copy.__dict__.update(parts)
-                return copy
-
-            return arrays, Form(rebuild, form.names)
-    paths, tree = jax.tree.flatten_with_path(given)
-    leaves = [leaf for _, leaf in paths]
-    taken = [at for at, leaf in enumerate(leaves) if wanted(leaf)]
-    names = tuple(jax.tree_util.keystr(paths[at][0], simple=True, separator="/") or "batch" for at in taken)
-
-    def build(values: Arrays) -> Any:
-        full = list(leaves)
-        for at, value in zip(taken, values, strict=True):
-            full[at] = value
-        return jax.tree.unflatten(tree, full)
-
-    return [leaves[at] for at in taken], Form(build, names)
-
-
-def array(leaf: Any) -> bool:
-    """Says whether a leaf is an array of numbers."""
-    kind = getattr(leaf, "dtype", None)
-    return hasattr(leaf, "shape") and kind is not None and not jnp.issubdtype(kind, jax.dtypes.prng_key)
-
-
-def trainable(leaf: Any) -> bool:
-    """Says whether a leaf is an array of real numbers."""
-    return array(leaf) and jnp.issubdtype(leaf.dtype, jnp.floating)
+RATE = 1e-3
+"""Of the Adam that stands in for an optimizer."""
+UNTRACED = (jax.errors.JAXTypeError, jax.errors.JAXIndexError)
+"""What JAX raises where a program asks for a number that is not there before it runs."""
 
 
 def scalar(result: Any) -> Any:
@@ -118,6 +51,7 @@ class Case:
         key: randomness, of the kind that the loss takes.
         loss: of parameters, fields and key.
         evaluate: the same without noise, if there is such a switch or function; else None.
+        optimizer: the user's, or what stands in for it.
         notes: what else was noticed, for the user.
     """
 
@@ -129,6 +63,7 @@ class Case:
     key: Any
     loss: Callable[..., Any]
     evaluate: Callable[..., Any] | None
+    optimizer: Any
     notes: list[str]
 
     def offered(self, name: str) -> Callable[..., Any] | None:
@@ -197,17 +132,30 @@ def open_case(patient: Patient) -> Case:
         evaluate = whole(adapt(patient.evaluate, 3))
     elif switch is not None:
         evaluate = whole(adapt(patient.loss, 3, **{switch: not SWITCHES[switch]}))
-    first: Exception | None = None
+    optimizer = patient.optimizer
+    if optimizer is None:
+        optimizer = optax.adam(RATE)
+        notes.append(f"no optimizer was given; Adam with a rate of {RATE:g} stands in")
+    elif not hasattr(optimizer, "init"):
+        # Flax's `nnx.Optimizer` and `TrainState` hold one.
+        optimizer = getattr(optimizer, "tx", optimizer)
+    errors: list[Exception] = []
     for make in (jax.random.key, jax.random.PRNGKey):
         key = make(patient.seed)
         try:
             jax.eval_shape(whole(loss), params, [jnp.asarray(leaf) for leaf in batches[0]], key)
-            return Case(patient, params, form, batches, batch_form, key, whole(loss), evaluate, notes)
+            return Case(patient, params, form, batches, batch_form, key, whole(loss), evaluate, optimizer, notes)
         except Exception as error:
             # Whatever a user's function raises belongs into the report.
-            first = first or error
-    kind, words = type(first).__name__, " ".join(str(first).split())[:300]
-    raise Trouble("loss-fails", f"loss must return a number, got {kind}: {words}. Call it by hand with this batch.")
+            errors.append(error)
+    untraced = [error for error in errors if isinstance(error, UNTRACED)]
+    advice = "Write it with jax.numpy so that jax.jit takes it" if untraced else "Call it by hand with this batch"
+    raise Trouble("loss-fails", f"loss must return a number, got {said([*untraced, *errors][0])}. {advice}.")
+
+
+def said(error: Exception, most: int = 300) -> str:
+    """Says on one line what was raised."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:most].rstrip(' .')}"
 
 
 def switches(function: Callable[..., Any]) -> list[str]:
@@ -233,11 +181,19 @@ def collect(given: Any, notes: list[str]) -> tuple[list[Arrays], Form]:
                 break
     except Exception as error:
         # As above; a loader that breaks after some batches has still given some.
-        failure = f" ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+        failure = f" ({said(error, 200)})"
     shaped = [(tuple((np.shape(leaf), str(leaf.dtype)) for leaf in arrays), arrays, form) for arrays, form in taken]
     shaped = [each for each in shaped if each[1]]
     if not shaped:
-        raise Trouble("no-batches", f"batches must yield a batch of arrays, got none{failure}. Give a list of batches.")
+        raise Trouble(
+            "no-batches",
+            f"batches must yield arrays of numbers, got none{failure}. Give a list of batches of NumPy arrays.",
+        )
+    if not any(leaf.size for _, arrays, _ in shaped for leaf in arrays):
+        shapes = ", ".join(str(np.shape(leaf)) for leaf in shaped[0][1])
+        raise Trouble(
+            "no-batches", f"batches must hold numbers, got arrays of shape {shapes}. Look at what fills them."
+        )
     if failure:
         notes.append(f"batches broke off after {len(taken)}{failure}")
     elif len(taken) < MOST:
@@ -246,7 +202,13 @@ def collect(given: Any, notes: list[str]) -> tuple[list[Arrays], Form]:
     if number < len(shaped):
         notes.append(f"batches have several shapes; {number} of {len(shaped)} are looked at")
     chosen = [each for each in shaped if each[0] == commonest]
-    return [[np.asarray(leaf) for leaf in arrays] for _, arrays, _ in chosen], chosen[0][2]
+    _, arrays, form = chosen[0]
+    notes += [
+        f"{name} is empty: its shape is {np.shape(x)}" for name, x in zip(form.names, arrays, strict=True) if not x.size
+    ]
+    _, texts = undress(form.build(arrays), lambda leaf: held(leaf) and not array(leaf))
+    notes += [f"{name} holds no numbers; the loss is given the first batch's" for name in texts.names]
+    return [[np.asarray(leaf) for leaf in arrays] for _, arrays, _ in chosen], form
 
 
 def stream(given: Any) -> Iterable[Any]:

@@ -6,12 +6,12 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from hae_jax.doctor.case import Trouble, open_case
+from hae_jax.doctor.case import open_case, said
 from hae_jax.doctor.chart import Chart
 from hae_jax.doctor.fields import read_fields
 from hae_jax.doctor.finding import Finding, Report
 from hae_jax.doctor.look import examine_inside
-from hae_jax.doctor.patient import admit
+from hae_jax.doctor.patient import Trouble, admit
 from hae_jax.doctor.probes import code as code_probe
 from hae_jax.doctor.probes import data, noise, optimizer, padding, recurrence, rows, start, training
 from hae_jax.doctor.rules import judge, settled
@@ -65,20 +65,22 @@ def examine(patient: Any, seconds: float = SECONDS) -> Report:
     with quiet():
         try:
             case = open_case(admit(patient))
+            fields, trial = read_fields(case), Trial(case)
         except Trouble as trouble:
             return hopeless(trouble.slug, str(trouble), started)
-        except ValueError as error:
-            return hopeless("loss-fails", str(error), started)
-        chart = Chart(case, read_fields(case), None)
+        except Exception as error:
+            # Objects of the user's that break when they are looked at.
+            words = f"patient must be readable, got {said(error)}. Give a dict of what it holds."
+            return hopeless("patient-fails", words, started)
+        chart = Chart(case, fields, None)
         chart.evidence["examples"] = chart.fields.size
         try:
             chart.look = examine_inside(case, chart.fields.size)
         except Exception as error:
             # Without a look inside there is still the training.
-            chart.not_run["tracing"] = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+            chart.not_run["tracing"] = said(error, 160)
         for name, probe in BEFORE.items():
             chart.probe(name, probe)
-        trial = Trial(case)
         chart.probe("finite", lambda chart: noise.finite(chart, trial))
         if chart.evidence.get("broken_batches") == 1.0 and not chart.evidence.get("broken_empty"):
             chart.evidence["broken_always"] = True

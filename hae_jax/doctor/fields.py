@@ -46,6 +46,8 @@ def read_fields(case: Case) -> Fields:
     lengths: list[int] = []
     longest = max((max(leaf.shape) for leaf in first if leaf.ndim > 1), default=0)
     for at, (name, leaf) in enumerate(zip(names, first, strict=True)):
+        if not leaf.size:
+            continue
         every = np.concatenate([np.ravel(batch[at]) for batch in case.batches[:8]])
         last = name.rsplit("/", 1)[-1].lower()
         whole = np.issubdtype(leaf.dtype, np.integer)
@@ -54,7 +56,7 @@ def read_fields(case: Case) -> Fields:
             masks.append(at)
         elif last == case.patient.words or (whole and leaf.ndim > 1):
             words.append(at)
-        elif whole and leaf.ndim == 1 and "len" in last and every.size and every.max() <= longest:
+        elif whole and leaf.ndim == 1 and "len" in last and every.max() <= longest:
             lengths.append(at)
         elif last == case.patient.values or (np.issubdtype(leaf.dtype, np.floating) and leaf.ndim > 1):
             # Weights of positions are zeros and ones, though no name says so; a series is not.

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from hae_jax.doctor.anatomy import Anatomy, dissect
-from hae_jax.doctor.case import Arrays, Case
+from hae_jax.doctor.case import Case
+from hae_jax.doctor.form import Arrays
 from hae_jax.doctor.graph import TRANSPARENT
 from hae_jax.doctor.program import ONCE, Program, run, trace
 
@@ -122,6 +123,16 @@ class Look:
         """Differentiates the loss with respect to parameters, outputs and states."""
         return jax.device_get(self._feel(params, batch, self.case.key))
 
+    def looked_up(self, params: Arrays, batch: Arrays) -> list[Any]:
+        """Returns the ids that each of the tables is asked for."""
+        asked = {n: self.anatomy.graph.maker[n].inputs[1] for n in self.tables}
+        values = [jnp.asarray(leaf) for leaf in (*params, *batch)]
+        taken = jax.jit(
+            lambda v, key: run(self.program, [*v, key], frozenset(asked.values()))[1], compiler_options=ONCE
+        )
+        heard = jax.device_get(taken(values, self.case.key))
+        return [heard[number] for number in asked.values()]
+
     def read(self, params: Arrays, batch: Arrays) -> list[Any]:
         """Returns the numbers of the batch that products with parameters take."""
         body, found = self.anatomy, []
@@ -197,13 +208,14 @@ class Look:
         body = self.anatomy
         watched = [r for r in body.recurrences if not r.nested]
         ends = {n: r.steps for r in watched for n in (r.op.body.outputs[at] for at in r.carry)}  # type: ignore[union-attr]
-        output = self.output if self.output is not None and self.output not in body.graph.home else None
+        output = self.output
+        around = () if output is None else self._around(output)
 
         def look(params: Arrays, batch: Arrays, key: Any) -> Felt:
             avals = self.program.avals
             nudges = {n: jnp.zeros((steps, *avals[n].shape), avals[n].dtype) for n, steps in ends.items()}
             if output is not None:
-                nudges[output] = jnp.zeros(avals[output].shape, avals[output].dtype)
+                nudges[output] = jnp.zeros((*around, *avals[output].shape), avals[output].dtype)
 
             def loss(params: Arrays, nudges: Any) -> Any:
                 return run(self.program, [*params, *batch, key], nudges=nudges)[0][0]
@@ -216,6 +228,11 @@ class Look:
             return Felt(value, gradient, nudged.get(output), norms)
 
         return jax.jit(look, compiler_options=ONCE)
+
+    def _around(self, number: int) -> tuple[int, ...]:
+        """Returns the steps of the loops that a value stands in, the outermost first."""
+        loop = self.anatomy.graph.home.get(number)
+        return () if loop is None else (*self._around(loop.outputs[0]), loop.equation.params["length"])
 
     def _first(self, recurrence: Any) -> int:
         body = recurrence.op.body

@@ -4,14 +4,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-import optax
+
+class Trouble(ValueError):
+    """Something of the patient's own does not work; its words are for the user, `slug` is the cause."""
+
+    def __init__(self, slug: str, words: str):
+        super().__init__(words)
+        self.slug = slug
 
 
 @dataclass(frozen=True)
 class Patient:
     """A training run, as it is before its first step or anywhere in it.
 
-    The first four are needed; the doctor finds by itself what it can of the rest, and says what it could not look at.
+    The first three are needed; the doctor finds by itself what it can of the rest, and says what it could not look at.
 
     Attributes:
         loss: `loss(params, batch, key)`, a number to be minimised, or a pair of it and anything. The key may be left
@@ -19,7 +25,7 @@ class Patient:
         params: any tree of arrays.
         batches: any iterable of batches, or a function that returns one. A batch is any tree of arrays, or an object
             whose attributes are arrays; examples are along the first axis.
-        optimizer: an optax optimizer.
+        optimizer: an optax optimizer, or what holds one as its `tx`; Adam where there is none.
         encode: `encode(params, batch, key)`, the code of each example.
         decode_loss: `decode_loss(params, code, batch, key)`, the loss of a batch given any codes.
         logits: `logits(params, batch, key)`, teacher-forced; asked where the loss does not show any.
@@ -36,14 +42,14 @@ class Patient:
         seed: of the doctor's own randomness.
 
     Example:
-        >>> import jax.numpy as jnp
+        >>> import jax.numpy as jnp, optax
         >>> Patient(lambda p, x: ((p - x) ** 2).mean(), jnp.zeros(3), [jnp.ones((2, 3))], optax.adam(1e-3)).vocab
     """
 
     loss: Callable[..., Any]
     params: Any
     batches: Any
-    optimizer: Any
+    optimizer: Any = None
     encode: Callable[..., Any] | None = None
     decode_loss: Callable[..., Any] | None = None
     logits: Callable[..., Any] | None = None
@@ -76,17 +82,24 @@ ALIASES = {
 """Other names that people give to what a patient offers."""
 
 
+FUNCTIONS = ("loss", "encode", "decode_loss", "logits", "free_run", "evaluate")
+"""What is called."""
+NEEDED = {"loss": "loss-fails", "params": "no-parameters", "batches": "no-batches"}
+"""What has to be there, and what its absence is called."""
+
+
 def admit(given: Any) -> Patient:
     """Makes a patient out of anything that has at least a loss, parameters and batches, by attribute or by key.
 
     Raises:
-        ValueError: if one of those is missing.
+        Trouble: if one of those is missing, or what should be a function is none.
 
     Example:
         >>> admit({"loss_fn": sum, "params": [], "data": [], "vocab_size": 7}).vocab
         7
     """
     if isinstance(given, Patient):
+        check(vars(given))
         return given
     known = given if isinstance(given, Mapping) else {}
 
@@ -98,14 +111,25 @@ def admit(given: Any) -> Patient:
         return None
 
     found = {each.name: value for each in fields(Patient) if (value := find(each.name)) is not None}
-    for name in ("loss", "params", "batches"):
+    for name, slug in NEEDED.items():
         if name not in found:
-            raise ValueError(f"patient must have {name}, got none. Give it as an attribute or a key.")
+            raise Trouble(slug, f"patient must have {name}, got none. Give it as an attribute or a key.")
     if isinstance(found.get("vocab"), (list, tuple, dict, set)):
         found["vocab"] = len(found["vocab"])
     if find("time_major"):
         found["batch_axis"] = 1
-    optimizer = found.setdefault("optimizer", optax.adam(1e-3))
-    if not hasattr(optimizer, "update") and hasattr(optimizer, "tx"):
-        found["optimizer"] = optimizer.tx
+    check(found)
     return Patient(**found)
+
+
+def check(found: Mapping[str, Any]) -> None:
+    """Looks whether what a patient offers can be called.
+
+    Raises:
+        Trouble: if it cannot.
+    """
+    for name in FUNCTIONS:
+        if found.get(name) is not None and not callable(found[name]):
+            slug = NEEDED.get(name, "patient-fails")
+            got = f"{' '.join(repr(found[name]).split())[:60]} ({type(found[name]).__name__})"
+            raise Trouble(slug, f"{name} must be a function, got {got}. Give {name}(params, batch).")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hae_jax.doctor.case import Trouble, open_case
+from hae_jax.doctor.case import open_case
 from hae_jax.doctor.examination import SECONDS, examine, quiet
 from hae_jax.doctor.fields import read_fields
 from hae_jax.doctor.finding import Evidence, Repair, Report
@@ -43,7 +43,8 @@ def repair(patient: Any, seconds: float = SECONDS, treat: Treat | None = None) -
     with quiet():
         try:
             case = open_case(admit(patient))
-        except (Trouble, ValueError):
+        except Exception:
+            # Which the examination has words for.
             return examine(patient, seconds)
         # Batches may be an iterator; what was taken from it serves examination and trial.
         kept = replace(case.patient, batches=[case.batch_form.build(batch) for batch in case.batches])

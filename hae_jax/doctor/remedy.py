@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from hae_jax.doctor.case import SWITCHES, Arrays, Case, adapt, scalar, switches
+from hae_jax.doctor.case import SWITCHES, Case, adapt, scalar, switches
 from hae_jax.doctor.fields import Fields, real
 from hae_jax.doctor.finding import Evidence
+from hae_jax.doctor.form import Arrays
 from hae_jax.doctor.patient import Patient
 
 ADAM = 3e-3
@@ -47,12 +48,12 @@ Made = tuple[dict[str, Any], str] | None
 
 
 def slower(case: Case, fields: Fields, e: Evidence) -> Made:
-    return {"optimizer": optax.chain(case.patient.optimizer, optax.scale(0.1))}, "a tenth of the rate"
+    return {"optimizer": optax.chain(case.optimizer, optax.scale(0.1))}, "a tenth of the rate"
 
 
 def faster(case: Case, fields: Fields, e: Evidence) -> Made:
     times = 10.0 if e["loss_tenfold"] <= e["loss_faster"] else e["faster"]
-    return {"optimizer": optax.chain(case.patient.optimizer, optax.scale(times))}, f"{times:g} times the rate"
+    return {"optimizer": optax.chain(case.optimizer, optax.scale(times))}, f"{times:g} times the rate"
 
 
 def looser(case: Case, fields: Fields, e: Evidence) -> Made:

@@ -10,10 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from hae_jax.doctor.case import Arrays, Case
+from hae_jax.doctor.case import Case, said
+from hae_jax.doctor.form import Arrays, trainable, undress
+from hae_jax.doctor.patient import Trouble
 
 LEAST = 60
 """Steps that are taken though patience is over, unless it is over four times."""
+GIVE = "Give one of optax, as optax.adam(1e-3), that needs no more than gradient, state and parameters"
+SCAN = "Use jax.lax.scan where jax.grad cannot pass, as a while_loop"
+"""What to do where there is nothing to train with."""
 
 
 @dataclass
@@ -54,20 +59,38 @@ class Trial:
     Attributes:
         case: the patient, undressed.
         whole: whether the optimizer sees the user's own tree, and not a list of its arrays.
+
+    Raises:
+        Trouble: if the optimizer cannot begin or update, or the loss has no gradient.
     """
 
     def __init__(self, case: Case):
         self.case = case
-        self.whole = True
+        errors: list[Exception] = []
+        # Trees with leaves that are no arrays: some optimizers cannot begin with them, but with a list they can.
+        for whole in (True, False):
+            self.whole = whole
+            try:
+                jax.eval_shape(self._once)
+                break
+            except Exception as error:
+                errors.append(error)
+        else:
+            raise Trouble("optimizer-fails", f"optimizer must begin and update, got {said(errors[0])}. {GIVE}.")
         try:
-            jax.eval_shape(self.fresh)
-        except Exception:
-            # Trees with leaves that are no arrays: some optimizers cannot begin with them.
-            self.whole = False
+            self.differentiate.eval_shape(case.params, case.batches[0], case.key)
+        except Exception as error:
+            raise Trouble("loss-fails", f"loss must have a gradient, got {said(error)}. {SCAN}.") from error
+
+    def _once(self) -> Any:
+        moved, state = self.update(self.case.params, self.fresh(), self.case.params)
+        if [np.shape(m) for m in moved] != [np.shape(p) for p in self.case.params]:
+            raise ValueError("its updates have other shapes than the parameters")
+        return moved, state
 
     def fresh(self, params: Arrays | None = None) -> Any:
         """Returns the optimizer's first state."""
-        return self.case.patient.optimizer.init(self._tree(self.case.params if params is None else params))
+        return self.case.optimizer.init(self._tree(self.case.params if params is None else params))
 
     def _tree(self, arrays: Arrays) -> Any:
         return self.case.form.build(arrays) if self.whole else list(arrays)
@@ -75,13 +98,11 @@ class Trial:
     def _leaves(self, tree: Any) -> Arrays:
         if not self.whole:
             return jax.tree.leaves(tree)
-        from hae_jax.doctor.case import trainable, undress
-
         return undress(tree, trainable)[0]
 
     def update(self, gradient: Arrays, state: Any, params: Arrays) -> tuple[Arrays, Any]:
         """Returns what the optimizer adds to the parameters."""
-        update = optax.with_extra_args_support(self.case.patient.optimizer).update
+        update = optax.with_extra_args_support(self.case.optimizer).update
         moved, state = update(self._tree(gradient), state, self._tree(params))
         return self._leaves(moved), state
 

@@ -5,8 +5,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from hae_jax.doctor.case import Arrays, scalar
+from hae_jax.doctor.case import scalar
 from hae_jax.doctor.chart import Chart, Unable
+from hae_jax.doctor.form import Arrays
 
 
 def code(chart: Chart, params: Arrays, prefix: str = "") -> dict[str, Any]:

@@ -106,8 +106,13 @@ def free(chart: Chart, trial: Trial, params: Any) -> dict[str, Any]:
         raise Unable("free_run returns another shape than the batch's")
     made, goal = made[:, :length], goal[:, :length]
     mask = real(chart.fields, batch)
-    mask = np.ones(goal.shape[:2], bool) if mask is None or mask.ndim != 2 else mask[:, :length]
+    mask = np.ones(goal.shape[:2], bool) if mask is None or mask.ndim < 2 else mask[:, :length]
     if main in chart.fields.words:
+        teacher = chart.case.offered("logits")
+        if teacher is not None:
+            # Through the same code; a loss may have others, as of sentences by themselves.
+            said = np.asarray(teacher(params, batch, chart.case.key)).argmax(-1)[:, :length]
+            found["accuracy"] = float((said == goal)[mask].mean())
         found["free_accuracy"] = float((made == goal)[mask].mean())
     else:
         found["free_error"] = float(((made - goal) ** 2)[mask].mean() / max(goal[mask].var(), 1e-30))

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import jax
 import numpy as np
 
 from hae_jax.doctor.chart import Chart, Unable
@@ -33,12 +34,12 @@ def noise(chart: Chart) -> dict[str, Any]:
         raise Unable("no code was found")
     told = main in chart.fields.words and chart.fields.pad is not None
     if told:
-        shapes = [look.anatomy.graph.shape(n) for n in look.tables]
-        if not any(shape[:-1] == mask.shape for shape in shapes):
+        places = padded(chart, mask)
+        if not any(place.any() for place in places):
             raise Unable("ids are not embedded by a table of their shape")
         random = [
-            chart.rng.normal(size=shape).astype(np.float32) * (~mask[..., None] if shape[:-1] == mask.shape else 0)
-            for shape in shapes
+            chart.rng.normal(size=look.anatomy.graph.shape(n)).astype(np.float32) * place[..., None]
+            for n, place in zip(look.tables, places, strict=True)
         ]
         heard = look.hear(chart.case.params, batch, look.knobs(noise=random))
     else:
@@ -52,6 +53,26 @@ def noise(chart: Chart) -> dict[str, Any]:
         batch[main] = field
         heard = look.hear(chart.case.params, batch)
     return {f"padding_noise_{name}": value for name, value in change(heard, chart.heard).items()}
+
+
+def padded(chart: Chart, mask: np.ndarray) -> list[np.ndarray]:
+    """Says for each look-up in a table which of its places are padding.
+
+    Rows in another form must ask for the same ids, forwards or backwards.
+    """
+    look, batch = chart.inside, chart.case.batches[0]
+    shapes = [look.anatomy.graph.shape(n)[:-1] for n in look.tables]
+    if mask.shape in shapes:
+        return [~mask if shape == mask.shape else np.zeros(shape, bool) for shape in shapes]
+    words, found = batch[chart.fields.words[0]], []
+    for shape, ids in zip(shapes, look.looked_up(chart.case.params, batch), strict=True):
+        views = [
+            view
+            for view in (slice(None), slice(None, None, -1))
+            if np.array_equal(np.ravel(ids), np.ravel(words[..., view]))
+        ]
+        found.append(~mask[..., views[0]].reshape(shape) if views else np.zeros(shape, bool))
+    return found
 
 
 def longer(chart: Chart) -> dict[str, Any]:
@@ -78,18 +99,30 @@ def appended(chart: Chart, axis: int, name: str) -> dict[str, Any]:
     new = []
     for at, leaf in enumerate(batch):
         along = len(mask.shape) + axis
-        alike = (
+        along_it = (
             leaf.ndim > along
             and leaf.shape[along] in (size, size + 1, size - 1)
             and leaf.shape[: min(1, along)] == mask.shape[: min(1, along)]
         )
         fill = chart.fields.pad if at in chart.fields.words and chart.fields.pad is not None else 0
         widths = [(0, MORE if i == along else 0) for i in range(leaf.ndim)]
-        new.append(np.pad(leaf, widths, constant_values=fill) if alike else leaf)
+        new.append(np.pad(leaf, widths, constant_values=fill) if along_it else leaf)
     case = chart.case
     look = examine_inside(replace(case, batches=[new]), chart.fields.size)
     heard = look.hear(case.params, new)
-    if [np.shape(c) for c in heard.code] != [np.shape(c) for c in chart.heard.code]:
+    before, encode = chart.heard, case.offered("encode")
+    if not alike(heard.code, before.code) and encode is not None:
+        # What was found stands before the code, and has a row for each sentence.
+        heard, before = (
+            seen._replace(code=jax.tree.leaves(encode(case.params, b, case.key)))
+            for seen, b in ((heard, new), (before, batch))
+        )
+    if not alike(heard.code, before.code):
         raise Unable("the code has another shape with more padding")
     # Rounding differs with the shape of products.
-    return {f"{name}_{key}": value if value > 1e-4 else 0.0 for key, value in change(heard, chart.heard).items()}
+    return {f"{name}_{key}": value if value > 1e-4 else 0.0 for key, value in change(heard, before).items()}
+
+
+def alike(ours: list[Any], theirs: list[Any]) -> bool:
+    """Says whether codes have the same shapes."""
+    return [np.shape(code) for code in ours] == [np.shape(code) for code in theirs]

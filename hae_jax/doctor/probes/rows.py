@@ -1,11 +1,13 @@
 """What depends on what: examples on each other, and a word's logits on the word itself. Both must not be."""
 
+from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 
-from hae_jax.doctor.case import Arrays
 from hae_jax.doctor.chart import Chart, Unable
+from hae_jax.doctor.form import Arrays
 from hae_jax.doctor.look import Heard
 from hae_jax.doctor.probes.start import shaped
 
@@ -32,18 +34,29 @@ def mixed(chart: Chart) -> dict[str, Any]:
     if size < 3:
         raise Unable("fewer than three examples in a batch")
     look = chart.inside
-    base = output(chart.heard)
-    changed = []
-    rows = (0, size // 2, size - 1)
-    for row in rows:
-        new = [exchange(a, b, row, (row + 1) % size, size, axis) for a, b in zip(batch, other, strict=True)]
-        moved = np.abs(output(look.hear(chart.case.params, new)) - base).max(-1)
-        changed.append(moved > NEAR * np.abs(base).max())
+
+    def moves(said: Callable[[Arrays], np.ndarray]) -> list[np.ndarray]:
+        base, changed = said(batch), []
+        for row in (0, size // 2, size - 1):
+            new = [exchange(a, b, row, (row + 1) % size, size, axis) for a, b in zip(batch, other, strict=True)]
+            changed.append(np.abs(said(new) - base).max(-1) > NEAR * np.abs(base).max())
+        return changed
+
+    changed, encode = moves(lambda fields: output(look.hear(chart.case.params, fields))), chart.case.offered("encode")
+    if not all(c.any() for c in changed) and encode is not None:
+        # A loss may leave out examples, drawn at random; their codes are there.
+        changed = moves(lambda fields: flat(encode(chart.case.params, fields, chart.case.key), size))
     counts = [c.sum() for c in changed]
     if min(counts) == 0:
         raise Unable("the output does not depend on some example")
     shared = max((changed[i] & changed[j]).sum() / min(counts[i], counts[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
     return {"mixed_share": float(shared), "mixed_reach": float(np.mean(counts) / changed[0].size * size)}
+
+
+def flat(code: Any, size: int) -> np.ndarray:
+    """Brings the numbers of a code into a row for each example."""
+    leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(code)]
+    return np.concatenate([leaf.reshape(size, -1) for leaf in leaves if len(leaf) == size], 1)
 
 
 def exchange(ours: np.ndarray, theirs: np.ndarray, row: int, source: int, size: int, axis: int) -> np.ndarray:
