@@ -46,5 +46,17 @@ STOPS = (
         "give a list of batches, or a function that makes them; an iterator that was used up yields none",
         "without data there is no loss to look at",
     ),
+    Stop(
+        "optimizer-fails",
+        "the optimizer cannot begin with the parameters, or cannot take their gradient",
+        "give what optax makes, optax.adam(1e-3) for example, and a tree of parameters that it knows",
+        "nobody can train without it; what was raised stands in the evidence",
+    ),
+    Stop(
+        "patient-fails",
+        "what was given breaks when it is looked at, or something that should be a function is none",
+        "give functions for loss, encode, logits and free_run, and leave out what you do not have",
+        "what is no function cannot be asked",
+    ),
 )
 """In the order in which they are likely to be met."""
