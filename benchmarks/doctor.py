@@ -35,6 +35,8 @@ VARIANTS = 16
 """Of each cause."""
 SEEN = 6
 """So many of them showed what rules had missed, and count no more."""
+AGAIN = {"exposure-gap": 10}
+"""Causes whose rule was mended once more, after all variants had been looked at; so many later ones count instead."""
 PATIENCE = 600.0
 """Seconds that an examination may take: so many that a busy machine does not cut short what it trains."""
 
@@ -44,13 +46,24 @@ def patients(variants: int = VARIANTS) -> Iterator[Cell]:
     well = 1
     for number in range(variants):
         for cause in faults.causes():
-            styles = [style for style in faults.STYLES if cause in faults.faults(style)]
-            yield cell(faults.sick(styles[number % len(styles)], cause, 2 * number + 1))
+            yield variant(cause, number)
             yield cell(faults.healthy(faults.STYLES[well // 2 % len(faults.STYLES)], well))
             well += 2
         if number == 0:
             for name, (cause, _) in THREADS.items():
                 yield Cell(f"thread | {name}", (0,), {"thread": name, "fault": cause})
+
+
+def later() -> Iterator[Cell]:
+    """Yields the variants that count in the place of others."""
+    for cause, more in AGAIN.items():
+        yield from (variant(cause, number) for number in range(VARIANTS, VARIANTS + more))
+
+
+def variant(cause: str, number: int) -> Cell:
+    """Returns the cell of a sick patient; styles that can have the fault take turns."""
+    styles = [style for style in faults.STYLES if cause in faults.faults(style)]
+    return cell(faults.sick(styles[number % len(styles)], cause, 2 * number + 1))
 
 
 def cell(spec: Spec) -> Cell:
@@ -60,7 +73,7 @@ def cell(spec: Spec) -> Cell:
 
 def cells(quick: bool) -> list[Cell]:
     """One cell a patient; a sick one and a healthy one if it has to be quick."""
-    return list(patients())[: 2 if quick else None]
+    return [*patients(), *later()][: 2 if quick else None]
 
 
 def measure(cell: Cell, folder: Path) -> dict[str, Any]:
@@ -123,7 +136,7 @@ def render_causes(records: list[Record]) -> str:
 
 def held_out(records: list[Record]) -> tuple[list[Record], list[Record]]:
     """Returns the sick and the healthy that the rules have not seen."""
-    seen = {cell.name for cell in patients(SEEN)}
+    seen = {cell.name for cell in patients(SEEN)} | {variant(c, n).name for c in AGAIN for n in range(VARIANTS)}
     held = [r for r in records if r["cell"] not in seen and "thread" not in r["config"]]
     return [r for r in held if r["config"]["fault"] != "healthy"], [
         r for r in held if r["config"]["fault"] == "healthy"

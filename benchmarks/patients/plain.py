@@ -156,15 +156,16 @@ def patient(spec: Spec) -> dict[str, Any]:
         labels = {name: "off" if name == ("enc", "dec", "embed")[spec.seed % 3] else "on" for name in params}
         optim = optax.multi_transform({"on": optim, "off": optax.set_to_zero()}, lambda p: labels)
     made = {"loss": loss, "params": params, "batches": batches, "optimizer": optim}
-    if spec.has("exposure-gap"):
+    if spec.has("exposure-gap", "healthy"):
 
         def free_run(params: Any, batch: Any, key: Any) -> Any:
             words = batch["words"]
-            code, _ = encode(params, words, key)
-            code = jnp.roll(code, 1, axis=0) * 3
+            code, state = encode(params, words, key)
+            if spec.has("exposure-gap"):
+                code, state = jnp.roll(code, 1, axis=0) * 3, None
             said = jnp.zeros_like(words)
             for step in range(words.shape[1]):
-                logits = decode(params, code, None, said)[:, step]
+                logits = decode(params, code, state, said)[:, step]
                 said = said.at[:, step].set(logits.argmax(-1))
             return said
 

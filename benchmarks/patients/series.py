@@ -124,15 +124,17 @@ def patient(spec: Spec) -> dict[str, Any]:
     if spec.has("targets-scrambled"):
         batches = [Windows(b.values, np.ones_like(b.mask), rng.permutation(b.values)) for b in batches]
     made = {"loss": loss, "params": params, "batches": batches, "optimizer": optimizer(spec)}
-    if spec.has("exposure-gap"):
+    if spec.has("exposure-gap", "healthy"):
 
         def free_run(params: Any, batch: Any, rng: Any) -> Any:
-            state, x, said = encode(params, batch), jnp.zeros((batch.values.shape[0], 2)), []
-            state = jax.tree.map(lambda s: -s, state)
+            state, last, said = encode(params, batch), jnp.zeros((batch.values.shape[0], 2)), []
+            code = state[1]
+            if spec.has("exposure-gap"):
+                state = jax.tree.map(lambda s: -s, state)
             for _ in range(batch.values.shape[1]):
-                state = step(params["decoder"], state, x)
-                x = state[1] @ params["head"]["kernel"] + params["head"]["bias"]
-                said.append(x)
+                state = step(params["decoder"], state, last if feeds else code)
+                last = state[1] @ params["head"]["kernel"] + params["head"]["bias"]
+                said.append(last)
             return jnp.stack(said, 1)
 
         made["free_run"] = free_run

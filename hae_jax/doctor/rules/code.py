@@ -61,8 +61,11 @@ def exposed(e: Evidence) -> float | None:
             0.85 if e["free_loss"] > 2 * e["forced_loss"] + 0.5 and e["forced_loss"] < 0.7 * e["loss_first"] else None
         )
     if "free_accuracy" in e:
-        return 0.85 if e["accuracy"] > 0.6 and e["free_accuracy"] < 0.4 * e["accuracy"] else None
-    return 0.85 if e["error_share"] < 0.4 and e["free_error"] > 4 * e["error_share"] + 0.3 else None
+        # One wrong word makes the next ones wrong in healthy models, too, but the commonest word says no fewer rightly.
+        least = min(0.3 * e["accuracy"], 1.3 * e["commonest_share"])
+        return 0.85 if e["accuracy"] > 0.55 and e["free_accuracy"] < least else None
+    # Errors add up in healthy models, but are hardly worse than those of who always says the mean.
+    return 0.85 if e["error_share"] < 0.6 and e["free_error"] > max(1.3, 3 * e["error_share"] + 0.3) else None
 
 
 CODE = (
