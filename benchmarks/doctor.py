@@ -35,8 +35,9 @@ VARIANTS = 16
 """Of each cause."""
 SEEN = 6
 """So many of them showed what rules had missed, and count no more."""
-AGAIN = {"exposure-gap": 10}
-"""Causes whose rule was mended once more, after all variants had been looked at; so many later ones count instead."""
+EXPOSED, WELL = range(26, 36), range(1001, 1125, 2)
+"""Variants with an exposure gap, and healthy ones that speak freely, that count in the place of all earlier ones: the
+rule was mended once more when those had been looked at."""
 PATIENCE = 600.0
 """Seconds that an examination may take: so many that a busy machine does not cut short what it trains."""
 
@@ -55,9 +56,14 @@ def patients(variants: int = VARIANTS) -> Iterator[Cell]:
 
 
 def later() -> Iterator[Cell]:
-    """Yields the variants that count in the place of others."""
-    for cause, more in AGAIN.items():
-        yield from (variant(cause, number) for number in range(VARIANTS, VARIANTS + more))
+    """Yields the patients that count in the place of others."""
+    yield from (variant("exposure-gap", number) for number in EXPOSED)
+    yield from (cell(faults.healthy("plain", number)) for number in WELL)
+
+
+def replaced(config: dict[str, Any]) -> bool:
+    """Says whether a patient is one of those that others count for."""
+    return config["fault"] == "exposure-gap" or (config["fault"], config.get("style")) == ("healthy", "plain")
 
 
 def variant(cause: str, number: int) -> Cell:
@@ -136,8 +142,12 @@ def render_causes(records: list[Record]) -> str:
 
 def held_out(records: list[Record]) -> tuple[list[Record], list[Record]]:
     """Returns the sick and the healthy that the rules have not seen."""
-    seen = {cell.name for cell in patients(SEEN)} | {variant(c, n).name for c in AGAIN for n in range(VARIANTS)}
-    held = [r for r in records if r["cell"] not in seen and "thread" not in r["config"]]
+    seen, fresh = ({cell.name for cell in cells} for cells in (patients(SEEN), later()))
+    held = [
+        r
+        for r in records
+        if r["cell"] in fresh or not (r["cell"] in seen or "thread" in r["config"] or replaced(r["config"]))
+    ]
     return [r for r in held if r["config"]["fault"] != "healthy"], [
         r for r in held if r["config"]["fault"] == "healthy"
     ]

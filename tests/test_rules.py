@@ -80,8 +80,8 @@ def test_a_cosine_of_three_numbers_is_no_penalty():
         ("clip-too-tight", {"clip_binding": 1.0, "clip_scale": 0.01}, {"clip_binding": 1.0, "clip_scale": 0.5}),
         (
             "exposure-gap",
-            {"accuracy": 0.7, "free_accuracy": 0.1, "commonest_share": 0.1},
-            {"accuracy": 0.6, "free_accuracy": 0.13, "commonest_share": 0.08},
+            {"accuracy": 0.7, "free_accuracy": 0.1, "free_agreement": 0.2},
+            {"accuracy": 0.7, "free_accuracy": 0.1, "free_agreement": 0.9},
         ),
         ("exposure-gap", {"error_share": 0.54, "free_error": 2.5}, {"error_share": 0.31, "free_error": 1.05}),
         (

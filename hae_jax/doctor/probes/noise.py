@@ -7,6 +7,8 @@ import numpy as np
 
 from hae_jax.doctor.chart import Chart, Unable
 from hae_jax.doctor.fields import real
+from hae_jax.doctor.form import Arrays
+from hae_jax.doctor.probes.start import shaped
 from hae_jax.doctor.program import ONCE
 from hae_jax.doctor.trial import Trial
 
@@ -80,6 +82,46 @@ def precision(chart: Chart, trial: Trial) -> dict[str, Any]:
     }
 
 
+def forced_words(chart: Chart, params: Any, batch: Arrays) -> np.ndarray | None:
+    """Returns the likeliest word at each place of a batch, teacher-forced; None if nobody knows where it stands."""
+    teacher = chart.case.offered("logits")
+    if teacher is not None:
+        # Through the code; a loss may have others, as of sentences by themselves.
+        return np.asarray(teacher(params, batch, chart.case.key)).argmax(-1)
+    values, words = chart.inside.hear(params, batch).values, batch[chart.fields.words[0]]
+    targets = shaped(values)
+    if targets is None:
+        return None
+    said = values["logits"].argmax(-1).reshape(targets.shape)
+    if np.array_equal(targets, words):
+        return said
+    return said.T if np.array_equal(targets.T, words) else None
+
+
+def agreement(free: np.ndarray, forced: np.ndarray, goal: np.ndarray, real: np.ndarray) -> float:
+    """Returns how often free running says what teacher forcing does, as long as both have read the same words.
+
+    Up to the first place where the likeliest word is a wrong one, that place included, the two read the same. So the
+    share is 1 for whoever says the likeliest word, however soon errors add up, if free running is what was trained.
+
+    Args:
+        free: words said, [row, place].
+        forced: the likeliest words after the right ones.
+        goal: the right ones.
+        real: which places count.
+
+    Example:
+        >>> goal = np.array([[1, 2, 3, 4]])
+        >>> forced = np.array([[1, 2, 9, 4]])
+        >>> real = np.ones((1, 4), bool)
+        >>> [agreement(np.array([free]), forced, goal, real) for free in ([1, 2, 9, 7], [1, 8, 9, 7], [5, 6, 7, 8])]
+        [1.0, 0.6666666666666666, 0.0]
+    """
+    right = (forced == goal) | ~real
+    same = np.cumprod(np.pad(right, ((0, 0), (1, 0)), constant_values=True)[:, :-1], axis=1).astype(bool) & real
+    return float((free == forced)[same].mean()) if same.any() else 1.0
+
+
 def free(chart: Chart, trial: Trial, params: Any) -> dict[str, Any]:
     """Measures free-running against teacher-forced."""
     run = chart.case.offered("free_run")
@@ -108,12 +150,12 @@ def free(chart: Chart, trial: Trial, params: Any) -> dict[str, Any]:
     mask = real(chart.fields, batch)
     mask = np.ones(goal.shape[:2], bool) if mask is None or mask.ndim < 2 else mask[:, :length]
     if main in chart.fields.words:
-        teacher = chart.case.offered("logits")
-        if teacher is not None:
-            # Through the same code; a loss may have others, as of sentences by themselves.
-            said = np.asarray(teacher(params, batch, chart.case.key)).argmax(-1)[:, :length]
-            found["accuracy"] = float((said == goal)[mask].mean())
         found["free_accuracy"] = float((made == goal)[mask].mean())
+        said = forced_words(chart, params, batch)
+        if said is not None and said[:, :length].shape == goal.shape:
+            said = said[:, :length]
+            found["accuracy"] = float((said == goal)[mask].mean())
+            found["free_agreement"] = agreement(*(x.reshape(len(goal), -1) for x in (made, said, goal, mask)))
     else:
         found["free_error"] = float(((made - goal) ** 2)[mask].mean() / max(goal[mask].var(), 1e-30))
     return found

@@ -61,9 +61,9 @@ def exposed(e: Evidence) -> float | None:
             0.85 if e["free_loss"] > 2 * e["forced_loss"] + 0.5 and e["forced_loss"] < 0.7 * e["loss_first"] else None
         )
     if "free_accuracy" in e:
-        # One wrong word makes the next ones wrong in healthy models, too, but the commonest word says no fewer rightly.
-        least = min(0.3 * e["accuracy"], 1.3 * e["commonest_share"])
-        return 0.85 if e["accuracy"] > 0.55 and e["free_accuracy"] < least else None
+        # One wrong word makes the next ones wrong in healthy models, too. Before it the two cannot but agree, unless
+        # words are drawn at random.
+        return 0.85 if e["accuracy"] > 0.4 and e["free_agreement"] < 0.5 else None
     # Errors add up in healthy models, but are hardly worse than those of who always says the mean.
     return 0.85 if e["error_share"] < 0.6 and e["free_error"] > max(1.3, 3 * e["error_share"] + 0.3) else None
 
@@ -115,7 +115,7 @@ CODE = (
     ),
     Rule(
         "exposure-gap", 5, exposed,
-        ("forced_loss", "free_loss", "accuracy", "free_accuracy", "error_share", "free_error"),
+        ("forced_loss", "free_loss", "accuracy", "free_accuracy", "free_agreement", "error_share", "free_error"),
         "the loss is low, and what the model says on its own is bad",
         "check what free running hands from step to step; word dropout; no feedback",
         "with its own outputs for inputs the model is far worse than with the right ones",
