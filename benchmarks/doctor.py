@@ -5,10 +5,11 @@
 Small autoencoders in five styles (dictionaries and scans, Flax, a class in Equinox's manner, a hierarchy mapped over
 documents, continuous series), each with one fault, as many healthy ones of many sizes and rates, and programs rebuilt
 from public threads. Thresholds were set on even variants, then mended on the first odd ones; the table is of those
-after them, which the rules have not seen. The threads were known while rules were written, and are counted by
-themselves. Patients are examined in an order in which
-any beginning is a fair sample. What was measured stays beside the records; `python -m benchmarks.doctor` judges it anew
-by the rules as they are, so that a better rule needs no new measurement.
+after them, which the rules have not seen; of exposure gaps, and of the healthy that speak freely, of those after all
+of them, since that rule was mended once more. The threads were known while rules were written, and are counted by
+themselves. Patients are examined in an order in which any beginning is a fair sample. What was measured stays beside
+the records; `python -m benchmarks.doctor` judges it anew by the rules as they are, so that a better rule needs no new
+measurement.
 
 Device: one CPU core takes about a quarter of a minute a patient, hours for all.
 Expected: the right cause first for nine of ten sick patients, no finding on a healthy one.

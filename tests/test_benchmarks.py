@@ -150,7 +150,7 @@ def test_the_first_run_can_be_measured_quickly_and_rendered(tmp_path):
 
 
 def test_any_beginning_of_the_doctors_patients_is_a_fair_sample_of_odd_variants():
-    cells = [cell for cell in doctor.cells(quick=False) if "thread" not in cell.config]
+    cells = [cell for cell in doctor.patients() if "thread" not in cell.config]
     round_of = 2 * len(faults.causes())
     for start in range(0, len(cells), round_of):
         sick, well = (cells[start + at : start + round_of : 2] for at in (0, 1))
@@ -159,6 +159,18 @@ def test_any_beginning_of_the_doctors_patients_is_a_fair_sample_of_odd_variants(
         assert {cell.config["style"] for cell in well} == set(faults.STYLES)
     assert all(cell.config["seed"] % 2 for cell in cells)
     assert len({cell.name for cell in cells}) == len(cells) >= 600
+
+
+def test_patients_that_count_for_others_are_as_many_new_and_of_their_kind():
+    cells, later = list(doctor.patients()), list(doctor.later())
+    assert not {cell.name for cell in later} & {cell.name for cell in cells}
+    assert all(doctor.replaced(cell.config) and cell.config["seed"] % 2 for cell in later)
+    records = [{"cell": cell.name, "config": cell.config} for cell in (*cells, *later)]
+    ill, well = doctor.held_out(records)
+    names = {cell.name for cell in doctor.patients(doctor.SEEN)}
+    before = [cell for cell in cells if cell.name not in names and "thread" not in cell.config]
+    assert len(ill) + len(well) == len(before)
+    assert {r["cell"] for r in (*ill, *well) if doctor.replaced(r["config"])} == {cell.name for cell in later}
 
 
 def test_the_doctors_verdicts_can_be_given_anew_from_what_was_measured(tmp_path):
