@@ -9,11 +9,22 @@ from typing import TypeVar
 
 import jax
 
+from benchmarks.record import device
+
 TRIED = 12
 """Steps whose median time counts."""
-FULL = 0.96
-"""Share of the minutes that is planned for, so that a machine's whims do not cut the end of a schedule off."""
 T = TypeVar("T")
+
+
+def clock() -> float:
+    """Returns the seconds that the device has worked, from some moment on.
+
+    Models are given the same time, but seldom find a machine equally quiet. So of a CPU the work itself is counted,
+    that of all its cores together as though they had shared it evenly: what else the machine does is left out. Steps
+    whose work cannot be shared among cores, such as those of a long scan, get more minutes by the clock on the wall.
+    """
+    this = device()
+    return time.process_time() / this["cores"] if this["platform"] == "cpu" else time.monotonic()
 
 
 def planned(minutes: float, state: T, advance: Callable[[T, int], T], path: Path) -> int:
@@ -23,7 +34,7 @@ def planned(minutes: float, state: T, advance: Callable[[T, int], T], path: Path
     steps beforehand. What was planned once is kept: a run that goes on must not change its schedule.
 
     Args:
-        minutes: of training.
+        minutes: of training, as `clock` counts them.
         state: what the first step starts from; it may be consumed.
         advance: one step, from a state and its number to the next state.
         path: where the plan is kept.
@@ -31,9 +42,9 @@ def planned(minutes: float, state: T, advance: Callable[[T, int], T], path: Path
     if not path.is_file():
         times = []
         for at in range(TRIED):
-            began = time.monotonic()
+            began = clock()
             state = jax.block_until_ready(advance(state, at))
-            times.append(time.monotonic() - began)
+            times.append(clock() - began)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(max(1, int(FULL * 60 * minutes / median(times)))))
+        path.write_text(json.dumps(max(1, int(60 * minutes / median(times)))))
     return json.loads(path.read_text())

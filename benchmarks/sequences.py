@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Key, PyTree
 
-from benchmarks.pace import planned
+from benchmarks.pace import clock, planned
 from benchmarks.width import parameters
 from hae_jax import models
 from hae_jax.batch import EOD, EOS, PAD, SPECIALS, Batch
@@ -43,7 +43,7 @@ TOGETHER = 64
 CHUNK = 10
 """Steps between two looks at the clock."""
 SAVE = 150.0
-"""Seconds of training between checkpoints."""
+"""Seconds between checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Setting:
         length: symbols of a sequence.
         segment: symbols of a sentence; the last one may be shorter.
         batch: sequences a step.
-        minutes: of training, without compilation and looks.
+        minutes: of training, without compilation and looks, as `pace.clock` counts them.
         model: the autoencoder.
         optim: clip, Adam and learning rate; the schedule ends with the minutes.
     """
@@ -123,23 +123,23 @@ def learn(setting: Setting, seed: int, folder: Path) -> dict[str, Any]:
     # Compiled on a state of its own, outside of the time that is measured.
     jax.block_until_ready(advance(begin(), 0))
     state, record = restored or (begin(), Record(0, None, 0.0))
-    at, seconds, saved = record.step, record.seconds, record.seconds
+    at, seconds, saved = record.step, record.seconds, time.monotonic()
     noted = folder / "curve.json"
     curve = [x for x in json.loads(noted.read_text()) if x["step"] <= at] if restored else []
     every = max(steps // LOOKS, 1)
-    while at < steps and seconds < 60 * setting.minutes:
-        until, began = min(at + CHUNK, steps, (at // every + 1) * every), time.monotonic()
+    while at < steps:
+        until, began = min(at + CHUNK, steps, (at // every + 1) * every), clock()
         for n in range(at, until):
             state = advance(state, n)
         jax.block_until_ready(state)
-        at, seconds = until, seconds + time.monotonic() - began
+        at, seconds = until, seconds + clock() - began
         if at % every == 0 and at < steps:
             curve.append({"step": at, "minutes": seconds / 60, **look(model, state.params, setting)})
             print({name: round(value, 4) for name, value in curve[-1].items()}, flush=True)
-        if seconds - saved > SAVE:
+        if time.monotonic() - saved > SAVE:
             noted.write_text(json.dumps(curve))
             checkpoints.save(state, Record(at, None, seconds))
-            saved = seconds
+            saved = time.monotonic()
     last = look(model, state.params, setting, 2 * FRESH)
     checkpoints.finish()
     shutil.rmtree(folder / "checkpoints")

