@@ -4,8 +4,12 @@ import os
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
-# Two processes of tests, and the programs that they start, compile much that is the same.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".cache" / "jax"))
+# Tests, and the programs that they start, compile much that is the same. Each worker has a cache of its own: JAX writes
+# an entry in place, so that another process could read half of it.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR",
+    str(Path(__file__).parents[1] / ".cache" / "jax" / os.environ.get("PYTEST_XDIST_WORKER", "alone")),
+)
 
 import jax
 import numpy as np
@@ -20,6 +24,17 @@ settings.register_profile(
     "repeatable", deadline=None, derandomize=True, max_examples=20, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("repeatable")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def released():
+    """Compiled programs are let go after each file.
+
+    Every program maps some memory, and Linux grants a process 65,530 mappings (vm.max_map_count): a process that keeps
+    all programs of the suite dies near its end, in whatever test comes then.
+    """
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture

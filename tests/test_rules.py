@@ -22,6 +22,7 @@ SLUGS = {
 LONG = {"forget_least": 0.45, "slope_least": -0.33, "decades_least": -9.0, "loss_first": 4.0, "loss_last": 1.5}
 WHOLE = {"mixed_share": 0.0, "norm_axes": []}
 SQUARES = {"reduction_absolute": 350.0, "numbers_real": 400, "numbers_all": 400}
+STUCK = {"clip_binding": 1.0, "clip_scale": 0.06, "loss_first": 4.0, "loss_last": 3.9, "update_ratio": 1e-3}
 READ = {
     "last_code_cosine": 0.95, "code_cosine": 0.95, "last_code_width": 32, "last_code_permuted": 0.001,
     "last_code_loss": 1.5, "reach_back": 0.01, "output_size": 2.0, "steps": 200, "nll_last": 1.5, "target_entropy": 3.0,
@@ -78,6 +79,8 @@ def test_a_cosine_of_three_numbers_is_no_penalty():
     ("cause", "sick", "well"),
     [
         ("clip-too-tight", {"clip_binding": 1.0, "clip_scale": 0.01}, {"clip_binding": 1.0, "clip_scale": 0.5}),
+        ("clip-too-tight", STUCK | {"steps": 200}, STUCK | {"steps": 20}),
+        ("clip-too-tight", STUCK | {"update_ratio_last": 1e-3}, STUCK | {"update_ratio_last": 1.8e-3}),
         (
             "exposure-gap",
             {"accuracy": 0.7, "free_accuracy": 0.1, "free_agreement": 0.2},

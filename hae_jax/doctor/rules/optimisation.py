@@ -6,6 +6,8 @@ from hae_jax.doctor.finding import Evidence, Rule
 
 FEW = 100
 """Parameters from which on a gradient that points along them is no accident."""
+SHOWN = 60
+"""Steps after which a loss that stands still says something."""
 
 
 def progress(e: Evidence, name: str) -> float:
@@ -36,7 +38,13 @@ def too_tight(e: Evidence) -> float | None:
         return None
     # Adam makes up for a clip that always binds; a healthy model of ours may have its gradients cut to a twentieth.
     crawls = e["clip_scale"] < 0.1 and e.get("loss_last", 0) > 0.9 * e.get("loss_first", math.inf)
-    return 0.9 if e["clip_scale"] <= 0.02 or crawls else None
+    return 0.9 if e["clip_scale"] <= 0.02 or (crawls and not beginning(e)) else None
+
+
+def beginning(e: Evidence) -> bool:
+    """Says whether a training is still in its warm-up, or too short to tell: then it crawls for no other reason."""
+    rising = e.get("update_ratio_last", 0.0) > 1.5 * e.get("update_ratio", math.inf)
+    return rising or e.get("steps", SHOWN) < SHOWN
 
 
 def regularised(e: Evidence) -> float | None:
