@@ -13,6 +13,7 @@ from benchmarks import (
     courses,
     doctor,
     first_run,
+    foretold,
     glance,
     gradient_map,
     gradient_stability,
@@ -70,7 +71,7 @@ MODULES = {
 }
 """All benchmarks by name; the docstring of each says what it asks, on which device, how long, and what to expect."""
 _MADE = [table for module in MODULES.values() for table in module.BENCHMARKS]
-SUMMARIES = (glance.SUMMARY, advice.SUMMARY, doctor.SUMMARY, speed.SUMMARY)
+SUMMARIES = (glance.SUMMARY, foretold.SUMMARY, advice.SUMMARY, doctor.SUMMARY, speed.SUMMARY)
 TABLES: dict[str, Benchmark | Summary] = {table.table: table for table in (*_MADE, *SUMMARIES)}
 """All tables by name; a benchmark has one or more."""
 FOLDERS = ROOT / "runs" / "benchmarks"

@@ -68,11 +68,13 @@ class Summary:
         table: its name.
         sources: tables whose records it is made of, the deciding one first.
         render: turns the records of all of them into the table.
+        draw: draws pictures of them into a folder; None for a table without.
     """
 
     table: str
     sources: tuple[str, ...]
     render: Callable[[list[Record]], str]
+    draw: Callable[[list[Record], Path], None] | None = None
 
 
 def now() -> str:

@@ -81,6 +81,6 @@ def update(root: Path, known: Mapping[str, Benchmark | Summary], results: Path) 
     for page in (root / name for name in PAGES):
         page.write_text(fill(page.read_text(encoding="utf-8"), known, results), encoding="utf-8")
     for each in known.values():
-        if isinstance(each, Benchmark) and each.draw is not None:
+        if each.draw is not None:
             for records in measured(each, results):
                 each.draw(records, root / "docs")

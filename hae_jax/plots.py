@@ -203,3 +203,35 @@ def draw_shares(bars: Mapping[str, Mapping[str, float]], label: str, path: Path)
     axes.set_xlabel(label)
     made.legend(loc="outside upper center", fontsize=8, ncols=3)
     made.savefig(path, dpi=130)
+
+
+def draw_success(
+    shapes: Mapping[str, Sequence[tuple[str, float, float, float]]], labels: tuple[str, str, str], path: Path
+) -> None:
+    """Draws points whose colour tells how often something succeeds.
+
+    Args:
+        shapes: by the name of a shape, its points: name, abscissa, ordinate, and a share.
+        labels: what abscissas, ordinates and shares are.
+        path: where to.
+    """
+    made, (axes,) = figure(1, 9.0, 5.4)
+    drawn = None
+    reach = [x for points in shapes.values() for _, x, *_ in points]
+    middle = (min(reach) + max(reach)) / 2
+    for marker, (shape, points) in zip("osD^v", shapes.items(), strict=False):
+        names, x, y, shares = zip(*points, strict=True)
+        drawn = axes.scatter(
+            x, y, c=shares, marker=marker, s=60, cmap="viridis", vmin=0, vmax=1, edgecolors="black", linewidths=0.6,
+            label=shape,
+        )  # fmt: skip
+        for name, *place in zip(names, x, y, strict=True):
+            # Names reach for the middle; from the left aslant, as points there may be level with each other.
+            shift, side, turn = ((6, 4), "left", 30) if place[0] < middle else ((-7, -2), "right", 0)
+            axes.annotate(name, place, xytext=shift, textcoords="offset points", fontsize=7, rotation=turn, ha=side)
+    axes.set_xlabel(labels[0])
+    axes.set_ylabel(labels[1])
+    axes.legend(fontsize=8, loc="upper left")
+    if drawn is not None:
+        made.colorbar(drawn, ax=axes, label=labels[2], format="{x:.0%}")
+    made.savefig(path, dpi=130)

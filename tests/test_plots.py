@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hae_jax.plots import draw_map, draw_theory
+from hae_jax.plots import draw_map, draw_success, draw_theory
 
 
 def words(path):
@@ -26,3 +26,10 @@ def test_any_number_of_curves_fits(tmp_path, number):
     draw_theory(curves, {"tied": ([0.0, 1.0], [0.1, 0.9])}, tmp_path / "theory.svg")
     text = words(tmp_path / "theory.svg")
     assert all(f"<!-- {name} -->" in text for name in (*curves, "tied"))
+
+
+def test_points_of_success_bear_their_names_and_shapes(tmp_path):
+    shapes = {"bare": [("left one", -0.5, 0.5, 0.0), ("right one", 0.1, 0.9, 1.0)], "normed": [("", 0.0, 0.6, 0.5)]}
+    draw_success(shapes, ("slope", "gate", "seeds"), tmp_path / "success.svg")
+    text = words(tmp_path / "success.svg")
+    assert all(f"<!-- {name} -->" in text for name in ("left one", "right one", "bare", "normed", "slope", "gate"))

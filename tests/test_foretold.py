@@ -1,0 +1,70 @@
+"""What fresh weights foretell: recipes of two tables are joined, put into groups and drawn."""
+
+import pytest
+from scipy.stats import spearmanr
+
+from benchmarks import foretold, initialisation, success
+from benchmarks.glance import TASK
+from benchmarks.schemes import SCHEMES
+
+
+def fresh(recipe, slope, forget, norm="none", inputs="noise"):
+    numbers = {"predicted": {"mean": slope}, "forget": {"mean": forget}}
+    return {"config": {"recipe": recipe, "layer_norm": norm, "inputs": inputs}, "numbers": numbers}
+
+
+def trained(scheme, learned, loss, norm="none", task=TASK):
+    numbers = {"arrival": [300] * learned + [None] * (10 - learned), "loss": [loss] * 10}
+    return {"config": {"scheme": scheme, "norm": norm, "task": task}, "numbers": numbers}
+
+
+RECORDS = [
+    fresh("flax, forget bias 0", -0.44, 0.5),
+    fresh("orthogonal, forget bias 2", -0.06, 0.84),
+    fresh("glorot, no bias", 0.05, 0.5, "cell, gain 1"),
+    fresh("orthogonal, forget bias 2", 0.5, 0.1, inputs="text"),
+    trained("flax default", 0, 2.8),
+    trained("orthogonal, forget bias 2", 10, 1.7),
+    trained("glorot, no bias", 1, 2.5, "cell"),
+    # No table A has these.
+    trained("glorot, no bias", 9, 1.0, "output"),
+    trained("orthogonal, forget bias 2", 10, 0.1, task="adding 200"),
+]
+
+
+def test_every_scheme_that_was_renamed_exists_in_both_tables():
+    names = {foretold.FRESH.get(scheme, scheme) for scheme in SCHEMES}
+    assert set(foretold.FRESH) <= set(SCHEMES)
+    assert names - set(initialisation.RECIPES) == {"glorot, forget bias 1"}
+    norms = {cell.config["norm"] for cell in success.cells(False)}
+    assert norms - set(foretold.NORMS) == {"output"}
+
+
+def test_recipes_are_joined_where_both_tables_have_them():
+    found = foretold.points(RECORDS)
+    assert [(p.name, p.norm, p.slope, p.forget, p.learned, p.seeds, p.loss) for p in found] == [
+        ("flax default", "none", -0.44, 0.5, 0, 10, 2.8),
+        ("orthogonal, forget bias 2", "none", -0.06, 0.84, 10, 10, 1.7),
+        ("glorot, no bias", "cell", 0.05, 0.5, 1, 10, 2.5),
+    ]
+
+
+def test_each_recipe_is_counted_once_and_the_ranks_are_scipys():
+    text = foretold.render(RECORDS)
+    rows = [
+        [part.strip() for part in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| slope")
+    ]
+    assert [row[1] for row in rows] == ["1", "1", "1"]
+    assert [row[2].split()[0] for row in rows] == ["0/10", "1/10", "10/10"]
+    assert [row[3] for row in rows] == ["0", "0", "1"]
+    assert f"{spearmanr([0.44, 0.06, 0.05], [2.8, 1.7, 2.5])[0]:.2f}" in text
+
+
+@pytest.mark.parametrize("number", [5, len(RECORDS)])
+def test_the_picture_bears_names_once(number, tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(foretold, "draw_success", lambda shapes, labels, path: drawn.update(shapes))
+    foretold.draw(RECORDS[:4] + RECORDS[4:number], tmp_path)
+    assert drawn["no layer norm"][0] == ("flax default", -0.44, 0.5, 0.0)
+    if number > 5:
+        assert drawn["layer norm in the cell"] == [("", 0.05, 0.5, 0.1)]
