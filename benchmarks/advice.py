@@ -21,6 +21,7 @@ PAIRS = [
     ("", f"{LONG}, against orthogonal", LONG + " | {} | none", "orthogonal, forget bias 1", "glorot, forget bias 1"),
     ("layer norm in the cell", f"{LONG}, no bias", LONG + " | glorot, no bias | {}", "none", "cell"),
     ("", f"{LONG}, forget bias 2", f"{LONG} | {FIRM} | {{}}", "none", "cell"),
+    ("", "adding of 200, forget bias 2", f"adding 200 | {FIRM} | {{}}", "none", "cell"),
     ("", "text, no bias", "text | glorot, no bias | {}", "none", "cell"),
     ("layer norm after each LSTM", f"{LONG}, no bias", LONG + " | glorot, no bias | {}", "none", "output"),
     ("", "text, no bias", "text | glorot, no bias | {}", "none", "output"),

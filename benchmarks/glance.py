@@ -6,7 +6,7 @@ from typing import Any
 from benchmarks import interval
 from benchmarks.record import Record, Summary
 
-TASK = "recall of 8 x 16"
+TASK, LONG = "recall of 8 x 16", "adding 200"
 FIRM = "orthogonal, forget bias 2"
 ROWS = {
     "Flax's default: forget bias 0": ("flax, forget bias 0", "flax default", "none"),
@@ -17,6 +17,7 @@ ROWS = {
     "orthogonal, forget bias 1": ("orthogonal, forget bias 1", "orthogonal, forget bias 1", "none"),
     "orthogonal, forget bias 2": (FIRM, FIRM, "none"),
     "orthogonal, forget bias 2, layer norm in the cell": (FIRM, FIRM, "cell"),
+    "the same with a gain of 0.1": (FIRM, FIRM, "cell, gain 0.1"),
     "orthogonal of gain 2, forget bias 1": ("orthogonal x 2, forget bias 1", "orthogonal, gain 2", "none"),
     "orthogonal of gain 4, forget bias 1": ("orthogonal x 4, forget bias 1", "orthogonal, gain 4", "none"),
     "critical": ("critical", "critical", "none"),
@@ -33,8 +34,8 @@ def render(records: list[Record]) -> str:
     trained = {record["cell"]: record["numbers"] for record in records if "task" in record["config"]}
     lines = [
         "| fresh weights | forget gate | slope: theory | measured | left after 50 steps | recall: seeds | median step "
-        "| text: code gap |",
-        "|---" * 8 + "|",
+        "| adding: seeds | median step | text: code gap |",
+        "|---" * 10 + "|",
     ]
     for name, (recipe, scheme, norm) in ROWS.items():
         a = fresh.get((recipe, "cell, gain 1" if norm == "cell" else norm))
@@ -43,6 +44,7 @@ def render(records: list[Record]) -> str:
             lines.append(
                 f"| {name} | {a['forget']['mean']:.2f} | {a['predicted']['mean']:+.2f} | {a['slope']['mean']:+.2f} "
                 f"| {10 ** a['ratio']['mean']:.0e} | {learned(trained.get(f'{TASK} | {scheme} | {norm}'))} "
+                f"| {learned(trained.get(f'{LONG} | {scheme} | {norm}'))} "
                 f"| {interval.show(text['gap']) if text else '-'} |"
             )
     return "\n".join(lines)

@@ -18,7 +18,7 @@ def test_the_glance_looks_at_schemes_that_exist():
     for recipe, scheme, norm in glance.ROWS.values():
         assert recipe in initialisation.RECIPES
         assert scheme in SCHEMES
-        assert f"{glance.TASK} | {scheme} | {norm}" in cells
+        assert {f"{task} | {scheme} | {norm}" for task in (glance.TASK, glance.LONG)} <= cells
 
 
 def test_a_summary_is_made_of_the_records_of_one_device(tmp_path):
