@@ -87,7 +87,10 @@ def render(records: list[Record]) -> str:
         ],
     }
     lines = ["| fresh weights | recipes | seeds that learn | recipes of which most seeds learn |", "|---|---|---|---|"]
+    groups[f"slope above {NEAR}"] = [p for p in found if p.slope > NEAR]
     for name, group in groups.items():
+        if not group:
+            continue
         rate = interval.rate(sum(p.learned for p in group), sum(p.seeds for p in group))
         most = sum(2 * p.learned > p.seeds for p in group)
         lines.append(f"| {name} | {len(group)} | {rate} | {most} |")

@@ -1,6 +1,5 @@
 """What fresh weights foretell: recipes of two tables are joined, put into groups and drawn."""
 
-import pytest
 from scipy.stats import spearmanr
 
 from benchmarks import foretold, initialisation, success
@@ -60,11 +59,16 @@ def test_each_recipe_is_counted_once_and_the_ranks_are_scipys():
     assert f"{spearmanr([0.44, 0.06, 0.05], [2.8, 1.7, 2.5])[0]:.2f}" in text
 
 
-@pytest.mark.parametrize("number", [5, len(RECORDS)])
-def test_the_picture_bears_names_once(number, tmp_path, monkeypatch):
+def test_neighbours_have_one_name_and_normalised_cells_none(tmp_path, monkeypatch):
     drawn = {}
     monkeypatch.setattr(foretold, "draw_success", lambda shapes, labels, path: drawn.update(shapes))
-    foretold.draw(RECORDS[:4] + RECORDS[4:number], tmp_path)
-    assert drawn["no layer norm"][0] == ("flax default", -0.44, 0.5, 0.0)
-    if number > 5:
-        assert drawn["layer norm in the cell"] == [("", 0.05, 0.5, 0.1)]
+    beside = [fresh("torch", -0.45, 0.5), trained("torch default", 0, 2.8)]
+    foretold.draw([*RECORDS, *beside], tmp_path)
+    names = {slope: name for name, slope, *_ in drawn["no layer norm"]}
+    assert names == {-0.44: "", -0.45: "torch default / flax default", -0.06: "orthogonal, forget bias 2"}
+    assert drawn["layer norm in the cell"] == [("", 0.05, 0.5, 0.1)]
+
+
+def test_exploding_recipes_are_counted_too():
+    records = [fresh("glorot, no bias", 0.3, 0.5), trained("glorot, no bias", 4, 2.0)]
+    assert "| slope above 0.11 | 1 | 4/10 " in foretold.render(records)

@@ -1,6 +1,7 @@
 """The paper's table: equal sizes, planned time, and verdicts that say no more than the seeds do."""
 
 import json
+import time
 from statistics import fmean, stdev
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy import stats
 from benchmarks import first_run, interval, pace, reconstruction
 from benchmarks.recipe import changed
 from benchmarks.reconstruction import MODELS, SEEDS, TABLE, base, cells, verdict
+from benchmarks.record import device
 from benchmarks.width import parameters
 from hae_jax.config import Config, ModelConfig
 
@@ -65,6 +67,17 @@ def test_a_plan_fills_the_minutes_and_is_kept(tmp_path, monkeypatch):
     assert seen == list(range(pace.TRIED))
     assert pace.planned(9.0, 0, advance, tmp_path / "new" / "steps.json") == 480
     assert len(seen) == pace.TRIED
+
+
+def test_waiting_is_no_work():
+    began = pace.clock()
+    time.sleep(0.3)
+    waited = pace.clock() - began
+    began, spent = pace.clock(), time.process_time()
+    while time.process_time() - spent < 0.2:
+        pass
+    assert waited < 0.15
+    assert pace.clock() - began >= 0.2 / device()["cores"]
 
 
 def test_one_slow_step_does_not_spoil_a_plan(tmp_path, monkeypatch):

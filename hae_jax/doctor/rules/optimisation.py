@@ -42,7 +42,7 @@ def too_tight(e: Evidence) -> float | None:
 
 
 def beginning(e: Evidence) -> bool:
-    """Says whether a training is still in its warm-up, or too short to tell: then it crawls for no other reason."""
+    """Says whether a training is still in its warm-up, or too short: that it crawls then tells nothing."""
     rising = e.get("update_ratio_last", 0.0) > 1.5 * e.get("update_ratio", math.inf)
     return rising or e.get("steps", SHOWN) < SHOWN
 
