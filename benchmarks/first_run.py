@@ -63,8 +63,9 @@ def render(records: list[Record]) -> str:
             "| loss, nats a token | code gap | BLEU-4 | tokens, teacher-forced | ROUGE-1 / 2 / L | exact | coherence "
             "| steps | minutes of training |",
             "|---|---|---|---|---|---|---|---|---|",
-            f"| {n['loss']:.2f} | {n['code_gap']:.2f} | {n['bleu']:.1f} | {n['token_accuracy']:.1%} "
-            f"| {n['rouge1']:.2f} / {n['rouge2']:.2f} / {n['rougeL']:.2f} | {n['exact_match']:.1%} "
+            f"| {n['loss']:.2f} | {n['code_gap']:.2f} | {n['bleu']:.1f} of {n['bleu_limit']:.1f} "
+            f"| {n['token_accuracy']:.1%} | {n['rouge1']:.2f} / {n['rouge2']:.2f} / {n['rougeL']:.2f} "
+            f"| {n['exact_match']:.1%} of {n['exact_limit']:.1%} "
             f"| {'-' if n['coherence'] is None else format(n['coherence'], '.2f')} "
             f"| {n['steps']:,} | {n['minutes']:.1f} |",
             "",

@@ -44,7 +44,7 @@ def training(config: ModelConfig, vocab: int, size: Size) -> dict[str, int]:
     """Returns the operations of a training step's parts.
 
     Args:
-        config: a hierarchical model with `state` "last", `feed` "every" and `feedback` "none".
+        config: a hierarchical model with `state` "last" and `feedback` "none".
         vocab: number of word ids.
         size: of the batch.
 
@@ -55,13 +55,13 @@ def training(config: ModelConfig, vocab: int, size: Size) -> dict[str, int]:
     """
     e, h, s = config.embed, config.hidden, config.sentence_hidden
     bridge = 2 * h * e if config.tied and e != h else 0
-    layers = config.layers
+    layers, beside = config.layers, 8 * h * h if config.feed == "every" else 0
     forward = {
         "encoder, words": size.words * stack(e, h, layers),
         "encoder, sentences": size.sentences * stack(h, s, layers),
         "decoder, sentences": size.sentences * (stack(0, s, layers) + 2 * s * h)
         + size.documents * (8 * s * s + 4 * layers * s * s),
-        "decoder, words": size.words * stack(e, h, layers) + size.sentences * (8 * h * h + 4 * layers * h * h),
+        "decoder, words": size.words * stack(e, h, layers) + size.sentences * (beside + 4 * layers * h * h),
         "softmax": size.words * (2 * (e if config.tied else h) * vocab + bridge),
     }
     return {part: 3 * operations for part, operations in forward.items()}

@@ -8,8 +8,13 @@ from statistics import median
 from typing import TypeVar
 
 import jax
+import jax.numpy as jnp
 
 from benchmarks.record import device
+from hae_jax import models
+from hae_jax.config import Config
+from hae_jax.data import Batches, Dataset
+from hae_jax.training import TrainState, make_step, optim, start
 
 TRIED = 12
 """Steps whose median time counts."""
@@ -40,11 +45,25 @@ def planned(minutes: float, state: T, advance: Callable[[T, int], T], path: Path
         path: where the plan is kept.
     """
     if not path.is_file():
-        times = []
-        for at in range(TRIED):
-            began = clock()
-            state = jax.block_until_ready(advance(state, at))
-            times.append(clock() - began)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(max(1, int(60 * minutes / median(times)))))
+        path.write_text(json.dumps(max(1, int(60 * minutes / work(state, advance)))))
     return json.loads(path.read_text())
+
+
+def work(state: T, advance: Callable[[T, int], T]) -> float:
+    """Returns the median seconds of a step, as `clock` counts them: of the steps from 0 on, which consume the state."""
+    times = []
+    for at in range(TRIED):
+        began = clock()
+        state = jax.block_until_ready(advance(state, at))
+        times.append(clock() - began)
+    return median(times)
+
+
+def training(config: Config, dataset: Dataset) -> tuple[TrainState, Callable[[TrainState, int], TrainState]]:
+    """Returns what a training run starts from, and its step: what `planned` and `work` ask for."""
+    model, optimizer = models.build(config.model, dataset.tokenizer.vocab_size), optim.build(config.optim, 1)
+    batches, key = Batches(dataset.train, config.data, config.train.seed), jax.random.key(0)
+    step = make_step(model, optimizer, config)
+    state = start(model.init(key, jax.tree.map(jnp.asarray, batches.at(0)))["params"], optimizer)
+    return state, lambda state, at: step(state, batches.at(at), key)[0]

@@ -22,19 +22,16 @@ from statistics import fmean
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from benchmarks import first_run, interval
-from benchmarks.pace import planned
+from benchmarks.pace import planned, training
 from benchmarks.recipe import NAIVE, changed
 from benchmarks.record import Benchmark, Cell, Record
 from benchmarks.width import equalised, parameters
-from hae_jax import models
 from hae_jax.config import Config
-from hae_jax.data import Batches, Dataset, prepare
+from hae_jax.data import Dataset, prepare
 from hae_jax.plots import draw_lines
 from hae_jax.presets import preset
-from hae_jax.training import make_step, optim, start
 
 SEEDS = (0, 1, 2)
 LOOKS, LOOKED_AT = 10, 64
@@ -93,9 +90,8 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
     config = Config.from_json(json.dumps(raw))
     store, workdir = folder.parent / "corpora" / config.data.corpus, folder / "workdir"
     minutes = config.train.minutes
-    steps = paced(
-        config, prepare(config.data, store), store.with_name(f"{store.name}, {cell.config['row']}, {minutes}.json")
-    )
+    plan = store.with_name(f"{store.name}, {cell.config['row']}, {minutes}.json")
+    steps = planned(minutes, *training(config, prepare(config.data, store)), plan)
     every = max(steps // LOOKS, 1)
     train = dataclasses.replace(
         config.train, steps=steps, minutes=0, eval_every=every, save_every=every, eval_documents=LOOKED_AT,
@@ -104,18 +100,9 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
     workdir.mkdir(parents=True, exist_ok=True)
     if not (workdir / "data").exists():
         (workdir / "data").symlink_to(store.resolve())
-    planned = Cell(cell.name, cell.seeds, first_run.as_json(dataclasses.replace(config, train=train)))
+    whole = Cell(cell.name, cell.seeds, first_run.as_json(dataclasses.replace(config, train=train)))
     vocab = Dataset.load(store).tokenizer.vocab_size
-    return first_run.measure(planned, folder) | {"minutes": minutes, "parameters": parameters(config.model, vocab)}
-
-
-def paced(config: Config, dataset: Dataset, path: Path) -> int:
-    """Returns how many steps of a run fit into its minutes."""
-    model, optimizer = models.build(config.model, dataset.tokenizer.vocab_size), optim.build(config.optim, 1)
-    batches, key = Batches(dataset.train, config.data, config.train.seed), jax.random.key(0)
-    step = make_step(model, optimizer, config)
-    state = start(model.init(key, jax.tree.map(jnp.asarray, batches.at(0)))["params"], optimizer)
-    return planned(config.train.minutes, state, lambda state, at: step(state, batches.at(at), key)[0], path)
+    return first_run.measure(whole, folder) | {"minutes": minutes, "parameters": parameters(config.model, vocab)}
 
 
 def grouped(records: list[Record]) -> dict[str, dict[str, list[dict[str, Any]]]]:

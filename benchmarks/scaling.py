@@ -13,7 +13,7 @@ from hae_jax.config import Config
 from hae_jax.presets import preset
 
 SIZES: dict[str, tuple[str, tuple[int, ...]]] = {
-    "documents a batch": ("batch_size", (8, 32, 128)),
+    "documents a batch": ("batch_size", (8, 16, 64)),
     "units": ("hidden", (128, 256, 512)),
     "words a sentence, at most": ("max_words", (8, 16, 32)),
     "layers": ("layers", (1, 2, 4)),

@@ -28,16 +28,19 @@ GROWTH = (1, 10, 10)
 
 
 def plain(config: Config, **model: Any) -> Config:
-    """Takes away what the twin has not: mirrored weights, normalisation, auxiliary losses, a schedule."""
+    """Takes away what the twin has not: mirrored weights, normalisation, auxiliary losses, a schedule. Vectors stand
+    beside every word, as the twin has them, and batches hold 32 documents, whatever the presets have come to."""
     fields: dict[str, Any] = {
         "initializer": "orthogonal",
         "layer_norm": "none",
+        "feed": "every",
         "sentence_loss": 0.0,
         "vector_loss": 0.0,
     }
     return dataclasses.replace(
         config,
         model=dataclasses.replace(config.model, **fields | model),
+        data=dataclasses.replace(config.data, batch_size=32),
         optim=dataclasses.replace(config.optim, warmup=0, final=1.0),
     )
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from hae_jax.config import Config, DataConfig, ModelConfig, OptimConfig, TrainConfig
 
-MIRROR: dict[str, Any] = {"initializer": "mirror", "layer_norm": "output", "vector_loss": 0.02}
+MIRROR: dict[str, Any] = {"initializer": "mirror", "layer_norm": "output", "feed": "start", "vector_loss": 0.02}
 """What makes it train, next to the defaults. The code has room for a sentence vector each: `sentence_hidden` is
 `max_sentences` times `hidden`, or as much of it as the device can bear."""
 
@@ -18,8 +18,9 @@ PRESETS: dict[str, Config] = {
     ),
     "small": Config(
         ModelConfig(sentence_hidden=1024, **MIRROR),
-        optim=OptimConfig(learning_rate=1e-3, sentence_rate=0.1),
-        train=TrainConfig(steps=1200, minutes=15, eval_every=300, save_every=300),
+        DataConfig(batch_size=16),
+        OptimConfig(learning_rate=1e-3, sentence_rate=0.1),
+        TrainConfig(steps=2400, minutes=15, eval_every=600, save_every=600),
     ),
     "reviews": Config(
         ModelConfig(embed=512, hidden=512, sentence_hidden=4096, **MIRROR),

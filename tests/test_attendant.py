@@ -31,7 +31,8 @@ def values(loss=5.0, norm=2.0, binding=0.3):
 
 
 def evaluation(gap, loss=2.0):
-    scores = dict.fromkeys(("bleu", "rouge1", "rouge2", "rougeL", "exact_match", "coherence"))
+    texts = ("bleu", "bleu_limit", "rouge1", "rouge2", "rougeL", "exact_match", "exact_limit", "coherence")
+    scores = dict.fromkeys(texts)
     sizes = {"by_length": {}, "by_position": {}, "documents": 20, "tokens": 99, "examples": ()}
     return Evaluation(loss=loss, perplexity=9.0, token_accuracy=0.3, code_gap=gap, **scores, **sizes)
 

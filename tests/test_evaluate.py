@@ -163,6 +163,7 @@ def test_a_perfect_reconstruction_has_perfect_scores():
     result = evaluate(model, params, batches([[[4, 5, 6, 7], [8, 9, 10]]] * 3, 2), TOKENIZER)
     assert (result.loss, result.perplexity, result.token_accuracy) == (0.0, 1.0, 1.0)
     assert (result.bleu, result.exact_match, result.coherence) == (100.0, 1.0, 0.0)
+    assert (result.bleu_limit, result.exact_limit) == (100.0, 1.0)
     assert (result.rouge1, result.rouge2, result.rougeL) == (1.0, 1.0, 1.0)
     assert set(result.examples) == {("ant bee cat dog eel fox gnu",) * 2}
 
@@ -172,7 +173,17 @@ def test_an_unknown_word_said_again_is_no_merit():
     result = evaluate(model, params, batches([[[UNK, 5, 6, 7]]] * 3, 2), TOKENIZER)
     assert result.token_accuracy == 1.0
     assert (result.bleu, result.exact_match) == (metrics.bleu(["? b c d"] * 3, ["<unk> b c d"] * 3), 0.0)
+    assert (result.bleu_limit, result.exact_limit) == (result.bleu, 0.0)
     assert set(result.examples) == {("<unk> bee cat dog",) * 2}
+
+
+def test_the_limits_are_the_texts_and_not_the_models():
+    texts = [[[UNK, 5, 6, 7]], [[4, 5, 6, 7, 8]]]
+    model, params = saying([9, 10, EOD])
+    result = evaluate(model, params, batches(texts, 2), TOKENIZER)
+    whole = metrics.bleu(["? bee cat dog", "ant bee cat dog eel"], ["<unk> bee cat dog", "ant bee cat dog eel"])
+    assert 0 == result.bleu < result.bleu_limit == whole < 100
+    assert (result.exact_match, result.exact_limit) == (0.0, 0.5)
 
 
 def test_sentences_in_the_wrong_order_are_incoherent():
@@ -230,6 +241,7 @@ def test_a_sentence_that_was_not_written_counts_as_empty():
 def test_without_free_running_there_are_no_texts():
     result = evaluate(*markov(), batches(documents(), 5), TOKENIZER, free_run=False)
     assert {result.bleu, result.rouge1, result.rougeL, result.exact_match, result.coherence} == {None}
+    assert {result.bleu_limit, result.exact_limit} == {None}
     assert {part.bleu for part in result.by_length.values()} == {None}
     assert result.examples == ()
 

@@ -9,9 +9,9 @@ from hae_jax.training.screen import Screen
 
 VALUES = {"loss": 3.2, "norm": 0.31, "binding": 0.25, "words_per_second": 2200.4, "skipped": 2}
 SCORES = Evaluation(
-    loss=3.2711, perplexity=26.3, token_accuracy=0.41, code_gap=3.7161, bleu=5.23, rouge1=None, rouge2=None,
-    rougeL=None, exact_match=0.0, coherence=None, by_length={}, by_position={}, documents=61, tokens=997,
-    examples=(("the [red] cat .", "the cat [/red]"), ("a", "")),
+    loss=3.2711, perplexity=26.3, token_accuracy=0.41, code_gap=3.7161, bleu=5.23, bleu_limit=90.0, rouge1=None,
+    rouge2=None, rougeL=None, exact_match=0.0, exact_limit=0.5, coherence=None, by_length={}, by_position={},
+    documents=61, tokens=997, examples=(("the [red] cat .", "the cat [/red]"), ("a", "")),
 )  # fmt: skip
 
 

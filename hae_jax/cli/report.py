@@ -16,10 +16,12 @@ MEANINGS = {
     "token_accuracy": "tokens that were the most probable one",
     "code_gap": "nats a token lost with another document's code; near 0 the code is ignored",
     "bleu": "corpus BLEU-4 of free-running reconstructions, 0 to 100",
+    "bleu_limit": "the same if all came back, but for words outside the vocabulary",
     "rouge1": "F1 of shared words",
     "rouge2": "F1 of shared word pairs",
     "rougeL": "F1 of the longest common subsequence",
     "exact_match": "documents that came back without a difference",
+    "exact_limit": "the same if all came back, but for words outside the vocabulary",
     "coherence": "disorder of the sentences, 0 is best",
 }
 LEGEND = """slope    of ln |dL/dh|, nat a step backwards: below 0 it vanishes

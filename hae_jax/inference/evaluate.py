@@ -61,10 +61,12 @@ class Evaluation:
             tells, as a wrong code misleads. 0 if there is one document only.
         bleu: corpus BLEU-4 in [0, 100] of greedy, free-running reconstructions; None without, as all that follow. In
             these an unknown word of the source matches nothing, though it counts as a word.
+        bleu_limit: what would be perfect: BLEU-4 of every token said again, unknown words as unknown ones.
         rouge1: F1 of shared words.
         rouge2: F1 of shared word pairs.
         rougeL: F1 of the longest common subsequence.
         exact_match: share of the documents that came back without a difference.
+        exact_limit: what would be perfect: share of the documents without unknown words.
         coherence: disorder of the sentences, 0 is best; see `metrics.coherence`. nan if none can be ordered.
         by_length: the same by the number of tokens a document has, as in "17-32".
         by_position: the same by sentence, "1" being the first of each document; missing sentences count as empty.
@@ -78,10 +80,12 @@ class Evaluation:
     token_accuracy: float
     code_gap: float
     bleu: float | None
+    bleu_limit: float | None
     rouge1: float | None
     rouge2: float | None
     rougeL: float | None
     exact_match: float | None
+    exact_limit: float | None
     coherence: float | None
     by_length: dict[str, Part]
     by_position: dict[str, Part]
@@ -201,6 +205,7 @@ def evaluate(
         for (batch, documents), code in zip(batches, codes, strict=True):
             pairs += pairs_of(model, params, batch, documents, code, tokenizer)
     examples = tuple((join(pair.source), join(pair.output)) for pair in pairs[:EXAMPLES])
+    read = [join(pair.source) for pair in pairs]
     pairs = list(map(judged, pairs))
     texts = [(join(pair.source), join(pair.output)) for pair in pairs]
     whole = part_of(tokens, np.ones(len(tokens.nll), bool), texts)
@@ -213,8 +218,10 @@ def evaluate(
         token_accuracy=whole.token_accuracy,
         code_gap=float((tokens.foreign.sum() - tokens.nll.sum()) / whole.tokens),
         bleu=whole.bleu,
+        bleu_limit=metrics.bleu(sources, read) if texts else None,
         **rouge,
         exact_match=whole.exact_match,
+        exact_limit=metrics.exact_match(sources, read) if texts else None,
         coherence=coherence,
         by_length=by_length(tokens, pairs),
         by_position=by_position(tokens, pairs),
