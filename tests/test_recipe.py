@@ -1,0 +1,39 @@
+"""What makes it train: rows that differ, and a table that says what a step of each costs."""
+
+import json
+
+import pytest
+
+from benchmarks.recipe import SEEDS, VARIANTS, cells, render
+from hae_jax.config import Config
+
+
+def record(name, seed, bleu, work):
+    numbers = {"loss": 1.0, "code_gap": 2.0, "bleu": bleu, "token_accuracy": 0.5, "work": work}
+    return {"cell": f"{name}, seed {seed}", "numbers": numbers}
+
+
+def test_cells_are_all_rows_seed_by_seed():
+    chosen = cells(False)
+    assert [cell.seeds[0] for cell in chosen] == [seed for seed in SEEDS for _ in VARIANTS]
+    assert len({cell.name for cell in chosen}) == len(chosen)
+    configs = {json.dumps(cell.config) for cell in chosen}
+    assert len(configs) == len(chosen)
+    for cell in chosen:
+        config = Config.from_json(json.dumps(cell.config))
+        assert config.train.seed == cell.seeds[0]
+        assert config.train.steps == 300
+
+
+@pytest.mark.parametrize("name", ["naive", "the recipe"])
+def test_the_naive_model_has_nothing_of_the_recipe(name):
+    model = Config.from_json(json.dumps(next(c.config for c in cells(False) if c.name == f"{name}, seed 0"))).model
+    ours = (model.initializer == "mirror", model.reverse, model.tied, model.layer_norm == "output", model.vector_loss > 0)
+    assert set(ours) == {name == "the recipe"}
+
+
+def test_work_is_told_in_units_of_the_recipes():
+    records = [record("the recipe", 0, 50.0, 0.2), record("the recipe", 1, 60.0, 0.4), record("naive", 0, 0.25, 0.6)]
+    lines = render(records).splitlines()[2:]
+    assert lines[0].startswith("| the recipe | 1.00 | 2.00 [2.00, 2.00] | 55.0 [-8.5, 118.5] | 50.0% | 1.0 | 2 |")
+    assert lines[1:] == ["| naive | 1.00 | 2.00 | 0.2 | 50.0% | 2.0 | 1 |"]
