@@ -27,9 +27,10 @@ def test_cells_are_all_rows_seed_by_seed():
 
 @pytest.mark.parametrize("name", ["naive", "the recipe"])
 def test_the_naive_model_has_nothing_of_the_recipe(name):
-    model = Config.from_json(json.dumps(next(c.config for c in cells(False) if c.name == f"{name}, seed 0"))).model
-    ours = (model.initializer == "mirror", model.reverse, model.tied, model.layer_norm == "output", model.vector_loss > 0)
-    assert set(ours) == {name == "the recipe"}
+    raw = next(cell.config for cell in cells(False) if cell.name == f"{name}, seed 0")
+    model = Config.from_json(json.dumps(raw)).model
+    normalised, mirrored = model.layer_norm == "output", model.initializer == "mirror"
+    assert {mirrored, normalised, model.reverse, model.tied, model.vector_loss > 0} == {name == "the recipe"}
 
 
 def test_work_is_told_in_units_of_the_recipes():
