@@ -13,13 +13,13 @@ from hae_jax.config import Config
 from hae_jax.presets import preset
 
 SIZES: dict[str, tuple[str, tuple[int, ...]]] = {
-    "documents a batch": ("batch_size", (8, 16, 64)),
+    "documents a batch": ("batch_size", (8, 32, 128)),
     "units": ("hidden", (128, 256, 512)),
     "words a sentence, at most": ("max_words", (8, 16, 32)),
     "layers": ("layers", (1, 2, 4)),
     "vocabulary": ("vocab_size", (1000, 4000, 16_000)),
 }
-"""What is varied, and how far; the preset `small` is among them."""
+"""What is varied, and how far; the preset `small`, in batches of 32, is among them."""
 
 
 def scaled(config: Config, field: str, value: int) -> Config:
@@ -36,7 +36,8 @@ def scaled(config: Config, field: str, value: int) -> Config:
 
 def cells(quick: bool) -> list[Cell]:
     """Every size that is not the preset's own; one if it has to be quick."""
-    config = preset("small")
+    small = preset("small")
+    config = dataclasses.replace(small, data=dataclasses.replace(small.data, batch_size=32))
     if quick:
         return [_cell("layers", "layers", 2, QUICK, True)]
     return [
