@@ -48,7 +48,7 @@ def use():
     ids=lambda decoding: decoding.method,
 )
 def test_decoding_the_codes_of_texts_reconstructs_them(use, decoding):
-    there_and_back = decode(*use, encode(*use, TEXTS), decoding)
+    there_and_back = list(decode(*use, encode(*use, TEXTS), decoding))
     assert there_and_back == [each.reconstruction for each in reconstruct(*use, TEXTS, decoding)]
     assert len(set(there_and_back)) > 1
 
@@ -61,10 +61,10 @@ def test_codes_are_rows_of_numbers(use):
 
 @pytest.mark.parametrize("docs", [1, 2, 3])
 def test_it_does_not_matter_how_many_texts_go_at_once(use, docs, monkeypatch):
-    together, written = encode(*use, TEXTS), decode(*use, encode(*use, TEXTS))
+    together, written = encode(*use, TEXTS), list(decode(*use, encode(*use, TEXTS)))
     monkeypatch.setattr(module, "DOCS", docs)
     np.testing.assert_allclose(encode(*use, TEXTS), together, atol=1e-5)
-    assert decode(*use, together) == written == [each.reconstruction for each in reconstruct(*use, TEXTS)]
+    assert list(decode(*use, together)) == written == [each.reconstruction for each in reconstruct(*use, TEXTS)]
 
 
 def test_reconstructions_stand_beside_their_sources_and_tell_what_was_cut_off(use):
@@ -105,7 +105,7 @@ def test_an_interpolation_leads_from_one_reconstruction_to_the_other(use):
     assert len(path) == 5
     assert [path[0], path[-1]] == [each.reconstruction for each in reconstruct(*use, [TEXTS[0], TEXTS[2]])]
     codes = encode(*use, [TEXTS[0], TEXTS[2]])
-    assert path[2] == decode(*use, codes.mean(0, keepdims=True))[0]
+    assert path[2] == next(decode(*use, codes.mean(0, keepdims=True)))
 
 
 def test_samples_depend_on_their_seed_alone(use):
@@ -119,11 +119,23 @@ def test_each_part_of_many_codes_is_sampled_anew(use, monkeypatch):
     assert len(set(decode(*use, codes, Decoding("sample", temperature=3.0)))) > 1
 
 
+def test_what_the_first_codes_say_does_not_wait_for_the_others(use, monkeypatch):
+    monkeypatch.setattr(module, "DOCS", 2)
+    parts, write = [], module.write
+    monkeypatch.setattr(module, "write", lambda *args: parts.append(args) or write(*args))
+    result = decode(*use, encode(*use, TEXTS))
+    assert not parts
+    next(result)
+    assert len(parts) == 1
+    assert [next(result) for _ in TEXTS[1:]]
+    assert len(parts) == 3
+
+
 def test_codes_of_half_precision_models_go_through_float32(tmp_path):
     use = trained(dtype="bfloat16")
     np.save(tmp_path / "codes.npy", encode(*use, TEXTS))
     result = decode(*use, np.load(tmp_path / "codes.npy"))
-    assert result == [each.reconstruction for each in reconstruct(*use, TEXTS)]
+    assert list(result) == [each.reconstruction for each in reconstruct(*use, TEXTS)]
 
 
 def test_with_attention_texts_go_through_but_codes_alone_do_not():

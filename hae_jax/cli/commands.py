@@ -11,7 +11,7 @@ from typing import Annotated
 from tyro.conf import FlagConversionOff, Positional, arg
 
 from hae_jax.cli.doctor import Doctor
-from hae_jax.cli.files import codes_of, save, texts_of, warn_of_truncated, write
+from hae_jax.cli.files import codes_of, counting, save, texts_of, warn_of_truncated, write
 from hae_jax.cli.gradients import Gradients
 from hae_jax.cli.options import Columns, Configured, Reading, Trained, Writing
 from hae_jax.cli.reconstruct import Reconstruct
@@ -107,14 +107,17 @@ class Decode(Writing):
     """The .npy that `hae encode` wrote, or any of one code a row."""
 
     def run(self) -> None:
-        """Writes a line a code."""
+        """Writes a line a code as soon as there is one, and shows on standard error how far it is."""
         from hae_jax.inference.decoding import Decoding
         from hae_jax.inference.texts import decode
         from hae_jax.training import Run
 
         decoding, codes, run = Decoding(**self.decoding), codes_of(self.input), Run.load(self.workdir)
         texts = decode(run.model, run.params, run.tokenizer, run.config.data, codes, decoding)
-        write({"reconstruction": text} for text in texts)
+        with counting("decoding", len(codes)) as count:
+            for text in texts:
+                write([{"reconstruction": text}])
+                count("")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from zipfile import BadZipFile
@@ -79,6 +79,20 @@ def write(rows: Iterable[dict]) -> None:
             print(json.dumps(row, ensure_ascii=False), flush=True)
         if interrupt.received is not None:
             raise SystemExit(128 + interrupt.received)
+
+
+@contextmanager
+def counting(what: str, total: int) -> Iterator[Callable[[str], None]]:
+    """Shows on standard error how much is done; what it gives is called after each result, with numbers to show."""
+    from rich.console import Console
+
+    from hae_jax.training.screen import bar
+
+    console = Console(stderr=True)
+    # On a terminal that shows the results themselves a bar would be in their way.
+    with bar(console, console.is_terminal and not sys.stdout.isatty()) as progress:
+        task = progress.add_task(what, total=total, numbers="")
+        yield lambda numbers: progress.update(task, advance=1, numbers=numbers)
 
 
 def warn_of_truncated(truncated: list[bool]) -> None:

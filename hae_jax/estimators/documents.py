@@ -101,7 +101,7 @@ class DocumentAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     def inverse_transform(self, codes: Any) -> list[str]:
         """Returns the texts of codes, decoded greedily."""
         check_is_fitted(self)
-        return texts.decode(*self._parts, np.asarray(codes))
+        return list(texts.decode(*self._parts, np.asarray(codes)))
 
     def reconstruct(self, X: Any) -> list[str]:
         """Returns what comes back of texts."""

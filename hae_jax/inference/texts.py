@@ -73,8 +73,8 @@ def decode(
     config: DataConfig,
     codes: np.ndarray,
     decoding: Decoding = GREEDY,
-) -> list[str]:
-    """Turns codes into texts.
+) -> Iterator[str]:
+    """Turns codes into texts, `DOCS` at a time, each part when it is its turn.
 
     Args:
         model: an autoencoder of `hae_jax.models`, without attention.
@@ -83,6 +83,9 @@ def decode(
         config: the data it was trained on.
         codes: what `encode` returned, or anything near it.
         decoding: how words are chosen.
+
+    Returns:
+        The text of each code, in their order.
 
     Raises:
         ValueError: if the codes are not of the model's size or not finite, or the model has attention.
@@ -105,14 +108,16 @@ def decode(
         )
     if not np.isfinite(codes).all():
         raise ValueError("codes must be finite, got nan or infinity. Encode the texts anew.")
-    texts: list[str] = []
-    docs = min(DOCS, len(codes))
-    for start in range(0, len(codes), DOCS):
-        part = codes[start : start + DOCS]
-        padded = np.pad(part, ((0, docs - len(part)), (0, 0)))
-        code = Code(jnp.asarray(padded, like.document.dtype))
-        texts += write(model, params, tokenizer, config, code, len(part), decoding, start // DOCS)
-    return texts
+
+    def said() -> Iterator[str]:
+        docs = min(DOCS, len(codes))
+        for start in range(0, len(codes), DOCS):
+            part = codes[start : start + DOCS]
+            padded = np.pad(part, ((0, docs - len(part)), (0, 0)))
+            code = Code(jnp.asarray(padded, like.document.dtype))
+            yield from write(model, params, tokenizer, config, code, len(part), decoding, start // DOCS)
+
+    return said()
 
 
 def reconstruct(
@@ -171,7 +176,7 @@ def interpolate(
         raise ValueError(f"points must be at least 2, got {points}. Both ends are points.")
     first, last = encode(model, params, tokenizer, config, [start, end])
     share = np.linspace(0, 1, points, dtype=np.float32)[:, None]
-    return decode(model, params, tokenizer, config, (1 - share) * first[None] + share * last[None], decoding)
+    return list(decode(model, params, tokenizer, config, (1 - share) * first[None] + share * last[None], decoding))
 
 
 def read(
