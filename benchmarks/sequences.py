@@ -148,7 +148,7 @@ def learn(setting: Setting, seed: int, folder: Path) -> dict[str, Any]:
         "minutes": seconds / 60,
         "parameters": parameters(setting.model, VOCAB),
         "code": int(jax.eval_shape(partial(encode, model), state.params, first).document.shape[1]),
-        "skipped": int(state.skipped_total),
+        "skipped_updates": int(state.skipped_total),
         "curve": [*curve, {"step": at, "minutes": seconds / 60, **last}],
     }
 

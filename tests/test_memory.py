@@ -122,7 +122,7 @@ def test_a_stopped_run_goes_on_to_the_same_result(tmp_path, monkeypatch):
     assert json.loads((cut / "curve.json").read_text()) == []
     assert any((cut / "checkpoints").iterdir())
     got = learn(setting(HIERARCHICAL), 3, cut)
-    timeless = ("steps", "forced", "free", "exact", "bits", "skipped")
+    timeless = ("steps", "forced", "free", "exact", "bits", "skipped_updates")
     assert {name: got[name] for name in timeless} == {name: wanted[name] for name in timeless}
     assert [at["step"] for at in got["curve"]] == [20, 40]
     assert not (cut / "checkpoints").exists()
@@ -170,7 +170,7 @@ def test_a_model_that_is_too_large_at_any_width_is_refused():
 def numbers(code):
     at = {"forced": 0.75, "free": 0.5, "exact": 0.25, "bits": 32.0}
     curve = [{"step": 1, "minutes": 2.0, **at, "free": 0.25}, {"step": 2, "minutes": 4.0, **at}]
-    return at | {"steps": 2, "minutes": 4.0, "parameters": 1234, "code": code, "skipped": 0, "curve": curve}
+    return at | {"steps": 2, "minutes": 4.0, "parameters": 1234, "code": code, "skipped_updates": 0, "curve": curve}
 
 
 @pytest.mark.parametrize("benchmark", memory.BENCHMARKS, ids=lambda benchmark: benchmark.table)
