@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks import memory, sequences
+from benchmarks.__main__ import run
+from benchmarks.record import read, slug
 from benchmarks.sequences import SYMBOLS, VOCAB, Setting, draw, ends, learn, look, places
 from benchmarks.width import equalised, parameters
 from hae_jax import models
@@ -126,6 +128,17 @@ def test_a_stopped_run_goes_on_to_the_same_result(tmp_path, monkeypatch):
     assert {name: got[name] for name in timeless} == {name: wanted[name] for name in timeless}
     assert [at["step"] for at in got["curve"]] == [20, 40]
     assert not (cut / "checkpoints").exists()
+
+
+def test_what_was_measured_becomes_a_record(tmp_path, monkeypatch):
+    monkeypatch.setattr(sequences, "FRESH", 64)
+    capacity = next(table for table in memory.BENCHMARKS if table.table == "capacity")
+    (cell,) = capacity.cells(True)
+    assert run(capacity, True, False, tmp_path, tmp_path / "work") == 0
+    (record,) = read(tmp_path / f"capacity-{slug()}-quick.json")
+    assert record["cell"] == cell.name
+    assert 0 <= record["numbers"]["free"] <= 1
+    assert "code of 16" in capacity.render([record])
 
 
 def test_a_run_keeps_to_its_plan_however_slow_the_machine_is(tmp_path, monkeypatch):
