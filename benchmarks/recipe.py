@@ -54,9 +54,10 @@ RECIPE: dict[str, dict[str, Any]] = {
     "recurrent dropout 0.2": {"model.recurrent_dropout": 0.2},
     "orthogonal weights": {"model.initializer": "orthogonal"},
 }
+"""The preset with one ingredient changed."""
 CURED: dict[str, dict[str, Any]] = {
     "naive": {},
-    "mirrored weights": {
+    "mirrored weights, with what they need": {
         "model.initializer": "mirror", "model.layer_norm": "output", "model.reverse": True, "optim.sentence_rate": 0.1,
     },
     "sentence and vector loss": {"model.sentence_loss": 1.0, "model.vector_loss": 0.3},
@@ -66,6 +67,7 @@ CURED: dict[str, dict[str, Any]] = {
     "layer norm of outputs": {"model.layer_norm": "output"},
     "orthogonal weights, forget bias 2": {"model.initializer": "orthogonal", "model.forget_bias": 2.0},
 }  # fmt: skip
+"""The naive model with one ingredient of the recipe."""
 USUAL: dict[str, dict[str, Any]] = {
     "orthogonal weights, at their best": {},
     "forget bias 2": {"model.forget_bias": 2.0},
@@ -74,6 +76,7 @@ USUAL: dict[str, dict[str, Any]] = {
     "read forwards": {"model.reverse": False},
     "all states handed over": {"model.state": "all", "model.hidden": 256, "model.sentence_hidden": 256},
 }
+"""Usual weights at their best, with one of the choices changed that mirrored ones do not leave."""
 VARIANTS: dict[str, dict[str, Any]] = (
     RECIPE
     | {name if name == "naive" else f"naive, but {name}": NAIVE | changes for name, changes in CURED.items()}
