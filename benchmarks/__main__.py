@@ -32,6 +32,7 @@ from benchmarks import (
     verdicts,
 )
 from benchmarks.record import (
+    FOLDERS,
     RESULTS,
     ROOT,
     Benchmark,
@@ -74,7 +75,6 @@ _MADE = [table for module in MODULES.values() for table in module.BENCHMARKS]
 SUMMARIES = (glance.SUMMARY, foretold.SUMMARY, advice.SUMMARY, doctor.SUMMARY, speed.SUMMARY)
 TABLES: dict[str, Benchmark | Summary] = {table.table: table for table in (*_MADE, *SUMMARIES)}
 """All tables by name; a benchmark has one or more."""
-FOLDERS = ROOT / "runs" / "benchmarks"
 
 
 def main(arguments: list[str] | None = None) -> int:

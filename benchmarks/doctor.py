@@ -26,7 +26,7 @@ from benchmarks import faults
 from benchmarks.interval import rate
 from benchmarks.patients.spec import Spec
 from benchmarks.patients.threads import THREADS
-from benchmarks.record import RESULTS, Benchmark, Cell, Record, Summary, read, slug, write
+from benchmarks.record import FOLDERS, RESULTS, Benchmark, Cell, Record, Summary, read, slug, write
 from hae_jax.doctor import examine
 from hae_jax.doctor.finding import plain
 from hae_jax.doctor.rules import RULES, judge
@@ -199,6 +199,4 @@ BENCHMARKS = (TABLE,)
 SUMMARY: Summary = Summary("doctor_causes", ("doctor",), render_causes)
 
 if __name__ == "__main__":
-    from benchmarks.__main__ import FOLDERS
-
     print(f"{rejudge(RESULTS, FOLDERS)} verdicts changed")

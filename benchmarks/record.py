@@ -18,6 +18,8 @@ import jax
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+FOLDERS = ROOT / "runs" / "benchmarks"
+"""Where each cell has a folder of its own, in which a measurement that was stopped can go on."""
 PACKAGES = ("jax", "jaxlib", "flax", "optax")
 
 Record = dict[str, Any]

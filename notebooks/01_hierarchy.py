@@ -157,14 +157,19 @@ held = [dataset.heldout.document(i) for i in range(len(dataset.heldout))]
 known = [document for document in held if all(UNK not in sentence for sentence in document)]
 sample = known[len(known) // 10 :: len(known) // 5][:5]
 batch, _ = next(in_order(sample, config.data, len(sample)))
-code = encode(run.model, run.params, batch)
-said = split(greedy(run.model, run.params, code, max_tokens=3 * 7))
 
-print(f"{'SOURCE':<48}SAID AGAIN\n")
-for document, reconstruction in zip(sample, said, strict=True):
-    for source, output in zip_longest(say(document), say(reconstruction), fillvalue=""):
-        print(f"{source:<48}{output}")
-    print()
+
+def show(run, title):
+    code = encode(run.model, run.params, batch)
+    said = split(greedy(run.model, run.params, code, max_tokens=3 * 7))
+    print(f"{'SOURCE':<48}{title}\n")
+    for document, reconstruction in zip(sample, said, strict=True):
+        for source, output in zip_longest(say(document), say(reconstruction), fillvalue=""):
+            print(f"{source:<48}{output}")
+        print()
+
+
+show(run, "SAID AGAIN")
 
 # %% [markdown]
 # A minute of training buys the shape of what was said: how many sentences, how each begins, who speaks, in which
@@ -244,7 +249,6 @@ mirrored = dataclasses.replace(
 )  # fmt: skip
 other_workdir = Path(tempfile.mkdtemp(prefix="mirrored-"))
 fit(mirrored, other_workdir, Console(quiet=True))
-run = Run.load(other_workdir)
 lines = [json.loads(line) for line in (other_workdir / "metrics.jsonl").read_text().splitlines()]
 mirror = [line for line in lines if line["kind"] != "train"]
 
@@ -264,13 +268,7 @@ axis.set_title("What need not be discovered")
 plt.show()
 
 # %%
-code = encode(run.model, run.params, batch)
-said = split(greedy(run.model, run.params, code, max_tokens=3 * 7))
-print(f"{'SOURCE':<48}SAID AGAIN, mirrored weights\n")
-for document, reconstruction in zip(sample, said, strict=True):
-    for source, output in zip_longest(say(document), say(reconstruction), fillvalue=""):
-        print(f"{source:<48}{output}")
-    print()
+show(Run.load(other_workdir), "SAID AGAIN, mirrored weights")
 
 # %% [markdown]
 # ## What to take along

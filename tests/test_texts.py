@@ -11,7 +11,7 @@ from hae_jax.data.batches import encode_text, in_order
 from hae_jax.data.text import Tokenizer
 from hae_jax.inference import texts as module
 from hae_jax.inference.decoding import Decoding
-from hae_jax.inference.texts import decode, encode, interpolate, reconstruct
+from hae_jax.inference.texts import decode, encode, encodings, interpolate, reconstruct
 from hae_jax.models import build
 from hae_jax.models.interface import Code
 
@@ -35,6 +35,14 @@ def trained(**options):
     shapes, random = jax.eval_shape(model.init, jax.random.key(0), batch)["params"], np.random.default_rng(0)
     params = jax.tree.map(lambda x: random.normal(0, 0.7, x.shape).astype(np.float32), shapes)
     return model, params, tokenizer, CONFIG
+
+
+def same(one, other):
+    """Numbers need not be the same to the last bit where batches differ."""
+    if isinstance(one, np.ndarray):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    else:
+        assert one == other
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +79,15 @@ def test_reconstructions_stand_beside_their_sources_and_tell_what_was_cut_off(us
     result = list(reconstruct(*use, TEXTS))
     assert [each.source for each in result] == TEXTS
     assert [each.truncated for each in result] == [False, False, False, True, True]
+    assert [each.truncated for each in encodings(*use, TEXTS)] == [False, False, False, True, True]
     # Points count as words; of the last two, 7 words of a sentence and 3 sentences are read.
     assert [each.words for each in result] == [4 + 7 + 3, 3, 4 + 5 + 4, 7, 3 + 3 + 3]
 
 
-def test_texts_are_taken_when_it_is_their_turn_and_results_come_before_the_next_are(use, monkeypatch):
+@pytest.mark.parametrize("function", [encodings, reconstruct])
+def test_texts_are_taken_when_it_is_their_turn_and_results_come_before_the_next_are(use, monkeypatch, function):
     monkeypatch.setattr(module, "DOCS", 2)
+    alone = [next(function(*use, [text])) for text in TEXTS]
     taken = []
 
     def endless():
@@ -85,10 +96,11 @@ def test_texts_are_taken_when_it_is_their_turn_and_results_come_before_the_next_
             yield text
 
     found, most = [], 0
-    for each in itertools.islice(reconstruct(*use, endless()), 11):
-        found.append(each.source)
+    for each in itertools.islice(function(*use, endless()), 11):
+        found.append(each)
         most = max(most, len(taken) - len(found))
-    assert found == [TEXTS[i % len(TEXTS)] for i in range(11)]
+    for i, each in enumerate(found):
+        jax.tree.map(same, each, alone[i % len(TEXTS)])
     assert most == 1, "a part is two texts"
 
 

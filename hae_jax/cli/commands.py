@@ -11,7 +11,7 @@ from typing import Annotated
 from tyro.conf import FlagConversionOff, Positional, arg
 
 from hae_jax.cli.doctor import Doctor
-from hae_jax.cli.files import codes_of, counting, save, texts_of, warn_of_truncated, write
+from hae_jax.cli.files import codes_of, counting, save, stream_of, texts_of, warn_of_truncated, write
 from hae_jax.cli.gradients import Gradients
 from hae_jax.cli.options import Columns, Configured, Reading, Trained, Writing
 from hae_jax.cli.reconstruct import Reconstruct
@@ -86,17 +86,24 @@ class Encode(Reading):
     """File to write."""
 
     def run(self) -> None:
-        """Writes the codes, all or nothing."""
-        from hae_jax.data import encode_text
-        from hae_jax.inference.texts import encode
+        """Writes the codes, all or nothing, and shows on standard error how far it is."""
+        import numpy as np
+
+        from hae_jax.inference.texts import encodings
         from hae_jax.training import Run
 
         if not self.output.parent.is_dir() or self.output.is_dir():
             raise ValueError(f"output must be a file in an existing folder, got {self.output}. Choose another path.")
         run = Run.load(self.workdir)
-        texts = texts_of(self.input, self.data.field or run.config.data.field)
-        warn_of_truncated(encode_text(texts, run.tokenizer, run.config.data)[1])
-        save(encode(run.model, run.params, run.tokenizer, run.config.data, texts), self.output)
+        with stream_of(self.input, self.data.field or run.config.data.field) as (total, texts):
+            codes, truncated = [], []
+            with counting("encoding", total) as count:
+                for encoding in encodings(run.model, run.params, run.tokenizer, run.config.data, texts):
+                    codes.append(encoding.code)
+                    truncated.append(encoding.truncated)
+                    count("")
+        save(np.stack(codes), self.output)
+        warn_of_truncated(truncated)
 
 
 @dataclass(frozen=True, kw_only=True)

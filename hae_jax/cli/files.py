@@ -43,6 +43,16 @@ def texts_of(source: Path, field: str) -> list[str]:
         return [document.text for document in read(corpus, field)]
 
 
+@contextmanager
+def stream_of(source: Path, field: str) -> Iterator[tuple[int, Iterator[str]]]:
+    """Gives the number of an input's texts, and the texts one after the other."""
+    from hae_jax.data import read
+
+    with corpus_of(source) as corpus:
+        # Read twice: so what cannot be read is found before any work, and nothing has to be kept.
+        yield sum(1 for _ in read(corpus, field)), (document.text for document in read(corpus, field))
+
+
 def codes_of(path: Path) -> np.ndarray:
     """Reads a .npy; what its array must look like, the model knows."""
     data = path.read_bytes()

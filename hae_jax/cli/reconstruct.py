@@ -4,7 +4,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-from hae_jax.cli.files import corpus_of, counting, write
+from hae_jax.cli.files import counting, stream_of, write
 from hae_jax.cli.options import Reading, Writing
 
 
@@ -14,17 +14,13 @@ class Reconstruct(Writing, Reading):
 
     def run(self) -> None:
         """Writes a line a text as soon as there is one, and shows on standard error how far it is."""
-        from hae_jax.data import read
         from hae_jax.inference.decoding import Decoding
         from hae_jax.inference.texts import reconstruct
         from hae_jax.training import Run
 
         decoding, run = Decoding(**self.decoding), Run.load(self.workdir)
         field = self.data.field or run.config.data.field
-        with corpus_of(self.input) as corpus:
-            # Read twice: so what cannot be read is found before any work, and nothing has to be kept.
-            total = sum(1 for _ in read(corpus, field))
-            texts = (document.text for document in read(corpus, field))
+        with stream_of(self.input, field) as (total, texts):
             results = reconstruct(run.model, run.params, run.tokenizer, run.config.data, texts, decoding)
             words, start = 0, time.monotonic()
             with counting("reconstructing", total) as count:

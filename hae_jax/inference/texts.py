@@ -25,6 +25,18 @@ DOCS = 64
 """Documents that go through the model at once."""
 
 
+class Encoding(NamedTuple):
+    """What became of a text.
+
+    Attributes:
+        code: its code, of as many float32 numbers as the model's codes have.
+        truncated: whether the model has no room for the whole text, and read only its beginning.
+    """
+
+    code: Float[np.ndarray, "code"]
+    truncated: bool
+
+
 class Reconstruction(NamedTuple):
     """A text and what came back of it.
 
@@ -59,11 +71,21 @@ def encode(
     Raises:
         ValueError: if there is no text, or a blank one.
     """
-    room, codes = Room(config), []
-    for part, documents, _ in read(texts, tokenizer, config):
+    return np.stack([encoding.code for encoding in encodings(model, params, tokenizer, config, texts)])
+
+
+def encodings(
+    model: nn.Module, params: PyTree, tokenizer: Tokenizer, config: DataConfig, texts: Iterable[str]
+) -> Iterator[Encoding]:
+    """Does what `encode` does text by text, taking them as they are needed, `DOCS` at a time.
+
+    Yields:
+        What became of each text, in their order.
+    """
+    room = Room(config)
+    for part, documents, truncated in read(texts, tokenizer, config):
         code = encode_batch(model, params, room.batch(documents))
-        codes.append(np.asarray(code.document[: len(part)], np.float32))
-    return np.concatenate(codes)
+        yield from map(Encoding, np.asarray(code.document[: len(part)], np.float32), truncated)
 
 
 def decode(
