@@ -13,6 +13,7 @@ from variants import drawn
 from hae_jax.config import Config, ModelConfig, OptimConfig
 from hae_jax.doctor.probe import parts_of, vitals
 from hae_jax.training import optim
+from hae_jax.training import step as step_module
 from hae_jax.training.gradient import differentiate
 from hae_jax.training.step import make_step, named, start
 
@@ -60,7 +61,7 @@ def seen(name):
     model, params = drawn(config)
     run = jax.jit(lambda p: differentiate(model, config, p, batch(), jax.random.key(0), watch=True))
     derivative = run(params)
-    return vitals(params, derivative), parts_of(derivative.flow), params
+    return vitals(derivative), parts_of(derivative.flow), params
 
 
 def steps_of(path, config, document):
@@ -152,7 +153,7 @@ def test_spare_rows_change_nothing(name):
     model, params = drawn(config)
     roomy = batch(widths=(4, 11), spare_rows=3, spare_docs=2, spare_sents=2)
     run = jax.jit(lambda p: differentiate(model, config, p, roomy, jax.random.key(0), watch=True))
-    other = vitals(params, run(params))
+    other = vitals(run(params))
     for path, level in seen(name)[0].levels.items():
         same = other.levels[path]
         there = np.asarray(level.rows) > 0
@@ -187,8 +188,24 @@ def test_a_watched_step_is_the_same_step():
     assert {path for path, leaf in named(params).items() if leaf.ndim > 1} == set(info.seen.updates)
 
 
+def test_large_kernels_are_judged_by_numbers_from_all_their_rows_and_columns(monkeypatch):
+    monkeypatch.setattr(step_module, "NUMBERS", 200)
+    shape = (64, 128)
+    rows, columns = jnp.indices(shape, dtype=jnp.float32)
+    params = {"bias": jnp.ones(7), "kernel": rows, "recurrent": columns, "small": jnp.eye(3)}
+    found = np.asarray(step_module.sample(params))
+    assert found.shape == (3, 200)
+    taken = np.count_nonzero(found[0] + found[1]) + 1
+    assert taken > 100
+    for indices, size in zip(found, shape, strict=False):
+        visited, often = np.unique(indices[:taken] // (size // 8), return_counts=True)
+        assert len(visited) == 8, "every eighth"
+        assert often.max() < 1.5 * often.min()
+    assert np.count_nonzero(found[2]) == 3
+
+
 def test_nothing_can_be_said_of_a_step_that_was_not_watched():
     config = CONFIGS["flat"]
     model, params = drawn(config)
     with pytest.raises(ValueError, match=r"derivative must have a flow, got None\. Use differentiate"):
-        vitals(params, differentiate(model, config, params, batch(), jax.random.key(0)))
+        vitals(differentiate(model, config, params, batch(), jax.random.key(0)))

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import optax
-from jaxtyping import PyTree
+from jaxtyping import Array, Float
 
 from hae_jax.config import Config
 from hae_jax.doctor.finding import Evidence, spoken
@@ -57,9 +56,9 @@ class Attendant:
         self._looks: list[Look] = []
         self._slope = float("-inf")
 
-    def watch(self, params: optax.Params, derivative: Derivative, moves: PyTree) -> Vitals:
+    def watch(self, derivative: Derivative, ratios: Mapping[str, Float[Array, ""]]) -> Vitals:
         """Sees a step, within its program."""
-        return vitals(params, derivative, moves)
+        return vitals(derivative, ratios)
 
     def train(self, step: int, values: Mapping[str, Any], seen: Vitals) -> list[Remark]:
         """Hears the numbers of a stretch of steps, and what was seen of the last one."""

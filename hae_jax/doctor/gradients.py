@@ -121,9 +121,9 @@ def examine(
     @jax.jit
     def look(params: optax.Params, batch: Batch, key: Key[Array, ""]):
         derivative = differentiate(model, config, params, batch, key, watch=True)
-        alone = vitals(params, differentiate(through, bare, params, batch, key, watch=True))
+        alone = vitals(differentiate(through, bare, params, batch, key, watch=True))
         norm = optax.tree.norm(derivative.gradient)
-        return derivative.losses.words.mean, norm, vitals(params, derivative).levels, alone.crossings, derivative.flow
+        return derivative.losses.words.mean, norm, vitals(derivative).levels, alone.crossings, derivative.flow
 
     seen: list[tuple[Any, Any, dict[str, Level], dict[str, Any]]] = []
     flow = None

@@ -5,18 +5,17 @@ slopes, ratios and shares; they survive another vocabulary, batch, or reduction 
 """
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax.traverse_util import flatten_dict
-from jaxtyping import Array, Bool, Float, PyTree, Shaped
+from jaxtyping import Array, Bool, Float, Shaped
 
-from hae_jax.doctor.curve import last_steps, ratio, slope
+from hae_jax.doctor.curve import ratio, slope
 from hae_jax.layers.cell import Gates
 from hae_jax.training.gradient import Derivative, Flow
-from hae_jax.training.step import named
 
 ENDS = (0.05, 0.95)
 """A gate below the one or above the other is saturated."""
@@ -56,8 +55,8 @@ class Vitals(NamedTuple):
         crossings: factor that the gradient is multiplied by where it passes from one LSTM to another, in the order in
             which it does so, as `word_decoder -> sentence_decoder`. All gradients count, those too that an auxiliary
             loss sends past a level.
-        updates: |update| / |weights| of every kernel, by its path; about 1e-3 is wanted. Adam hides vanishing gradients
-            in norms, but not here. Empty where there is no update.
+        updates: |update| / |weights| of every kernel, on a sample of its numbers, by its path; about 1e-3 is wanted.
+            Adam hides vanishing gradients in norms, but not here. Empty where there is no update.
     """
 
     levels: dict[str, Level]
@@ -65,13 +64,12 @@ class Vitals(NamedTuple):
     updates: dict[str, Float[Array, ""]]
 
 
-def vitals(params: optax.Params, derivative: Derivative, moves: PyTree = None) -> Vitals:
+def vitals(derivative: Derivative, ratios: Mapping[str, Float[Array, ""]] | None = None) -> Vitals:
     """Sums up a step; a `watch` for `make_step`.
 
     Args:
-        params: the parameters before the step.
         derivative: the objective's derivative, with its flow.
-        moves: norm of what is added to each parameter; None before there is an update.
+        ratios: |update| / |weights| of every kernel, by its path; None before there is an update.
 
     Returns:
         The vitals.
@@ -81,8 +79,8 @@ def vitals(params: optax.Params, derivative: Derivative, moves: PyTree = None) -
     """
     if derivative.flow is None:
         raise ValueError("derivative must have a flow, got None. Use differentiate(..., watch=True).")
-    levels = {name: level(parts) for name, parts in parts_of(derivative.flow).items()}
-    return Vitals(levels, crossings(levels), {} if moves is None else update_ratios(params, moves))
+    levels = sum_up(parts_of(derivative.flow))
+    return Vitals(levels, crossings(levels), dict(ratios or {}))
 
 
 class Part(NamedTuple):
@@ -113,28 +111,37 @@ def parts_of(flow: Flow) -> dict[str, list[Part]]:
     return found
 
 
-def level(parts: list[Part]) -> Level:
-    """Sums up what the calls of an LSTM left of one layer."""
+def sum_up(parts: dict[str, list[Part]]) -> dict[str, Level]:
+    """Sums up what the calls of each LSTM left of its layers."""
+    curves, counts, firsts = zip(*map(curve_of, parts.values()), strict=True)
+    longest = max(map(len, curves))
+    # All at once: of many small operations it is their number that costs.
+    stacked, weights = (jnp.stack([jnp.pad(x, (0, longest - len(x))) for x in each]) for each in (curves, counts))
+    forget, saturated = jnp.stack([jnp.stack(gate_shares(calls)) for calls in parts.values()], axis=1)
+    columns = (curves, counts, firsts, slope(stacked, weights), ratio(stacked), forget, -1 / jnp.log(forget), saturated)
+    return {name: Level(*values) for name, *values in zip(parts, *columns, strict=True)}
+
+
+def curve_of(parts: list[Part]) -> tuple[Float[Array, "time"], Float[Array, "time"], Float[Array, ""]]:
+    """Returns the curve, rows and first of a `Level`."""
     longest = max(part.mask.shape[-1] for part in parts)
     squares, counts, firsts, rows = [], [], [], []
     for part in parts:
         time = part.mask.shape[-1]
         mask = part.mask.reshape(-1, time)
         energy = jnp.square(part.gradient.astype(jnp.float32)).sum(-1).reshape(-1, time)
-        order = last_steps(mask, time)[:, ::-1]
-        mask, energy = (jnp.take_along_axis(x, order, axis=1) for x in (mask, energy))
-        length = mask.sum(-1)
-        start = jnp.take_along_axis(energy, jnp.maximum(length - 1, 0)[:, None], axis=1)[:, 0]
-        squares.append(jnp.pad(jnp.where(mask, energy, 0).sum(0), (0, longest - time)))
-        counts.append(jnp.pad(mask.sum(0), (0, longest - time)))
-        firsts.append(jnp.where(length > 0, start, 0).sum())
-        rows.append((length > 0).sum())
+        # Real steps from each one to the last, itself included.
+        left = jnp.cumsum(mask[:, ::-1], axis=1)[:, ::-1]
+        there = mask[..., None] & (left[..., None] == 1 + jnp.arange(longest))
+        start = mask & (left == left[:, :1])
+        squares.append(jnp.where(there, energy[..., None], 0).sum((0, 1)))
+        counts.append(there.sum((0, 1)))
+        firsts.append(jnp.where(start, energy, 0).sum())
+        rows.append(start.sum())
     count = sum(counts[1:], counts[0])
     curve = jnp.sqrt(sum(squares[1:], squares[0]) / count)
     first = jnp.sqrt(sum(firsts[1:], firsts[0]) / sum(rows[1:], rows[0]))
-    forget, saturated = gate_shares(parts)
-    count = count.astype(jnp.float32)
-    return Level(curve, count, first, slope(curve, count), ratio(curve), forget, -1 / jnp.log(forget), saturated)
+    return curve, count.astype(jnp.float32), first
 
 
 def gate_shares(parts: list[Part]) -> tuple[Float[Array, ""], Float[Array, ""]]:
@@ -186,8 +193,3 @@ def crossings(levels: dict[str, Level]) -> dict[str, Float[Array, ""]]:
 def everywhere(level: Level) -> Float[Array, ""]:
     """Returns the root mean square of |dL/dh_t| over all real steps."""
     return jnp.sqrt(jnp.nansum(jnp.square(level.curve) * level.rows) / level.rows.sum())
-
-
-def update_ratios(params: optax.Params, moves: PyTree) -> dict[str, Float[Array, ""]]:
-    """Returns |update| / |weights| of every parameter but vectors: fresh biases have no scale."""
-    return named(jax.tree.map(lambda p, move: move / optax.tree.norm(p) if p.ndim > 1 else None, params, moves))

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
-import optax
-from jaxtyping import PyTree
+from jaxtyping import Array, Float, PyTree
 
 from hae_jax.inference.evaluate import Evaluation
 from hae_jax.training.gradient import Derivative
@@ -25,7 +24,7 @@ class Remark(NamedTuple):
 class Watcher(Protocol):
     """Looks on, as part of the step and at the lines of the journal, and speaks up once for each cause."""
 
-    def watch(self, params: optax.Params, derivative: Derivative, moves: PyTree) -> PyTree:
+    def watch(self, derivative: Derivative, ratios: Mapping[str, Float[Array, ""]]) -> PyTree:
         """Sees a step, within its program; a `Watch` of `make_step`."""
 
     def train(self, step: int, values: Mapping[str, Any], seen: PyTree) -> list[Remark]:
