@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict
-from jaxtyping import Array, Bool, Float, Shaped
+from jaxtyping import Array, Bool, Float
 
 from hae_jax.doctor.curve import ratio, slope
 from hae_jax.layers.cell import Gates
@@ -19,8 +19,8 @@ from hae_jax.training.gradient import Derivative, Flow
 
 ENDS = (0.05, 0.95)
 """A gate below the one or above the other is saturated."""
-SAMPLE = 64
-"""Rows that shares of gates are taken over: enough for two digits, and watching stays cheap."""
+SAMPLE = 1 << 16
+"""Numbers of a gate, about, that its shares are taken over: more than enough for two digits, and cheap."""
 
 
 class Level(NamedTuple):
@@ -150,19 +150,16 @@ def gate_shares(parts: list[Part]) -> tuple[Float[Array, ""], Float[Array, ""]]:
     units = parts[0].gates.forget.shape[-1]
     for part in parts:
         time = part.mask.shape[-1]
-        gates = jax.tree.map(lambda x, time=time: sample(x.reshape(-1, time, units)), part.gates)
-        mask = sample(part.mask.reshape(-1, time))
+        # Evenly spread rows.
+        every = -(-part.gates.forget.size // SAMPLE)
+        gates = jax.tree.map(lambda x, time=time, every=every: x.reshape(-1, time, units)[::every], part.gates)
+        mask = part.mask.reshape(-1, time)[::every]
         real = mask[..., None]
         opened += jnp.where(real, gates.forget, 0).sum()
         for gate in (gates.input, gates.forget, gates.output):
             ends += (real & ((gate < ENDS[0]) | (gate > ENDS[1]))).sum()
         steps += mask.sum()
     return opened / (steps * units), ends / (3 * steps * units)
-
-
-def sample(rows: Shaped[Array, "row ..."]) -> Shaped[Array, "some ..."]:
-    """Returns at most `SAMPLE` rows, evenly spread."""
-    return rows[:: -(-len(rows) // SAMPLE)]
 
 
 def crossings(levels: dict[str, Level]) -> dict[str, Float[Array, ""]]:
