@@ -126,15 +126,23 @@ def render(records: list[Record]) -> str:
         "| recipe | loss, nats a token | code gap | BLEU-4 | tokens, teacher-forced | work of a step | seeds |",
         "|---|---|---|---|---|---|---|",
     ]
-    groups = {name: [r["numbers"] for r in records if r["cell"].startswith(f"{name}, seed ")] for name in VARIANTS}
-    unit = fmean(n["work"] for n in next(iter(groups.values()))) if records else 1.0
-    for name, numbers in groups.items():
-        if not numbers:
+    groups = {name: [r for r in records if r["cell"].startswith(f"{name}, seed ")] for name in VARIANTS}
+    recipe = next(iter(groups.values()))
+    for name, group in groups.items():
+        if not group:
             continue
-        loss, hits, cost = (fmean(n[key] for n in numbers) for key in ("loss", "token_accuracy", "work"))
+        numbers = [r["numbers"] for r in group]
+        loss, hits = (fmean(n[key] for n in numbers) for key in ("loss", "token_accuracy"))
         gap, bleu = (interval.mean([n[key] for n in numbers], digits) for key, digits in (("code_gap", 2), ("bleu", 1)))
-        lines.append(f"| {name} | {loss:.2f} | {gap} | {bleu} | {hits:.1%} | {cost / unit:.1f} | {len(numbers)} |")
+        cost = fmean(r["numbers"]["work"] / unit(recipe, r["device"]) for r in group)
+        lines.append(f"| {name} | {loss:.2f} | {gap} | {bleu} | {hits:.1%} | {cost:.1f} | {len(numbers)} |")
     return "\n".join(lines)
+
+
+def unit(recipe: list[Record], device: dict[str, Any]) -> float:
+    """Returns the work of the recipe's step on that processor, or on all if it was not measured there."""
+    works = [r["numbers"]["work"] for r in recipe if r["device"] == device]
+    return fmean(works or [r["numbers"]["work"] for r in recipe])
 
 
 BENCHMARKS = (Benchmark("recipe", cells, measure, render),)

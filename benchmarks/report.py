@@ -38,7 +38,9 @@ def origin(records: list[Record]) -> str:
     """Says on what the records were measured, in one line."""
     ordered = sorted(records, key=lambda record: record["finished"])
     where = ordered[-1]["device"]
-    device = where["name"] if where["platform"] == "cpu" else f"{where['count']} x {where['name']}"
+    # Processors with as many cores share a file.
+    names = ", ".join(dict.fromkeys(record["device"]["name"] for record in records))
+    device = names if where["platform"] == "cpu" else f"{where['count']} x {names}"
     # Not every cell, or table of a summary, has every peer.
     versions = {name: number for each in ordered for name, number in each["versions"].items()}
     packages = ", ".join(f"{name} {number}" for name, number in versions.items())

@@ -8,9 +8,9 @@ from benchmarks.recipe import SEEDS, VARIANTS, cells, render
 from hae_jax.config import Config
 
 
-def record(name, seed, bleu, work):
+def record(name, seed, bleu, work, device="one"):
     numbers = {"loss": 1.0, "code_gap": 2.0, "bleu": bleu, "token_accuracy": 0.5, "work": work}
-    return {"cell": f"{name}, seed {seed}", "numbers": numbers}
+    return {"cell": f"{name}, seed {seed}", "device": {"name": device}, "numbers": numbers}
 
 
 def test_cells_are_all_rows_seed_by_seed():
@@ -38,3 +38,11 @@ def test_work_is_told_in_units_of_the_recipes():
     lines = render(records).splitlines()[2:]
     assert lines[0].startswith("| the recipe | 1.00 | 2.00 [2.00, 2.00] | 55.0 [-8.5, 118.5] | 50.0% | 1.0 | 2 |")
     assert lines[1:] == ["| naive | 1.00 | 2.00 | 0.2 | 50.0% | 2.0 | 1 |"]
+
+
+def test_work_on_another_processor_is_held_against_the_recipe_there():
+    records = [
+        record("the recipe", 0, 50.0, 0.2, "one"), record("the recipe", 1, 50.0, 0.4, "two"),
+        record("naive", 0, 0.0, 0.4, "one"), record("naive", 1, 0.0, 0.8, "two"), record("naive", 2, 0.0, 0.6, "three"),
+    ]  # fmt: skip
+    assert [line.split(" | ")[5] for line in render(records).splitlines()[2:]] == ["1.0", "2.0"]
