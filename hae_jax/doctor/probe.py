@@ -135,7 +135,7 @@ def curve_of(parts: list[Part]) -> tuple[Float[Array, "time"], Float[Array, "tim
         there = mask[..., None] & (left[..., None] == 1 + jnp.arange(longest))
         start = mask & (left == left[:, :1])
         squares.append(jnp.where(there, energy[..., None], 0).sum((0, 1)))
-        counts.append(there.sum((0, 1)))
+        counts.append((left[:, :1] > jnp.arange(longest)).sum(0))
         firsts.append(jnp.where(start, energy, 0).sum())
         rows.append(start.sum())
     count = sum(counts[1:], counts[0])
