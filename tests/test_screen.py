@@ -1,7 +1,11 @@
 """What a person sees."""
 
 import io
+import os
+import subprocess
+import sys
 
+import pytest
 from rich.console import Console
 
 from hae_jax.inference.evaluate import Evaluation
@@ -53,3 +57,17 @@ def test_an_evaluation_shows_reconstructions_beside_their_sources_as_they_are():
     assert "step 20: held-out loss 3.271, code gap 3.716, BLEU 5.2, 41.0% of tokens, on 61 documents" in text
     row = next(line for line in text.splitlines() if "the [red] cat ." in line)
     assert "the cat [/red]" in row
+
+
+@pytest.mark.parametrize("printed", [False, True])
+def test_a_terminal_that_shows_results_shows_no_bar_beside_them(printed):
+    program = f"from hae_jax.cli.files import counting\nwith counting('encoding', 2, {printed}) as count: count('')"
+    master, terminal = os.openpty()
+    subprocess.run([sys.executable, "-c", program], stdout=terminal, stderr=terminal, check=True)
+    os.write(terminal, b"over")
+    seen = b""
+    while not seen.endswith(b"over"):
+        seen += os.read(master, 1024)
+    os.close(master)
+    os.close(terminal)
+    assert (b"encoding" in seen) == (not printed)

@@ -97,7 +97,7 @@ class Encode(Reading):
         run = Run.load(self.workdir)
         with stream_of(self.input, self.data.field or run.config.data.field) as (total, texts):
             codes, truncated = [], []
-            with counting("encoding", total) as count:
+            with counting("encoding", total, printed=False) as count:
                 for encoding in encodings(run.model, run.params, run.tokenizer, run.config.data, texts):
                     codes.append(encoding.code)
                     truncated.append(encoding.truncated)

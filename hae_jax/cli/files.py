@@ -92,15 +92,20 @@ def write(rows: Iterable[dict]) -> None:
 
 
 @contextmanager
-def counting(what: str, total: int) -> Iterator[Callable[[str], None]]:
-    """Shows on standard error how much is done; what it gives is called after each result, with numbers to show."""
+def counting(what: str, total: int, printed: bool = True) -> Iterator[Callable[[str], None]]:
+    """Shows on standard error how much is done; what it gives is called after each result, with numbers to show.
+
+    Args:
+        what: the work.
+        total: results that will come.
+        printed: whether they are printed meanwhile; on a terminal that shows them a bar would be in their way.
+    """
     from rich.console import Console
 
     from hae_jax.training.screen import bar
 
     console = Console(stderr=True)
-    # On a terminal that shows the results themselves a bar would be in their way.
-    with bar(console, console.is_terminal and not sys.stdout.isatty()) as progress:
+    with bar(console, console.is_terminal and not (printed and sys.stdout.isatty())) as progress:
         task = progress.add_task(what, total=total, numbers="")
         yield lambda numbers: progress.update(task, advance=1, numbers=numbers)
 
