@@ -22,6 +22,7 @@ ROWS = {
     "orthogonal of gain 4, forget bias 1": ("orthogonal x 4, forget bias 1", "orthogonal, gain 4", "none"),
     "critical": ("critical", "critical", "none"),
     "chrono": ("chrono", "chrono", "none"),
+    "chrono, layer norm in the cell": ("chrono", "chrono", "cell"),
     "uniform gate": ("uniform gate", "uniform gate", "none"),
 }
 """The scheme in table A, the one in table B, and the layer norm of both."""
