@@ -1,6 +1,7 @@
 """What every test lives under: checked shapes, and the same examples on every run."""
 
 import os
+import signal
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
@@ -24,6 +25,10 @@ settings.register_profile(
     "repeatable", deadline=None, derandomize=True, max_examples=20, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("repeatable")
+
+# Shells start what runs in the background with Ctrl-C ignored.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MAPPINGS = Path("/proc/self/maps")
 """Where Linux lists the mappings of a process."""
