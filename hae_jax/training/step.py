@@ -104,7 +104,7 @@ def named(tree: PyTree) -> dict[str, PyTree]:
 def sample(params: optax.Params) -> Float[Array, "kernel number"]:
     """Returns evenly spread numbers of every kernel; vectors are left out, for fresh biases have no scale.
 
-    All numbers would be read from memory once more, which costs a quarter of a step on a CPU.
+    All numbers would have to be read from memory once more, which on a CPU costs more than all else that is watched.
     """
 
     def some(kernel: Float[Array, "..."]) -> Float[Array, "number"]:
