@@ -11,7 +11,9 @@ from oracle_models import Oracle, nats
 from variants import drawn
 
 from hae_jax.config import Config, ModelConfig, OptimConfig
+from hae_jax.doctor import probe
 from hae_jax.doctor.probe import parts_of, vitals
+from hae_jax.layers.cell import Gates
 from hae_jax.training import optim
 from hae_jax.training import step as step_module
 from hae_jax.training.gradient import differentiate
@@ -127,6 +129,19 @@ def test_gates_are_averaged_over_real_steps_alone(name):
         np.testing.assert_allclose(level.forget, mean, rtol=1e-5)
         np.testing.assert_allclose(level.timescale, -1 / np.log(mean), rtol=1e-4)
         np.testing.assert_allclose(level.saturated, ((values < 0.05) | (values > 0.95)).mean(), atol=1e-6)
+
+
+def test_a_sample_of_large_gates_holds_all_rows_and_steps(monkeypatch):
+    rows, time, units = 32, 16, 8
+    monkeypatch.setattr(probe, "SAMPLE", rows * time * units // 16)
+    mask = jnp.ones((rows, time), bool).at[:, 12:].set(False).at[0].set(False)
+    row, step, _ = np.indices((rows, time, units))
+    # Rows side by side, early steps and late ones are unlike, and padding is unlike all of them.
+    forget = jnp.where(mask[..., None], 0.3 + 0.3 * (row % 2) + 0.2 * (step >= 6), 0.99)
+    gates = Gates(*(forget,) * len(Gates._fields))
+    mean, ends = probe.gate_shares([probe.Part(forget, mask, gates)])
+    np.testing.assert_allclose(mean, forget[mask].mean(), atol=0.03)
+    assert ends == 0
 
 
 def test_crossings_follow_the_gradient_from_words_to_words():

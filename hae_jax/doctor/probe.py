@@ -4,6 +4,7 @@ Absolute sizes say little: a healthy fresh model may have a gradient of 1e-7 at 
 slopes, ratios and shares; they survive another vocabulary, batch, or reduction of the loss.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -32,7 +33,7 @@ class Level(NamedTuple):
         first: the same mean of |dL/dh_t| at each row's first step.
         slope: of ln(curve), nat a step; positive where gradients grow on their way back; see `curve.slope`.
         ratio: log10 of the curve's end over its beginning.
-        forget: mean forget gate, of a sample of the rows, as the next two.
+        forget: mean forget gate, of a sample of the steps of all rows, as the next two.
         timescale: steps over which a cell of that mean gate keeps 1/e, -1 / ln(forget).
         saturated: share of input, forget and output gates at an end.
     """
@@ -145,21 +146,35 @@ def curve_of(parts: list[Part]) -> tuple[Float[Array, "time"], Float[Array, "tim
 
 
 def gate_shares(parts: list[Part]) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Returns the mean forget gate, and the share of saturated gates, of a sample of the rows of every part."""
+    """Returns the mean forget gate, and the share of saturated gates, of a sample of the steps of every part."""
     opened = ends = steps = jnp.zeros(())
     units = parts[0].gates.forget.shape[-1]
     for part in parts:
-        time = part.mask.shape[-1]
-        # Evenly spread rows.
-        every = -(-part.gates.forget.size // SAMPLE)
-        gates = jax.tree.map(lambda x, time=time, every=every: x.reshape(-1, time, units)[::every], part.gates)
-        mask = part.mask.reshape(-1, time)[::every]
-        real = mask[..., None]
+        every = stride(part.gates.forget.size, part.mask.shape[-1])
+        gates = jax.tree.map(lambda x, every=every: x.reshape(-1, units)[::every], part.gates)
+        mask = part.mask.reshape(-1)[::every]
+        real = mask[:, None]
         opened += jnp.where(real, gates.forget, 0).sum()
         for gate in (gates.input, gates.forget, gates.output):
             ends += (real & ((gate < ENDS[0]) | (gate > ENDS[1]))).sum()
         steps += mask.sum()
     return opened / (steps * units), ends / (3 * steps * units)
+
+
+def stride(size: int, time: int) -> int:
+    """Returns how many steps to go on to the next one of a sample of about `SAMPLE` of `size` numbers.
+
+    It has no divisor in common with the length of a row: a sample of many steps holds early and late ones alike, of rows
+    that are spread evenly.
+
+    Example:
+        >>> stride(1000, 16), stride(4 * SAMPLE, 16)
+        (1, 5)
+    """
+    every = -(-size // SAMPLE)
+    while math.gcd(every, time) > 1:
+        every += 1
+    return every
 
 
 def crossings(levels: dict[str, Level]) -> dict[str, Float[Array, ""]]:

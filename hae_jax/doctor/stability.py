@@ -18,7 +18,7 @@ class Stability(NamedTuple):
 
     Attributes:
         binding: the clip changed the gradient; one that never binds cannot have cured anything, and one that always
-            does is a learning rate.
+            does weighs steps differently: each counts as much as the next, whatever the size of its gradient.
         spikes: the norm was a spike.
         broken: loss, gradient or update were not finite.
     """

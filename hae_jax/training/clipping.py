@@ -46,8 +46,8 @@ class ZClip(NamedTuple):
 def witness(clip: optax.GradientTransformation) -> optax.GradientTransformation:
     """Notes, for any clip, whether it was binding.
 
-    A clip that never binds cannot have cured anything, and one that always does is a learning rate: the share of steps
-    in which it binds is the number to know.
+    A clip that never binds cannot have cured anything, and one that always does makes each step count as much as the
+    next, whatever the size of its gradient: the share of steps in which it binds is the number to know.
 
     Args:
         clip: the transformation to watch.

@@ -36,7 +36,7 @@ def too_low(e: Evidence) -> float | None:
 def too_tight(e: Evidence) -> float | None:
     if e["clip_binding"] <= 0.95:
         return None
-    # Adam makes up for a clip that always binds; a healthy model of ours may have its gradients cut to a twentieth.
+    # Adam makes up for most of a clip that always binds; a healthy model may have its gradients cut to a twentieth.
     crawls = e["clip_scale"] < 0.1 and e.get("loss_last", 0) > 0.9 * e.get("loss_first", math.inf)
     return 0.9 if e["clip_scale"] <= 0.02 or (crawls and not beginning(e)) else None
 
