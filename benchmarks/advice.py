@@ -25,9 +25,9 @@ PAIRS = [
     ("", "text, no bias", "text | glorot, no bias | {}", "none", "cell"),
     ("layer norm after each LSTM", f"{LONG}, no bias", LONG + " | glorot, no bias | {}", "none", "output"),
     ("", "text, no bias", "text | glorot, no bias | {}", "none", "output"),
-    ("no biases, forget bias 2 with them", SHORT, FIRM + " | none | none | {}", "bias", "no bias"),
-    ("", f"{LONG}, layer norm in the cell", LONG + " | glorot, {} | cell", "forget bias 1", "no bias"),
-    ("", "text, layer norm after each LSTM", "text | glorot, {} | output", "forget bias 1", "no bias"),
+    ("no biases", f"{SHORT}, against forget bias 2", FIRM + " | none | none | {}", "bias", "no bias"),
+    ("", f"{LONG}, against 1, layer norm in the cell", LONG + " | glorot, {} | cell", "forget bias 1", "no bias"),
+    ("", "text, against 1, layer norm after each LSTM", "text | glorot, {} | output", "forget bias 1", "no bias"),
     ("(not in the advice) forget bias 2", LONG, LONG + " | orthogonal, forget bias {} | none", "0", "2"),
     ("", "text, against Flax's default", "text | {} | none", "flax default", FIRM),
 ]

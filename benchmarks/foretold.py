@@ -4,9 +4,9 @@ Made of tables A and B. The borders between groups were drawn when the numbers w
 """
 
 from pathlib import Path
-from statistics import median
 from typing import NamedTuple
 
+import numpy as np
 from scipy.stats import spearmanr
 
 from benchmarks import interval
@@ -27,6 +27,8 @@ NORMS = {"none": "none", "cell": "cell, gain 1", "cell, gain 0.1": "cell, gain 0
 """Layer normalisations of table B that table A has, by their names there."""
 NEAR, OPEN = 0.11, 0.6
 """Slopes, nat a step, that count as near to 0, and the mean of a forget gate that counts as open."""
+DRAWS = 10_000
+"""Times that recipes are drawn anew for an interval."""
 BESIDE = 0.046
 """Points of the picture that are no farther from each other have one name, else names would lie on points."""
 
@@ -41,7 +43,7 @@ class Point(NamedTuple):
         forget: mean forget gate of the fresh weights.
         learned: seeds that succeed.
         seeds: of how many.
-        loss: the last one, median over seeds.
+        loss: median over seeds, at the last step that every recipe reached; some stop early as all their seeds succeed.
     """
 
     name: str
@@ -57,18 +59,18 @@ def points(records: list[Record]) -> list[Point]:
     """Returns the recipes that both tables have."""
     fresh = {(r["config"]["recipe"], r["config"]["layer_norm"]): r["numbers"] for r in records
              if r["config"].get("inputs") == "noise"}  # fmt: skip
+    trained = [record for record in records if record["config"].get("task") == TASK]
+    reached = min((len(record["numbers"]["curve"]) for record in trained), default=0)
     found = []
-    for record in records:
+    for record in trained:
         config, numbers = record["config"], record["numbers"]
-        if config.get("task") != TASK:
-            continue
         start = fresh.get((FRESH.get(config["scheme"], config["scheme"]), NORMS.get(config["norm"], "")))
         if start is not None:
             learned = sum(at is not None for at in numbers["arrival"])
             found.append(
                 Point(
                     config["scheme"], config["norm"], start["predicted"]["mean"], start["forget"]["mean"], learned,
-                    len(numbers["arrival"]), median(numbers["loss"]),
+                    len(numbers["arrival"]), interval.middle(numbers["curve"][reached - 1]).median,
                 )
             )  # fmt: skip
     return found
@@ -91,13 +93,29 @@ def render(records: list[Record]) -> str:
     for name, group in groups.items():
         if not group:
             continue
-        rate = interval.rate(sum(p.learned for p in group), sum(p.seeds for p in group))
+        learned, seeds = (sum(getattr(p, what) for p in group) for what in ("learned", "seeds"))
+        # Recipes that are all alike leave no spread to draw from; then their seeds tell what can be told.
+        ends = zip(resampled([p.learned / p.seeds for p in group]), interval.wilson(learned, seeds), strict=True)
+        low, high = (choose(pair) for choose, pair in zip((min, max), ends, strict=True))
         most = sum(2 * p.learned > p.seeds for p in group)
-        lines.append(f"| {name} | {len(group)} | {rate} | {most} |")
+        lines.append(f"| {name} | {len(group)} | {learned}/{seeds} ({100 * low:.0f}-{100 * high:.0f} %) | {most} |")
     if len(found) > 2:
         rank = spearmanr([abs(p.slope) for p in found], [p.loss for p in found])[0]
-        lines += ["", f"Rank correlation of the slope's distance from 0 with the final loss: {rank:.2f}."]
+        lines += ["", f"Rank correlation of the slope's distance from 0 with the loss at one step: {rank:.2f}."]
     return "\n".join(lines)
+
+
+def resampled(rates: list[float]) -> tuple[float, float]:
+    """Returns the 95 % interval of a mean rate of recipes, by drawing as many of them anew, again and again.
+
+    Seeds of a recipe are no independent trials of its group: recipes differ by more than their seeds do.
+
+    Reference:
+        Efron, 1979, https://doi.org/10.1214/aos/1176344552
+    """
+    drawn = np.random.default_rng(0).choice(np.array(rates), (DRAWS, len(rates))).mean(axis=1)
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return float(low), float(high)
 
 
 def draw(records: list[Record], folder: Path) -> None:

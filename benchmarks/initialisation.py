@@ -62,6 +62,11 @@ DRAWN = (
 )  # fmt: skip
 """Those whose curves are drawn."""
 NORMS = {"none": None, "cell, gain 1": 1.0, "cell, gain 0.1": 0.1}
+QUICK = [
+    ("flax, forget bias 0", "none", "noise"), ("orthogonal, forget bias 1", "none", "noise"),
+    ("orthogonal, forget bias 5", "none", "noise"), ("chrono", "cell, gain 1", "noise"),
+    ("orthogonal, forget bias 1", "none", "text"),
+]  # fmt: skip
 HIDDEN, TIME, BATCH = 128, 50, 32
 LOOKED_AT = 8
 """Rows that the prediction looks at."""
@@ -95,10 +100,8 @@ class Check(NamedTuple):
 
 
 def cells(quick: bool) -> list[Cell]:
-    """Every scheme with every layer norm and inputs; three of small layers if it has to be quick."""
-    names = (
-        ["flax, forget bias 0", "orthogonal, forget bias 1", "orthogonal, forget bias 5"] if quick else list(RECIPES)
-    )
+    """Every scheme with every layer norm and inputs; five of small layers if it has to be quick."""
+    what = [(name, norm, inputs) for inputs in INPUTS for norm in NORMS for name in RECIPES]
     size = {"hidden": 32 if quick else HIDDEN, "time": TIME, "batch": 8 if quick else BATCH}
     return [
         Cell(
@@ -106,9 +109,7 @@ def cells(quick: bool) -> list[Cell]:
             SEEDS[:2] if quick else SEEDS,
             {"recipe": name, "layer_norm": norm, "inputs": inputs} | RECIPES[name]._asdict() | size,
         )
-        for inputs in (["noise"] if quick else INPUTS)
-        for norm in (["none"] if quick else NORMS)
-        for name in names
+        for name, norm, inputs in (QUICK if quick else what)
     ]
 
 
@@ -200,20 +201,19 @@ def render(records: list[Record]) -> str:
         schemes = [name for name in RECIPES if (inputs, name, norms[0]) in found]
         lines = [
             f"| inputs: {inputs} | mean f | slope: tied theory | untied | measured | log10 ratio "
-            "| largest Jacobian^(1/10) | crossing s->d | w->s "
+            "| largest Jacobian^(1/10) "
             + "".join(f"| layer norm {norm}: theory | measured " for norm in norms[1:]) + "|",
-            "|---" * (9 + 2 * len(norms[1:])) + "|",
+            "|---" * (7 + 2 * len(norms[1:])) + "|",
         ]  # fmt: skip
         for name in schemes:
             n = found[inputs, name, norms[0]]
             row = [name, f"{n['forget']['mean']:.3f}", f"{n['predicted']['mean']:+.3f}", f"{n['untied']['mean']:+.3f}",
-                   spread(n["slope"]), f"{n['ratio']['mean']:+.1f}", f"{n['jacobian']['mean']:.2f}",
-                   f"{n['sentences']['mean']:.2f}", f"{n['words']['mean']:.2f}"]  # fmt: skip
+                   spread(n["slope"]), f"{n['ratio']['mean']:+.1f}", f"{n['jacobian']['mean']:.2f}"]  # fmt: skip
             for norm in norms[1:]:
                 other = found.get((inputs, name, norm))
                 row += ["", ""] if other is None else [f"{other['predicted']['mean']:+.3f}", spread(other["slope"])]
             lines.append(f"| {' | '.join(row)} |")
-        parts += ["\n".join(lines)] if schemes else []
+        parts += ["\n".join([*lines, "", *hierarchy(found, inputs, schemes)])] if schemes else []
     groups = [(inputs, norm) for inputs in INPUTS for norm in norms]
     held = {group: {check.name: check for check in checks(records, group[1], group[0])} for group in groups}
     groups = [group for group in groups if held[group]]
@@ -227,6 +227,29 @@ def render(records: list[Record]) -> str:
         entries = ["" if c is None else f"{c.value} ({c.bar}): {'yes' if c.passed else '**no**'}" for c in marks]
         lines.append(f"| {name} | {' | '.join(entries)} |")
     return "\n\n".join([*parts, "\n".join(lines)])
+
+
+def hierarchy(found: dict[tuple[str, str, str], dict[str, Any]], inputs: str, schemes: list[str]) -> list[str]:
+    """Returns one row a scheme: what is left of a gradient's norm where it leaves a layer for what the layer read."""
+    heads = ("theory", "one layer", "document to sentence", "sentence to word")
+    titles = {"none": "no layer norm"} | {norm: f"layer norm {norm}" for norm in NORMS if norm != "none"}
+    lines = [
+        f"| left after a crossing; inputs: {inputs} | "
+        + " | ".join(f"{title}: {heads[0]} | {' | '.join(heads[1:])}" for title in titles.values()) + " |",
+        "|---" * (1 + len(heads) * len(titles)) + "|",
+    ]  # fmt: skip
+    names = ("predicted_crossing", "crossing", "sentences", "words")
+    for scheme in schemes:
+        cells = [found.get((inputs, scheme, norm)) for norm in titles]
+        entries = [share(cell[name]) if cell else "" for cell in cells for name in names]
+        lines.append(f"| {scheme} | {' | '.join(entries)} |")
+    return lines
+
+
+def share(value: dict[str, float]) -> str:
+    """Writes a mean of shares, and half its 95 % interval where it shows."""
+    half = f"{value['half']:.2f}"
+    return f"{value['mean']:.2f}" + (f" ± {half}" if half != "0.00" else "")
 
 
 def spread(value: dict[str, float]) -> str:

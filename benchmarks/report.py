@@ -41,9 +41,12 @@ def origin(records: list[Record]) -> str:
     # Processors with as many cores share a file.
     names = ", ".join(dict.fromkeys(record["device"]["name"] for record in records))
     device = names if where["platform"] == "cpu" else f"{where['count']} x {names}"
-    # Not every cell, or table of a summary, has every peer.
-    versions = {name: number for each in ordered for name, number in each["versions"].items()}
-    packages = ", ".join(f"{name} {number}" for name, number in versions.items())
+    # Not every cell, or table of a summary, has every peer, nor all of a package the same version.
+    versions: dict[str, dict[str, None]] = {}
+    for each in ordered:
+        for name, number in each["versions"].items():
+            versions.setdefault(name, {})[number] = None
+    packages = ", ".join(f"{name} {' and '.join(numbers)}" for name, numbers in versions.items())
     commits = dict.fromkeys(
         f"{(record['revision']['commit'] or 'unknown')[:10]}{', changed' if record['revision']['dirty'] else ''}"
         for record in records

@@ -49,17 +49,20 @@ RECIPES = [
     *((scheme, norm) for norm in ("cell, gain 0.1", "cell") for scheme in SCHEMES),
 ]  # fmt: skip
 """All recipes, the most telling first; repetitions are dropped."""
+FIRM = "orthogonal, forget bias 2"
+READ = [*RECIPES[: len(FIRST) + 3], (FIRM, "cell"), (FIRM, "cell, gain 0.1"), ("chrono", "cell")]
+"""The recipes that real text is tried with."""
 CORE = len(FIRST) + 3 + len(SCHEMES) + 6
 """Recipes of recall that are measured before any other task but reconstruction."""
 
 
 def cells(quick: bool) -> list[Cell]:
-    """One cell a task and recipe; two small ones if it has to be quick."""
+    """One cell a task and recipe; three small ones if it has to be quick."""
     if quick:
-        return [_cell("recall of 8 x 16", *recipe, SEEDS[:2], 20, 8) for recipe in FIRST[:2]]
+        return [_cell("recall of 8 x 16", *recipe, SEEDS[:2], 20, 8) for recipe in (*FIRST[:2], (FIRM, "cell"))]
     order = [
         *(("recall of 8 x 16", recipe) for recipe in RECIPES[: len(FIRST)]),
-        *(("text", recipe) for recipe in RECIPES[: len(FIRST) + 3]),
+        *(("text", recipe) for recipe in READ),
         *(("recall of 8 x 16", recipe) for recipe in RECIPES[:CORE]),
         *(("adding 200", recipe) for recipe in FIRST),
         *(("copy 100", recipe) for recipe in FIRST),

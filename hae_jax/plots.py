@@ -122,6 +122,7 @@ def draw_map(
     path: Path,
     bound: float,
     borders: Sequence[tuple[np.ndarray, float, str]] = (),
+    trainable: np.ndarray | None = None,
 ) -> None:
     """Draws a table of slopes as a heat map: blue where gradients vanish, red where they explode.
 
@@ -133,7 +134,10 @@ def draw_map(
         path: where to.
         bound: number that is as blue or red as can be.
         borders: lines through the map: numbers of the same shape, the level along which the line goes, and its name.
+        trainable: True where training is expected to succeed; other places are hatched.
     """
+    from matplotlib.patches import Rectangle
+
     made, (axes,) = figure(1, 1.6 + 0.75 * len(columns), 1.6 + 0.42 * len(rows))
     picture = axes.imshow(values, cmap="RdBu_r", vmin=-bound, vmax=bound, aspect="auto")
     axes.set_xticks(range(len(columns)), [str(c) for c in columns])
@@ -143,6 +147,11 @@ def draw_map(
         if np.isfinite(value):
             ink = "white" if abs(value) > 0.6 * bound else "black"
             axes.text(column, row, f"{value:+.2f}", ha="center", va="center", fontsize=7, color=ink)
+    if trainable is not None:
+        hatched = {"fill": False, "hatch": "///", "linewidth": 0, "edgecolor": "gray"}
+        for row, column in np.argwhere(~trainable):
+            axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **hatched))
+        axes.add_patch(Rectangle((0, 0), 0, 0, **hatched, label="hardly trainable"))
     for style, (numbers, level, name) in zip(("solid", "dashed", "dotted"), borders, strict=False):
         if np.nanmin(numbers) < level < np.nanmax(numbers):
             axes.contour(numbers, [level], colors="black", linewidths=1.2, linestyles=style)

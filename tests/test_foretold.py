@@ -1,6 +1,7 @@
 """What fresh weights foretell: recipes of two tables are joined, put into groups and drawn."""
 
-from scipy.stats import spearmanr
+import pytest
+from scipy.stats import bootstrap, spearmanr
 
 from benchmarks import foretold, initialisation, success
 from benchmarks.glance import TASK
@@ -12,8 +13,9 @@ def fresh(recipe, slope, forget, norm="none", inputs="noise"):
     return {"config": {"recipe": recipe, "layer_norm": norm, "inputs": inputs}, "numbers": numbers}
 
 
-def trained(scheme, learned, loss, norm="none", task=TASK):
-    numbers = {"arrival": [300] * learned + [None] * (10 - learned), "loss": [loss] * 10}
+def trained(scheme, learned, loss, norm="none", task=TASK, later=()):
+    arrival = [300] * learned + [None] * (10 - learned)
+    numbers = {"arrival": arrival, "curve": [[each] * 10 for each in (2.9, loss, *later)]}
     return {"config": {"scheme": scheme, "norm": norm, "task": task}, "numbers": numbers}
 
 
@@ -22,12 +24,13 @@ RECORDS = [
     fresh("orthogonal, forget bias 2", -0.06, 0.84),
     fresh("glorot, no bias", 0.05, 0.5, "cell, gain 1"),
     fresh("orthogonal, forget bias 2", 0.5, 0.1, inputs="text"),
-    trained("flax default", 0, 2.8),
+    trained("flax default", 0, 2.8, later=(1.0,)),
     trained("orthogonal, forget bias 2", 10, 1.7),
     trained("glorot, no bias", 1, 2.5, "cell"),
     # No table A has these.
     trained("glorot, no bias", 9, 1.0, "output"),
-    trained("orthogonal, forget bias 2", 10, 0.1, task="adding 200"),
+    trained("orthogonal, forget bias 2", 10, 0.1, task="adding 200")
+    | {"numbers": {"arrival": [300] * 10, "curve": [[0.1] * 10]}},
 ]
 
 
@@ -67,6 +70,19 @@ def test_neighbours_have_one_name_and_normalised_cells_none(tmp_path, monkeypatc
     names = {slope: name for name, slope, *_ in drawn["no layer norm"]}
     assert names == {-0.44: "", -0.45: "torch default / flax default", -0.06: "orthogonal, forget bias 2"}
     assert drawn["layer norm in the cell"] == [("", 0.05, 0.5, 0.1)]
+
+
+def test_the_spread_of_a_group_is_that_of_its_recipes():
+    rates = [0.0, 0.0, 0.1, 0.4, 0.9, 1.0, 1.0, 0.2]
+    expected = bootstrap((rates,), lambda x, axis: x.mean(axis), method="percentile", rng=1).confidence_interval
+    assert foretold.resampled(rates) == pytest.approx(tuple(expected), abs=0.02)
+    records = [
+        *(fresh(name, -number / 1000, 0.8) for number, name in enumerate(initialisation.RECIPES)),
+        *(trained(name, 10 * (number % 2), number / 10) for number, name in enumerate(SCHEMES)),
+    ]
+    (line,) = (line for line in foretold.render(records).splitlines() if line.startswith("| slope"))
+    low, high = (int(end) for end in line.split("(")[1].split(" %")[0].split("-"))
+    assert high - low > 35, "16 recipes that always or never learn are not 160 trials"
 
 
 def test_exploding_recipes_are_counted_too():

@@ -13,9 +13,10 @@ def words(path):
 
 def test_a_map_bears_its_numbers_and_leaves_gaps_white(tmp_path):
     values = np.array([[0.25, -0.5, np.nan], [0.75, 0.0, 0.125]])
-    draw_map(values, "ab", "xyz", ("rows", "columns", "slope"), tmp_path / "map.svg", 0.5, [(values, 0.1, "border")])
+    draw_map(values, "ab", "xyz", ("rows", "columns", "slope"), tmp_path / "map.svg", 0.5, [(values, 0.1, "border")],
+             values > 0)  # fmt: skip
     text = words(tmp_path / "map.svg")
-    for number in ("+0.25", "-0.50", "+0.75", "+0.00", "+0.12", "border"):
+    for number in ("+0.25", "-0.50", "+0.75", "+0.00", "+0.12", "border", "hardly trainable"):
         assert f"<!-- {number} -->" in text
     assert "nan" not in text
 

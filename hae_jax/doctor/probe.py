@@ -164,8 +164,8 @@ def gate_shares(parts: list[Part]) -> tuple[Float[Array, ""], Float[Array, ""]]:
 def stride(size: int, time: int) -> int:
     """Returns how many steps to go on to the next one of a sample of about `SAMPLE` of `size` numbers.
 
-    It has no divisor in common with the length of a row: a sample of many steps holds early and late ones alike, of rows
-    that are spread evenly.
+    It has no divisor in common with the length of a row: a sample of many steps holds early and late ones alike, of
+    rows that are spread evenly.
 
     Example:
         >>> stride(1000, 16), stride(4 * SAMPLE, 16)
