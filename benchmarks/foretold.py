@@ -20,6 +20,7 @@ FRESH = {
     "torch default": "torch",
     "orthogonal, gain 2": "orthogonal x 2, forget bias 1",
     "orthogonal, gain 4": "orthogonal x 4, forget bias 1",
+    "orthogonal, gain 8": "orthogonal x 8, forget bias 1",
     "uniform 0.1, no bias": "uniform 0.1, no bias (2015)",
 }
 """Schemes of table B that have another name in table A."""

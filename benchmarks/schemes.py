@@ -21,6 +21,7 @@ SCHEMES: dict[str, dict[str, Any]] = {
     "normal 0.01": {"initializer": "normal", "forget_bias": 0.0},
     "orthogonal, gain 2": {"initializer": "orthogonal", "forget_bias": 1.0, "recurrent_gain": 2.0},
     "orthogonal, gain 4": {"initializer": "orthogonal", "forget_bias": 1.0, "recurrent_gain": 4.0},
+    "orthogonal, gain 8": {"initializer": "orthogonal", "forget_bias": 1.0, "recurrent_gain": 8.0},
     "uniform 0.1, no bias": {"initializer": "uniform", "use_bias": False},
 }
 """Fresh weights by name. Flax, Keras and PyTorch as they are out of the box; the last is Li, Luong & Jurafsky's."""
