@@ -58,7 +58,10 @@ def test_theory_stands_beside_the_layers_that_it_speaks_of():
     found, params = report()
     encoder = ["encoder/word/layer_0", "encoder/sentence/layer_0"]
     assert [name for name, level in found.levels.items() if level.predicted is not None] == encoder
-    assert all((level.predicted is None) == (level.stretch is None) for level in found.levels.values())
+    for level in found.levels.values():
+        theirs = (level.predicted, level.stretch, level.median, level.spread)
+        assert len({number is None for number in theirs}) == 1
+        assert level.predicted is None or (np.isfinite(theirs).all() and level.median < level.stretch)
     layer = params["encoder"]["word"]["layer_0"]
     weights = LSTMWeights(layer["kernel"], None, layer["recurrent"], layer["bias"])
     # Reading backwards, padding comes first; the wider of the two tables.

@@ -117,6 +117,27 @@ def test_a_forget_gate_alone_is_the_closed_form():
     assert float(found.timescale) == pytest.approx(1.4427, abs=1e-4)
 
 
+@pytest.mark.parametrize("silent", [1, 4], ids=["without an input gate's recurrence", "without any recurrence"])
+def test_gates_without_a_recurrent_kernel_leave_the_slope_a_number(silent):
+    weights, inputs, mask = fresh("orthogonal", 1.0)
+    weights = weights._replace(recurrent=weights.recurrent.at[:, : silent * HIDDEN].set(0))
+    found = expect(weights, inputs, mask)
+    if silent == 4:
+        # Nothing goes back but from cell to cell, and a cell is exposed by what its own step hands on: nothing at all.
+        assert float(found.untied) == pytest.approx(
+            0.5 * np.log(mean_square_of_forget_gates(weights, inputs)), abs=1e-4
+        )
+    else:
+        hidden, _ = measured(weights, inputs, mask, jax.random.normal(jax.random.key(7), (HIDDEN,)))
+        curve = jnp.sqrt(jnp.square(hidden).mean((0, 2)))[::-1]
+        assert float(found.slope) == pytest.approx(float(slope(curve)), abs=0.05)
+
+
+def mean_square_of_forget_gates(weights, inputs):
+    """Of a layer whose gates see inputs alone."""
+    return float(jnp.square(jax.nn.sigmoid((inputs @ weights.kernel + weights.bias)[..., HIDDEN : 2 * HIDDEN])).mean())
+
+
 @pytest.mark.parametrize("norm", [None, 1.0])
 def test_steps_that_are_not_real_change_nothing(norm):
     weights, inputs, _ = fresh("orthogonal", 1.0, norm)

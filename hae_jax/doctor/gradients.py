@@ -49,6 +49,8 @@ class LevelReport:
             those that do not start from zeros, have a context, or are attended to.
         predicted_curve: the curve that goes with it, relative to its last step.
         stretch: largest singular value of the Jacobian over 10 steps, to the power 1/10; None as above.
+        median: the median of these singular values, likewise: what happens to most differences of states.
+        spread: variance of their logarithms; 0 where all are stretched alike.
     """
 
     steps: int
@@ -62,6 +64,8 @@ class LevelReport:
     predicted: float | None = None
     predicted_curve: list[float] | None = None
     stretch: float | None = None
+    median: float | None = None
+    spread: float | None = None
 
 
 @dataclass(frozen=True)
@@ -217,10 +221,12 @@ def beside_theory(level: LevelReport, weights: LSTMWeights, given: Given) -> Lev
     real = np.flatnonzero(np.asarray(given.mask).any(-1))[:ROWS]
     inputs, mask = jnp.asarray(given.inputs)[real], given.mask[real]
     expected = jax.jit(predict)(weights, inputs, mask)
-    stretch = jax.jit(spectrum)(weights, inputs[:FEW], mask[:FEW])
+    largest, median, spread = (float(np.mean(x)) for x in jax.jit(spectrum)(weights, inputs[:FEW], mask[:FEW]))
     return replace(
         level,
         predicted=float(expected.slope),
         predicted_curve=np.exp(np.asarray(expected.curve))[: level.steps].tolist(),
-        stretch=float(np.mean(stretch.largest)),
+        stretch=largest,
+        median=median,
+        spread=spread,
     )

@@ -89,6 +89,7 @@ class Factors(NamedTuple):
         recurrent: root of the energy of the recurrent kernel's columns, the gain of layer norm included.
         inputs: the same of the input kernel.
         real: whether there is such a step; where not, nothing else counts.
+        inner: whether there is a step before it as well, to which the gradient goes on.
     """
 
     keep: Float[Array, "batch steps hidden"]
@@ -97,6 +98,7 @@ class Factors(NamedTuple):
     recurrent: Float[Array, "#batch #steps 4 hidden"]
     inputs: Float[Array, "#batch #steps 4 hidden"]
     real: Bool[Array, "batch steps"]
+    inner: Bool[Array, "batch steps"]
 
 
 def predict(
@@ -165,7 +167,8 @@ def factors(
     # The first step's way back leads out of the sequence; there layer norm divides by next to nothing.
     inner = real & jnp.pad(real, ((0, 0), (1, 0), (0, 0)))[:, :-1]
     recurrent = jnp.where(inner[..., None], recurrent, 0)
-    return Factors(f, o * (1 - jnp.square(squashed)) * visible, jnp.stack(parts, -2), recurrent, read, real[..., 0])
+    expose = o * (1 - jnp.square(squashed)) * visible
+    return Factors(f, expose, jnp.stack(parts, -2), recurrent, read, real[..., 0], inner[..., 0])
 
 
 def shrinkage(x: Float[Array, "*batch feat"]) -> Float[Array, "*batch 1"]:
@@ -176,7 +179,7 @@ def shrinkage(x: Float[Array, "*batch feat"]) -> Float[Array, "*batch 1"]:
 
 def untied_slope(factors: Factors) -> Float[Array, ""]:
     """Returns half the logarithm of the largest eigenvalue of [[C, A], [E C, E A + F]], the untied recursion."""
-    inner = factors.recurrent[..., 0, :1] > 0
+    inner = factors.inner[..., None]
 
     def mean(x, where):
         return jnp.mean(x, where=jnp.broadcast_to(where, x.shape))
