@@ -20,6 +20,7 @@ ROWS = {
     "the same with a gain of 0.1": (FIRM, FIRM, "cell, gain 0.1"),
     "orthogonal of gain 2, forget bias 1": ("orthogonal x 2, forget bias 1", "orthogonal, gain 2", "none"),
     "orthogonal of gain 4, forget bias 1": ("orthogonal x 4, forget bias 1", "orthogonal, gain 4", "none"),
+    "orthogonal of gain 8, forget bias 1": ("orthogonal x 8, forget bias 1", "orthogonal, gain 8", "none"),
     "critical": ("critical", "critical", "none"),
     "chrono": ("chrono", "chrono", "none"),
     "chrono, layer norm in the cell": ("chrono", "chrono", "cell"),
