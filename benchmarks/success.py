@@ -10,8 +10,9 @@ stand in the order of their importance, the longest tasks last, so that a run th
 Device: one CPU core takes one to four minutes a cell for recall, text, adding and copy of 100; longer copies
 want a GPU.
 Expected: without a forget bias (flax default, no biases) no seed succeeds at recall in time, or a few with
-normalised cells; with a forget bias of 2 all do, and with gradients that explode none. On text every scheme learns something, and normalised ones most.
-Over the 200 steps of adding normalised cells learn, and chrono; copy is too long for all in so few steps.
+normalised cells; with a forget bias of 2 all do, and none where gradients explode. On text every scheme learns
+something, and normalised ones most. Over the 200 steps of adding normalised cells learn, and chrono; copy is too long
+for all in so few steps.
 """
 
 import dataclasses

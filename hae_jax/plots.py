@@ -227,7 +227,7 @@ def draw_success(
     made, (axes,) = figure(1, 9.0, 5.4)
     drawn = None
     reach = [x for points in shapes.values() for _, x, *_ in points]
-    middle = (min(reach) + max(reach)) / 2
+    border = 0.6 * min(reach) + 0.4 * max(reach)
     for marker, (shape, points) in zip("osD^v", shapes.items(), strict=False):
         names, x, y, shares = zip(*points, strict=True)
         drawn = axes.scatter(
@@ -235,8 +235,8 @@ def draw_success(
             label=shape,
         )  # fmt: skip
         for name, *place in zip(names, x, y, strict=True):
-            # Names reach for the middle; from the left aslant, as points there may be level with each other.
-            shift, side, turn = ((6, 4), "left", 30) if place[0] < middle else ((-7, -2), "right", 0)
+            # Names reach for the empty part; from the left aslant, as points there may be level with each other.
+            shift, side, turn = ((6, 4), "left", 30) if place[0] < border else ((-7, -2), "right", 0)
             axes.annotate(name, place, xytext=shift, textcoords="offset points", fontsize=7, rotation=turn, ha=side)
     axes.set_xlabel(labels[0])
     axes.set_ylabel(labels[1])
