@@ -43,7 +43,7 @@ FIRST = [
 ]  # fmt: skip
 """The recipes that every task is tried with, first of all."""
 EXPLODING = ("orthogonal, gain 8", "none")
-"""Only to see where exploding begins to matter, and only on recall."""
+"""Only to see where exploding begins to matter, on recall and adding."""
 RECIPES = [
     *FIRST, ("glorot, forget bias 1", "output"), ("glorot, forget bias 1", "cell"), ("glorot, no bias", "none"),
     *((scheme, "none") for scheme in SCHEMES if scheme != EXPLODING[0]),
@@ -67,7 +67,7 @@ def cells(quick: bool) -> list[Cell]:
         *(("recall of 8 x 16", recipe) for recipe in RECIPES[: len(FIRST)]),
         *(("text", recipe) for recipe in READ),
         *(("recall of 8 x 16", recipe) for recipe in (*RECIPES[:CORE], EXPLODING)),
-        *(("adding 200", recipe) for recipe in FIRST),
+        *(("adding 200", recipe) for recipe in (*FIRST, EXPLODING)),
         *(("copy 100", recipe) for recipe in FIRST),
         *((task, recipe) for task in STEPS if task != "text" for recipe in RECIPES),
     ]

@@ -224,7 +224,7 @@ def draw_success(
         labels: what abscissas, ordinates and shares are.
         path: where to.
     """
-    made, (axes,) = figure(1, 9.0, 5.4)
+    made, (axes,) = figure(1, 10.5, 5.4)
     drawn = None
     reach = [x for points in shapes.values() for _, x, *_ in points]
     border = 0.6 * min(reach) + 0.4 * max(reach)
