@@ -6,7 +6,7 @@ Trains the preset `small` on the State of the Union addresses, exactly as `hae t
 paragraphs of all held-out addresses through their codes: documents of at most 4 sentences of 16 words.
 
 Device: two CPU cores, 20 minutes, at most 15 of them of training.
-Expected: free-running BLEU-4 of 10 or more, a code gap of 3 nats a token or more.
+Expected: free-running BLEU-4 of 75 or more, of 84 that the vocabulary allows; a code gap of 10 nats a token.
 """
 
 import dataclasses
@@ -60,8 +60,8 @@ def render(records: list[Record]) -> str:
     for record in records:
         n = record["numbers"]
         parts += [
-            "| loss, nats a token | code gap | BLEU-4 | tokens, teacher-forced | ROUGE-1 / 2 / L | exact | coherence "
-            "| steps | minutes of training |",
+            "| loss, nats a token | code gap | BLEU-4 | tokens, teacher-forced | ROUGE-1 / 2 / L | exact "
+            "| coherence, 0 is best | steps | minutes of training |",
             "|---|---|---|---|---|---|---|---|---|",
             f"| {n['loss']:.2f} | {n['code_gap']:.2f} | {n['bleu']:.1f} of {n['bleu_limit']:.1f} "
             f"| {n['token_accuracy']:.1%} | {n['rouge1']:.2f} / {n['rouge2']:.2f} / {n['rougeL']:.2f} "

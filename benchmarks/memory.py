@@ -31,11 +31,13 @@ RECIPE: dict[str, Any] = {"embed": 9, "hidden": 102}
 sentence and its end mark, and in the code for ten sentences."""
 NAIVE: dict[str, Any] = {
     "initializer": "keras", "layer_norm": "none", "sentence_loss": 0.0, "vector_loss": 0.0, "feed": "start",
-    "reverse": False, "tied": False, "embed": 64,
+    "reverse": False, "tied": False, "feedback": "word", "embed": 64,
 }  # fmt: skip
 """What the reporter had, and anybody else would: the weights of Keras, and nothing that makes it train."""
 OPTIM: dict[str, Any] = {"final": 0.02}
 """The same of the optimizer's config."""
+WIDE = 512
+"""Units of a layer from which on it is given the sentence level's rate."""
 LENGTH, SEGMENT, BATCH = 100, 10, 32
 MINUTES, FEW = 8.0, 2.0
 """Training time of a cell of `memory`, and of one of `capacity`."""
@@ -62,8 +64,8 @@ def setting(model: ModelConfig, length: int, minutes: float) -> Setting:
     optim: OptimConfig = dataclasses.replace(preset("small").optim, **OPTIM)
     if model.initializer != "mirror":
         optim = dataclasses.replace(optim, sentence_rate=1.0)
-    elif model.kind == "flat":
-        # It has one wide layer, as wide as the sentence level, which has this share of the rate.
+    elif model.kind == "flat" and model.hidden >= WIDE:
+        # Its one layer is as wide as the sentence level, which has this share of the rate.
         optim = dataclasses.replace(optim, learning_rate=optim.learning_rate * optim.sentence_rate)
     return Setting(length, length if model.kind == "flat" else SEGMENT, BATCH, minutes, model, optim)
 

@@ -33,27 +33,29 @@ def parameters(config: ModelConfig, vocab: int) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(shapes))
 
 
-def equalised(config: ModelConfig, vocab: int, target: int, field: str = "hidden") -> ModelConfig:
-    """Returns the model with that width whose number of parameters comes nearest to the target.
+def equalised(config: ModelConfig, vocab: int, target: int, fields: tuple[str, ...] = ("hidden",)) -> ModelConfig:
+    """Returns the model with those widths whose number of parameters comes nearest to the target.
 
     Args:
-        config: the model; its own width plays no part.
+        config: the model; of its own widths only the proportions play a part.
         vocab: number of word ids.
         target: parameters wanted.
-        field: the width, a field of the config.
+        fields: the widths, fields of the config, that keep their proportions.
 
     Raises:
         ValueError: if a model of one unit is too large already.
     """
 
     def of(width: int) -> ModelConfig:
-        changed: dict[str, Any] = {field: width}
+        changed: dict[str, Any] = {
+            field: max(1, round(width * getattr(config, field) / getattr(config, fields[0]))) for field in fields
+        }
         return dataclasses.replace(config, **changed)
 
     if parameters(of(1), vocab) > target:
         raise ValueError(
             f"target must be at least {parameters(of(1), vocab):,} parameters, got {target:,}. "
-            f"Shrink what is not model.{field}."
+            f"Shrink what is not model.{', model.'.join(fields)}."
         )
     low, high = 1, 2
     while parameters(of(high), vocab) < target and high < WIDEST:

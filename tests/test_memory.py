@@ -166,13 +166,20 @@ def test_parameters_are_those_of_the_model_that_is_built():
 @pytest.mark.parametrize("field", ["hidden", "sentence_hidden"])
 def test_the_width_found_is_the_nearest(field):
     target = 20_000
-    found = equalised(HIERARCHICAL, VOCAB, target, field)
+    found = equalised(HIERARCHICAL, VOCAB, target, (field,))
     width = getattr(found, field)
     away = [
         abs(parameters(dataclasses.replace(found, **{field: other}), VOCAB) - target)
         for other in (width - 1, width, width + 1)
     ]
     assert away[1] == min(away)
+
+
+def test_widths_keep_their_proportions():
+    model = dataclasses.replace(HIERARCHICAL, hidden=10, embed=5, sentence_hidden=40)
+    found = equalised(model, VOCAB, 50_000, ("hidden", "embed", "sentence_hidden"))
+    assert found.hidden > 12
+    assert (2 * found.embed, found.sentence_hidden) == (pytest.approx(found.hidden, abs=1), 4 * found.hidden)
 
 
 def test_a_model_that_is_too_large_at_any_width_is_refused():

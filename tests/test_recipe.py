@@ -28,9 +28,12 @@ def test_cells_are_all_rows_seed_by_seed():
 @pytest.mark.parametrize("name", ["naive", "the recipe"])
 def test_the_naive_model_has_nothing_of_the_recipe(name):
     raw = next(cell.config for cell in cells(False) if cell.name == f"{name}, seed 0")
-    model = Config.from_json(json.dumps(raw)).model
-    normalised, mirrored = model.layer_norm == "output", model.initializer == "mirror"
-    assert {mirrored, normalised, model.reverse, model.tied, model.vector_loss > 0} == {name == "the recipe"}
+    config = Config.from_json(json.dumps(raw))
+    model = config.model
+    assert {
+        model.layer_norm == "output", model.initializer == "mirror", model.reverse, model.tied, model.vector_loss > 0,
+        model.sentence_loss > 0, model.feedback == "none", config.optim.sentence_rate < 1,
+    } == {name == "the recipe"}  # fmt: skip
 
 
 def test_work_is_told_in_units_of_the_recipes():

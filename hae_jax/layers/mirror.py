@@ -7,8 +7,9 @@ With the input and output gate held open, the forget gate shut, and small number
 
 Let W put the input into the first units, and let a U be the permutation Q that moves every block of units on by one:
 the state is then a pile, the input on top. A decoder that starts with the state h, and moves the blocks back by one at
-each step, uncovers first what was read last. Being orthogonal, Q keeps every length, forwards and backwards in time:
-nothing vanishes and nothing explodes, for as many steps as anybody likes.
+each step, uncovers first what was read last. Being orthogonal, Q keeps every length, forwards and backwards in time.
+The LSTM is near it: a shut forget gate still lets f = 0.047 of the cell through, so a step is Q + f I, within 5 % of
+orthogonal, and over tens of steps nothing vanishes and nothing explodes.
 
 Where there is more to remember than there is room for, blocks come round again, turned by one place for each round, and
 lie on top of each other: `sum_k Q^k x_k`. Turned vectors are nearly orthogonal to each other, so that any of them can
