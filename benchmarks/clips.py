@@ -103,10 +103,13 @@ def _columns(numbers: dict[str, Any] | None, bare: dict[str, Any] | None, clip: 
     if numbers is None:
         return "- | - | - | - | -"
     gains = interval.differences(bare["loss"], numbers["loss"]) if bare and clip != "none" else []
-    binding, spikes = (100 * interval.middle(numbers[name]).median for name in ("binding", "spikes"))
+    binding, spikes = (
+        interval.show([100 * share for share in numbers[name]], digits)
+        for name, digits in (("binding", 0), ("spikes", 1))
+    )
     lost = interval.rate(diverged(numbers), len(numbers["loss"]))
     change = interval.show(gains) if gains else "-"
-    return f"{lost} | {interval.show(numbers['loss'])} | {change} | {binding:.0f} % | {spikes:.1f} %"
+    return f"{lost} | {interval.show(numbers['loss'])} | {change} | {binding} % | {spikes} %"
 
 
 TABLE = Benchmark("gradient_clipping", cells, measure, render)

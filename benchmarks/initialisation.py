@@ -207,11 +207,11 @@ def render(records: list[Record]) -> str:
         ]  # fmt: skip
         for name in schemes:
             n = found[inputs, name, norms[0]]
-            row = [name, f"{n['forget']['mean']:.3f}", f"{n['predicted']['mean']:+.3f}", f"{n['untied']['mean']:+.3f}",
-                   spread(n["slope"]), f"{n['ratio']['mean']:+.1f}", f"{n['jacobian']['mean']:.2f}"]  # fmt: skip
+            row = [name, spread(n["forget"], ".3f"), *(spread(n[key]) for key in ("predicted", "untied", "slope")),
+                   spread(n["ratio"], "+.1f"), spread(n["jacobian"], ".2f")]  # fmt: skip
             for norm in norms[1:]:
                 other = found.get((inputs, name, norm))
-                row += ["", ""] if other is None else [f"{other['predicted']['mean']:+.3f}", spread(other["slope"])]
+                row += ["", ""] if other is None else [spread(other["predicted"]), spread(other["slope"])]
             lines.append(f"| {' | '.join(row)} |")
         parts += ["\n".join([*lines, "", *hierarchy(found, inputs, schemes)])] if schemes else []
     groups = [(inputs, norm) for inputs in INPUTS for norm in norms]
@@ -241,20 +241,15 @@ def hierarchy(found: dict[tuple[str, str, str], dict[str, Any]], inputs: str, sc
     names = ("predicted_crossing", "crossing", "sentences", "words")
     for scheme in schemes:
         cells = [found.get((inputs, scheme, norm)) for norm in titles]
-        entries = [share(cell[name]) if cell else "" for cell in cells for name in names]
+        entries = [spread(cell[name], ".2f") if cell else "" for cell in cells for name in names]
         lines.append(f"| {scheme} | {' | '.join(entries)} |")
     return lines
 
 
-def share(value: dict[str, float]) -> str:
-    """Writes a mean of shares, and half its 95 % interval where it shows."""
-    half = f"{value['half']:.2f}"
-    return f"{value['mean']:.2f}" + (f" ± {half}" if half != "0.00" else "")
-
-
-def spread(value: dict[str, float]) -> str:
-    """Writes a mean and half its 95 % interval."""
-    return f"{value['mean']:+.3f} ± {value['half']:.3f}"
+def spread(value: dict[str, float], digits: str = "+.3f") -> str:
+    """Writes a mean, and half its 95 % interval where it shows in as many digits."""
+    half = format(value["half"], digits.lstrip("+"))
+    return format(value["mean"], digits) + (f" ± {half}" if float(half) else "")
 
 
 def draw(records: list[Record], folder: Path) -> None:
