@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -148,7 +148,7 @@ def draw_map(
             ink = "white" if abs(value) > 0.6 * bound else "black"
             axes.text(column, row, f"{value:+.2f}", ha="center", va="center", fontsize=7, color=ink)
     if trainable is not None:
-        hatched = {"fill": False, "hatch": "///", "linewidth": 0, "edgecolor": "gray"}
+        hatched: dict[str, Any] = {"fill": False, "hatch": "///", "linewidth": 0, "edgecolor": "gray"}
         for row, column in np.argwhere(~trainable):
             axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **hatched))
         axes.add_patch(Rectangle((0, 0), 0, 0, **hatched, label="hardly trainable"))
