@@ -17,6 +17,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from benchmarks import first_run, interval
 from benchmarks.pace import training, work
 from benchmarks.record import Benchmark, Cell, Record
@@ -66,6 +68,12 @@ CURED: dict[str, dict[str, Any]] = {
     "tied softmax": {"model.tied": True},
     "layer norm of outputs": {"model.layer_norm": "output"},
     "orthogonal weights, forget bias 2": {"model.initializer": "orthogonal", "model.forget_bias": 2.0},
+    "nothing heard": {"model.feedback": "none"},
+    "word dropout 0.3": {"model.word_dropout": 0.3},
+    "recurrent dropout 0.2": {"model.recurrent_dropout": 0.2},
+    "no clip": {"optim.clip": "none"},
+    "constant learning rate": {"optim.final": 1.0},
+    "learning rate of 0.004": {"optim.learning_rate": 4e-3},
 }  # fmt: skip
 """The naive model with one ingredient of the recipe."""
 USUAL: dict[str, dict[str, Any]] = {
@@ -121,22 +129,35 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
 
 
 def render(records: list[Record]) -> str:
-    """Means over the seeds that have been measured."""
-    lines = [
-        "| recipe | loss, nats a token | code gap | BLEU-4 | tokens, teacher-forced | work of a step | seeds |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    """Means over the seeds that have been measured, after equal steps and after equal time."""
     groups = {name: [r for r in records if r["cell"].startswith(f"{name}, seed ")] for name in VARIANTS}
     recipe = next(iter(groups.values()))
-    for name, group in groups.items():
-        if not group:
-            continue
-        numbers = [r["numbers"] for r in group]
-        loss, hits = (fmean(n[key] for n in numbers) for key in ("loss", "token_accuracy"))
+    costs = {
+        name: fmean(r["numbers"]["work"] / unit(recipe, r["device"]) for r in group)
+        for name, group in groups.items()
+        if group
+    }
+    lines = [
+        "| recipe | loss, nats a token | code gap | BLEU-4 | work of a step | code gap at equal time "
+        "| BLEU-4 at equal time | seeds |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, cost in costs.items():
+        numbers = [r["numbers"] for r in groups[name]]
+        loss = fmean(n["loss"] for n in numbers)
         gap, bleu = (interval.mean([n[key] for n in numbers], digits) for key, digits in (("code_gap", 2), ("bleu", 1)))
-        cost = fmean(r["numbers"]["work"] / unit(recipe, r["device"]) for r in group)
-        lines.append(f"| {name} | {loss:.2f} | {gap} | {bleu} | {hits:.1%} | {cost:.1f} | {len(numbers)} |")
+        then = min(costs.values()) / cost
+        early, said = (fmean(reached(n["curve"], key, then) for n in numbers) for key in ("code_gap", "bleu"))
+        lines.append(
+            f"| {name} | {loss:.2f} | {gap} | {bleu} | {cost:.1f} | {early:.2f} | {said:.1f} | {len(numbers)} |"
+        )
     return "\n".join(lines)
+
+
+def reached(curve: list[dict[str, float]], score: str, share: float) -> float:
+    """Returns a score after that share of the steps, on the straight line between the evaluations next to it."""
+    steps = [0.0, *(at["step"] for at in curve)]
+    return float(np.interp(share * steps[-1], steps, [0.0, *(at[score] for at in curve)]))
 
 
 def unit(recipe: list[Record], device: dict[str, Any]) -> float:
