@@ -7,8 +7,8 @@ pairs. The task that matters is recall, a bare hierarchy that has to carry the f
 words through a code; adding and copy are the classics; reconstruction is this package's own model on real text. Cells
 stand in the order of their importance, the longest tasks last, so that a run that is stopped has measured what matters.
 
-Device: one CPU core takes one to four minutes a cell for recall, text, adding and copy of 100, seven for copy of 200 and
-sixteen for copy of 500.
+Device: one CPU core takes one to four minutes a cell for recall, text, adding and copy of 100, seven for copy of 200,
+and sixteen for copy of 500.
 Expected: without a forget bias (flax default, no biases) no seed succeeds at recall in time, or a few with
 normalised cells; with a forget bias of 2 all do, and none where gradients explode. On text every scheme learns
 something, and normalised ones most. Over the 200 steps of adding normalised cells learn, and chrono; to copy over
@@ -59,7 +59,7 @@ BEGUN = [
     ("critical", "cell"), ("chrono", "cell"), ("orthogonal, forget bias 5", "cell"), ("critical", "cell, gain 0.1"),
     ("chrono", "cell, gain 0.1"), ("orthogonal, forget bias 5", "cell, gain 0.1"),
 ]  # fmt: skip
-"""The recipes whose loss leaves chance while they learn to copy over 100 steps; only they are tried over 200 and 500."""
+"""The recipes that begin to copy over 100 steps, so that their loss leaves chance; only they are tried over more."""
 CORE = len(FIRST) + 3 + len(SCHEMES) - 1 + 6
 """Recipes of recall that are measured before any other task but reconstruction."""
 
