@@ -29,6 +29,7 @@ from benchmarks import (
     report,
     series_speed,
     speed,
+    standard,
     verdicts,
 )
 from benchmarks.record import (
@@ -54,6 +55,7 @@ MODULES = {
     "recipe": recipe,
     "memory": memory,
     "reconstruction": reconstruction,
+    "standard": standard,
     "long_reviews": long_reviews,
     "content": content,
     "gradient_stability": gradient_stability,

@@ -1,5 +1,6 @@
 """The paper's table: equal sizes, planned time, and verdicts that say no more than the seeds do."""
 
+import dataclasses
 import json
 import time
 from statistics import fmean, stdev
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks import first_run, interval, long_reviews, pace, reconstruction
+from benchmarks import first_run, interval, long_reviews, pace, reconstruction, standard
 from benchmarks.__main__ import run
 from benchmarks.reconstruction import MODELS, SEEDS, TABLE, base, cells, verdict
 from benchmarks.record import device
@@ -49,10 +50,12 @@ def test_cells_are_all_rows_seed_by_seed_and_differ_in_nothing_else():
     for cell in chosen:
         assert config(cell).train.seed == cell.seeds[0]
         assert config(cell).data == base(cell.config["corpus"], False).data
-        # The preset's, for all but the wide layer of the standard model.
-        rate = 2e-4 if cell.config["row"] == "standard" else 1e-3
-        assert config(cell).optim.learning_rate == rate
-        assert rate == 1e-3 or MODELS["standard"] == {"model.kind": "flat", "optim.learning_rate": rate}
+        optim = base(cell.config["corpus"], False).optim
+        expected = {
+            "standard": dataclasses.replace(optim, learning_rate=2e-4),
+            "hierarchical, naive": dataclasses.replace(optim, sentence_rate=1.0),
+        }
+        assert config(cell).optim == expected.get(cell.config["row"], optim)
 
 
 def test_a_plan_fills_the_minutes_and_is_kept(tmp_path, monkeypatch):
@@ -158,6 +161,20 @@ def test_the_long_pieces_have_room_for_a_vector_a_sentence_and_then_as_little_as
     assert roomy.model.sentence_hidden == roomy.data.max_sentences * roomy.model.hidden
     assert tight.model.sentence_hidden == 1024
     assert (roomy.data, roomy.optim, roomy.train) == (tight.data, tight.optim, tight.train)
+
+
+def test_trials_of_the_standard_model_are_its_row_but_for_what_they_say():
+    row = next(config(cell) for cell in cells(False) if cell.name == "sotu: standard, seed 0")
+    chosen = {cell.name: config(cell) for cell in standard.cells(False)}
+    assert chosen["as in the table above"] == row
+    assert len({config.to_json() for config in chosen.values()}) == len(chosen) == 6
+    for trial in chosen.values():
+        assert (trial.model, trial.data) == (row.model, row.data)
+    assert chosen["4 times the minutes"].optim == row.optim
+    assert chosen["4 times the minutes"].train == dataclasses.replace(row.train, minutes=12.0)
+    (cell,) = standard.cells(True)
+    record = {"cell": cell.name, "config": cell.config, "numbers": numbers(10.0)}
+    assert standard.render([record]).endswith("| as in the table above | 0.0002 | 20 | 2.00 | 3.00 | 10.0 | 10 | 4.5 |")
 
 
 @pytest.mark.slow
