@@ -110,7 +110,9 @@ def draw_lines(
         each.set_title(title, fontsize=10)
         each.set_xlabel(labels[0])
         each.set_ylabel(labels[1])
-        each.legend(fontsize=8)
+    # Above the panels, where it hides no line; one entry a name, whichever panels it is in.
+    handles = {line.get_label(): line for each in axes for line in each.get_lines()}
+    made.legend(handles=list(handles.values()), loc="outside upper center", fontsize=8, ncols=3)
     made.savefig(path, dpi=130)
 
 
