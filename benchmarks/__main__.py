@@ -5,34 +5,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from benchmarks import (
-    advice,
-    anomalies,
-    classification,
-    content,
-    courses,
-    doctor,
-    first_run,
-    foretold,
-    glance,
-    gradient_map,
-    gradient_stability,
-    long_reviews,
-    long_step,
-    memory,
-    overfit,
-    probe_overhead,
-    recipe,
-    reconstruction,
-    remedies,
-    repairs,
-    report,
-    series_speed,
-    speed,
-    standard,
-    verdicts,
-)
-from benchmarks.record import (
+from benchmarks.doctor import accuracy, loss_curves, repairs
+from benchmarks.gradients import common_advice, phase_diagram, prediction, probe_overhead, stability
+from benchmarks.gradients import summary as gradients_summary
+from benchmarks.harness import report
+from benchmarks.harness.record import (
     FOLDERS,
     RESULTS,
     ROOT,
@@ -48,33 +25,52 @@ from benchmarks.record import (
     versions,
     write,
 )
+from benchmarks.learning import (
+    ablation,
+    capacity,
+    flat_tuning,
+    long_reviews,
+    overfit,
+    probing,
+    quickstart,
+    reconstruction,
+)
+from benchmarks.series import anomalies, classification, diagnosis, keras_examples, speed
+from benchmarks.speed import long_step
+from benchmarks.speed import summary as speed_summary
 
 MODULES = {
-    "first_run": first_run,
+    "first_run": quickstart,
     "overfit": overfit,
-    "recipe": recipe,
-    "memory": memory,
+    "recipe": ablation,
+    "memory": capacity,
     "reconstruction": reconstruction,
-    "standard": standard,
+    "standard": flat_tuning,
     "long_reviews": long_reviews,
-    "content": content,
-    "gradient_stability": gradient_stability,
-    "gradient_map": gradient_map,
+    "content": probing,
+    "gradient_stability": stability,
+    "gradient_map": phase_diagram,
     "probe_overhead": probe_overhead,
-    "speed": speed,
+    "speed": speed_summary,
     "long_step": long_step,
-    "remedies": remedies,
-    "verdicts": verdicts,
-    "series_speed": series_speed,
+    "remedies": keras_examples,
+    "verdicts": diagnosis,
+    "series_speed": speed,
     "anomalies": anomalies,
     "classification": classification,
-    "doctor": doctor,
+    "doctor": accuracy,
     "repairs": repairs,
-    "courses": courses,
+    "courses": loss_curves,
 }
 """All benchmarks by name; the docstring of each says what it asks, on which device, how long, and what to expect."""
 _MADE = [table for module in MODULES.values() for table in module.BENCHMARKS]
-SUMMARIES = (glance.SUMMARY, foretold.SUMMARY, advice.SUMMARY, doctor.SUMMARY, speed.SUMMARY)
+SUMMARIES = (
+    gradients_summary.SUMMARY,
+    prediction.SUMMARY,
+    common_advice.SUMMARY,
+    accuracy.SUMMARY,
+    speed_summary.SUMMARY,
+)
 TABLES: dict[str, Benchmark | Summary] = {table.table: table for table in (*_MADE, *SUMMARIES)}
 """All tables by name; a benchmark has one or more."""
 

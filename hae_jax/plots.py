@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from hae_jax.doctor.gradients import GradientReport
+    from hae_jax.gradients.report import GradientReport
 
 INK = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#f0e442")
 """Colours that the colour-blind tell apart (Okabe & Ito, 2008)."""

@@ -42,10 +42,11 @@ from rich.console import Console
 
 from hae_jax.batch import EOD, EOS, UNK
 from hae_jax.config import Config, DataConfig, ModelConfig, OptimConfig, TrainConfig
-from hae_jax.data import Batches, Dataset, in_order
-from hae_jax.inference.forced import encode
+from hae_jax.data import Batches, Dataset, sequential_batches
 from hae_jax.inference.generate import greedy, split
-from hae_jax.training import Run, fit
+from hae_jax.inference.teacher_forcing import encode
+from hae_jax.trained import TrainedModel
+from hae_jax.training import fit
 
 INK, OWN, OTHER, FAINT = "#22252b", "#1f6f8b", "#d1495b", "#9aa0a6"
 POINTS = {"textcoords": "offset points", "fontweight": "bold"}
@@ -72,7 +73,7 @@ config = Config(
     TrainConfig(steps=1000, eval_every=125, eval_documents=128, save_every=1000),
 )
 outcome = fit(config, workdir, Console(quiet=True))
-run, dataset = Run.load(workdir), Dataset.load(workdir / "data")
+run, dataset = TrainedModel.load(workdir), Dataset.load(workdir / "data")
 print(f"{outcome.step} steps, {len(dataset.train):,} documents to learn from, {len(dataset.heldout):,} held out")
 
 # %% [markdown]
@@ -156,7 +157,7 @@ def say(document):
 held = [dataset.heldout.document(i) for i in range(len(dataset.heldout))]
 known = [document for document in held if all(UNK not in sentence for sentence in document)]
 sample = known[len(known) // 10 :: len(known) // 5][:5]
-batch, _ = next(in_order(sample, config.data, len(sample)))
+batch, _ = next(sequential_batches(sample, config.data, len(sample)))
 
 
 def show(run, title):
@@ -187,7 +188,7 @@ library = [dataset.train.document(i) for i in np.linspace(0, len(dataset.train) 
 
 
 def codes_of(documents):
-    batches = in_order(documents, config.data, 200)
+    batches = sequential_batches(documents, config.data, 200)
     return np.concatenate([encode(run.model, run.params, batch).document[:real] for batch, real in batches])
 
 
@@ -268,7 +269,7 @@ axis.set_title("What need not be discovered")
 plt.show()
 
 # %%
-show(Run.load(other_workdir), "SAID AGAIN, mirrored weights")
+show(TrainedModel.load(other_workdir), "SAID AGAIN, mirrored weights")
 
 # %% [markdown]
 # ## What to take along

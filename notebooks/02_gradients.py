@@ -26,8 +26,8 @@ import numpy as np
 import optax
 
 from hae_jax.config import ModelConfig
-from hae_jax.doctor.curve import slope
-from hae_jax.doctor.meanfield import predict
+from hae_jax.doctor.probes.curve import slope
+from hae_jax.gradients.mean_field import predict
 from hae_jax.layers.recurrent import LSTM
 
 HIDDEN, TIME, BATCH = 128, 50, 32

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
 # From here on each function of hae_jax checks its arguments and results against the shapes in its signature.
-install_import_hook("hae_jax", "checker.check")
+install_import_hook("hae_jax", "shape_check.check")
 
 settings.register_profile(
     "repeatable", deadline=None, derandomize=True, max_examples=20, suppress_health_check=[HealthCheck.too_slow]

@@ -36,7 +36,7 @@ def test_series_with_classes_are_as_published(name, part, number, shortest, long
     [("KDD-TSAD_135", 1200, 6301, [12]), ("ecg-diff-count-3", 10_000, 10_000, [100, 100, 100])],
 )
 def test_anomalies_are_as_published_and_training_data_is_not_tested(name, train, test, events):
-    found = aeon.watched(name)
+    found = aeon.monitored(name)
     assert (found.train.shape, found.test.shape, found.anomalous.shape) == ((train, 1), (test, 1), (test,))
     edges = np.flatnonzero(np.diff(np.r_[0, found.anomalous, 0]))
     assert (edges[1::2] - edges[::2]).tolist() == events
@@ -47,10 +47,10 @@ def test_what_is_not_there_is_told(monkeypatch):
     with pytest.raises(SeriesError, match=r"name must be one of JapaneseVowels, BasicMotions, got 'Vowels'\."):
         aeon.classified("Vowels", "TRAIN")
     with pytest.raises(SeriesError, match=r"name must be one of KDD-TSAD_135, ecg-diff-count-3, got 'ecg'\."):
-        aeon.watched("ecg")
+        aeon.monitored("ecg")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SeriesError, match=r"package aeon must be installed, got none .* pip install --no-deps aeon"):
-        aeon.watched("KDD-TSAD_135")
+        aeon.monitored("KDD-TSAD_135")
 
 
 def test_a_ts_file_is_read_line_by_line(tmp_path):

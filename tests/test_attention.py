@@ -3,10 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import oracle
 import pytest
-from close import assert_close
 from jax.test_util import check_grads
+from support import oracle
+from support.tolerance import assert_close
 
 from hae_jax.layers.attention import AttentionWeights, attend
 

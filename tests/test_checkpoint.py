@@ -5,11 +5,11 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from fake import Fake, batch
+from support.stub import Fake, batch
 
 from hae_jax.config import Config, OptimConfig
 from hae_jax.training import checkpoint, optim, step
-from hae_jax.training.checkpoint import CheckpointError, Checkpoints, Record
+from hae_jax.training.checkpoint import CheckpointError, CheckpointInfo, Checkpoints
 
 # When a file is damaged, threads of TensorStore still call the event loop that Orbax has closed already.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -45,7 +45,7 @@ def fill(folder, state, losses, keep=2):
     """Saves a checkpoint for every step: loss of `losses`."""
     checkpoints = Checkpoints(folder, keep, print)
     for number, loss in losses.items():
-        checkpoints.save(at(state, number), Record(number, loss, number * 1.5))
+        checkpoints.save(at(state, number), CheckpointInfo(number, loss, number * 1.5))
     checkpoints.finish()
 
 
@@ -65,7 +65,7 @@ def test_a_saved_state_comes_back_bit_for_bit(folder, state, said):
     fill(folder, state, {3: 1.25})
     restored, record = Checkpoints(folder, 2, said.append).restore(state)
     same(restored, at(state, 3))
-    assert record == Record(3, 1.25, 4.5)
+    assert record == CheckpointInfo(3, 1.25, 4.5)
     assert said == []
 
 
@@ -83,7 +83,7 @@ def test_the_saved_state_is_a_copy(folder, state):
     train_step = step.make_step(Fake(), optimizer, config)
     before = jax.tree.map(lambda leaf: np.array(leaf), live)
     checkpoints = Checkpoints(folder, 2, print)
-    checkpoints.save(live, Record(0, None, 0.0))
+    checkpoints.save(live, CheckpointInfo(0, None, 0.0))
     for seed in range(3):
         live, _ = train_step(live, batch(seed), jax.random.key(0))
     checkpoints.finish()
@@ -119,7 +119,7 @@ def test_every_flipped_bit_is_noticed_or_does_no_harm(folder, state, said):
                     checkpoint.fit_to(state._replace(params=None), arrays["rest"], 3),
                     at(state, 3)._replace(params=None),
                 )
-                assert record == Record(3, 0.5, 4.5)
+                assert record == CheckpointInfo(3, 0.5, 4.5)
             except CheckpointError:
                 noticed += 1
         path.write_bytes(whole)
@@ -153,7 +153,7 @@ def test_damaged_checkpoints_do_not_push_out_whole_ones(folder, state, said):
         (folder / str(number) / "_CHECKPOINT_METADATA").write_text("{}")
     checkpoints = Checkpoints(folder, 2, said.append)
     checkpoints.restore(state)
-    checkpoints.save(at(state, 4), Record(4, None, 0.0))
+    checkpoints.save(at(state, 4), CheckpointInfo(4, None, 0.0))
     checkpoints.finish()
     assert checkpoint.steps(folder) == [3, 4]
 
@@ -197,6 +197,6 @@ def test_a_failed_write_is_told_at_the_next_save(folder, state, said, monkeypatc
 
     checkpoints = Checkpoints(folder, 2, said.append)
     monkeypatch.setattr(checkpoint.ocp, "save_checkpointables_async", lambda *args, **kwargs: Failed())
-    checkpoints.save(state, Record(3, None, 0.0))
+    checkpoints.save(state, CheckpointInfo(3, None, 0.0))
     with pytest.raises(OSError, match="No space left"):
-        checkpoints.save(state, Record(5, None, 0.0))
+        checkpoints.save(state, CheckpointInfo(5, None, 0.0))

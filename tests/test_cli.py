@@ -12,15 +12,15 @@ import sys
 
 import numpy as np
 import pytest
-from trained import OPTIONS, PARAGRAPHS, STEPS, corpus, trained
+from support.trained_run import OPTIONS, PARAGRAPHS, STEPS, corpus, trained
 
 from hae_jax import __version__, training
 from hae_jax.cli import main
 from hae_jax.cli.commands import COMMANDS
-from hae_jax.cli.line import options, parse
+from hae_jax.cli.parser import options, parse
 from hae_jax.config import Config
+from hae_jax.config.presets import PRESETS, preset
 from hae_jax.inference import texts
-from hae_jax.presets import PRESETS, preset
 
 __all__ = ["corpus", "trained"]
 SCORES = ("loss", "perplexity", "token_accuracy", "code_gap", "bleu", "rouge1", "rouge2", "rougeL", "exact_match")
@@ -219,7 +219,7 @@ def test_a_signal_and_giving_up_have_their_exit_codes(monkeypatch, capsys, tmp_p
         def fit(*_, **__):
             if isinstance(how, BaseException):
                 raise how
-            return training.Outcome(3, "signal", how)
+            return training.FitResult(3, "signal", how)
 
         monkeypatch.setattr(training, "fit", fit)
         return main(["train", "--workdir", str(tmp_path)])

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from jax.experimental import rnn
 
-from benchmarks import greedy_speed, layer_speed, loss_speed, standing, step_speed, stopwatch
-from benchmarks.peers import layers, textbook
-from benchmarks.stopwatch import Contender
+from benchmarks.harness import stopwatch
+from benchmarks.harness.stopwatch import Contender
+from benchmarks.speed import greedy, layer, loss, step, table
+from benchmarks.speed.peers import layers, textbook
 from hae_jax.layers import losses
 
 torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch comes with hae_jax[peers]")
@@ -24,7 +25,7 @@ def of_a_gpu(table, quick):
         return table.cells(quick)
 
 
-LAYERS, STEPS = (of_a_gpu(module, True) for module in (layer_speed, step_speed))
+LAYERS, STEPS = (of_a_gpu(module, True) for module in (layer, step))
 
 
 @pytest.fixture
@@ -37,10 +38,10 @@ def test_a_quick_race_has_every_kind_of_entrant_that_a_gpu_has():
     def kinds(cells):
         return {(cell.config["dtype"], *cell.config["peers"]) for cell in cells}
 
-    assert {name for cell in LAYERS for name in cell.config["peers"]} == set(layer_speed.PEERS)
-    assert kinds(LAYERS) == kinds(of_a_gpu(layer_speed, False))
+    assert {name for cell in LAYERS for name in cell.config["peers"]} == set(layer.PEERS)
+    assert kinds(LAYERS) == kinds(of_a_gpu(layer, False))
     assert len(kinds(LAYERS)) == len({cell.name for cell in LAYERS}) == len(LAYERS)
-    large = [cell.config["model"]["dtype"] for cell in of_a_gpu(step_speed, False)]
+    large = [cell.config["model"]["dtype"] for cell in of_a_gpu(step, False)]
     assert [cell.config["model"]["dtype"] for cell in STEPS] == large == ["float32", "bfloat16"]
 
 
@@ -48,7 +49,7 @@ def test_a_quick_race_has_every_kind_of_entrant_that_a_gpu_has():
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("cell", LAYERS, ids=lambda cell: cell.config["dtype"])
 def test_everybodys_layer_finds_the_same(cell, tmp_path):
-    numbers = layer_speed.measure(cell, tmp_path)
+    numbers = layer.measure(cell, tmp_path)
     # Ours, those who are there, and the products alone; that their answers are equal is asked before the race.
     assert len(numbers["rows"]) == 2 + len(cell.config["peers"]) - len(numbers["skipped"])
     assert ("cudnn" in numbers["skipped"]) == ("cudnn" in cell.config["peers"] and jax.default_backend() != "gpu")
@@ -72,11 +73,11 @@ def test_a_layer_that_finds_something_else_may_not_run(monkeypatch, tmp_path):
     def other(case, dtype):
         return layers.torch(case._replace(bias=case.bias + 1e-2), dtype)
 
-    monkeypatch.setitem(layer_speed.PEERS, "torch", ("torch", other))
-    (cell,) = layer_speed.cells(True)
+    monkeypatch.setitem(layer.PEERS, "torch", ("torch", other))
+    (cell,) = layer.cells(True)
     cell = dataclasses.replace(cell, config={**cell.config, "peers": ["torch"]})
     with pytest.raises(ValueError, match=r"PyTorch nn\.LSTM must find what ours finds, got a difference of"):
-        layer_speed.measure(cell, tmp_path)
+        layer.measure(cell, tmp_path)
 
 
 def test_a_loss_that_finds_something_else_may_not_run(monkeypatch, tmp_path):
@@ -84,29 +85,29 @@ def test_a_loss_that_finds_something_else_may_not_run(monkeypatch, tmp_path):
         return losses.cross_entropy(1.001 * hidden, kernel, bias, targets, mask)
 
     monkeypatch.setattr(textbook, "cross_entropy", other)
-    (cell,) = loss_speed.cells(True)
+    (cell,) = loss.cells(True)
     with pytest.raises(ValueError, match=r"Optax, all logits must find what ours finds, got a difference of"):
-        loss_speed.measure(cell, tmp_path)
+        loss.measure(cell, tmp_path)
 
 
 @pytest.mark.parametrize(("odd", "runs"), [(1, True), (2, False)])
 def test_a_decoder_that_says_something_else_may_not_run(monkeypatch, tmp_path, odd, runs):
     """One token of twenty may differ, two may not."""
     said = np.arange(20).reshape(4, 5)
-    monkeypatch.setattr(greedy_speed, "trained", lambda load, steps: load.params)
-    monkeypatch.setattr(greedy_speed, "compare", lambda entrants, rounds: [each.name for each in entrants])
+    monkeypatch.setattr(greedy, "trained", lambda load, steps: load.params)
+    monkeypatch.setattr(greedy, "compare", lambda entrants, rounds: [each.name for each in entrants])
     entrants = [
         Contender("ours", lambda calls: said),
         Contender("other", lambda calls: np.where(said < odd, -1, said)),
     ]
-    monkeypatch.setattr(greedy_speed, "contenders", lambda load, room: entrants)
-    (cell,) = greedy_speed.cells(True)
+    monkeypatch.setattr(greedy, "contenders", lambda load, room: entrants)
+    (cell,) = greedy.cells(True)
     if runs:
-        numbers = greedy_speed.measure(cell, tmp_path / "cell")
+        numbers = greedy.measure(cell, tmp_path / "cell")
         assert (numbers["rows"], numbers["errors"]) == (["ours", "other"], {"same tokens": 0.95})
     else:
         with pytest.raises(ValueError, match=r"other must find what ours finds, got a difference of 1\.0e-01"):
-            greedy_speed.measure(cell, tmp_path / "cell")
+            greedy.measure(cell, tmp_path / "cell")
 
 
 def test_an_answer_of_nothing_is_not_near():
@@ -115,24 +116,24 @@ def test_an_answer_of_nothing_is_not_near():
 
 
 def test_who_is_not_installed_is_left_out_aloud(monkeypatch, tmp_path):
-    monkeypatch.setitem(layer_speed.PEERS, "flax", ("no_such_package", layers.flax))
-    (cell,) = layer_speed.cells(True)
+    monkeypatch.setitem(layer.PEERS, "flax", ("no_such_package", layers.flax))
+    (cell,) = layer.cells(True)
     cell = dataclasses.replace(cell, config={**cell.config, "peers": ["flax"]})
-    numbers = layer_speed.measure(cell, tmp_path)
+    numbers = layer.measure(cell, tmp_path)
     record = {"cell": cell.name, "numbers": numbers, "device": {"platform": "cpu"}}
     assert numbers["skipped"] == ["flax"]
-    assert standing.render([record]).endswith("Not installed for this device, hence left out: flax.")
+    assert table.render([record]).endswith("Not installed for this device, hence left out: flax.")
 
 
 @torch
 @pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("cell", STEPS, ids=lambda cell: cell.config["model"]["dtype"])
 def test_twins_lose_the_same_and_learn_the_same(cell, tmp_path):
-    numbers = step_speed.measure(cell, tmp_path / "cell")
+    numbers = step.measure(cell, tmp_path / "cell")
     # Three steps with updates between them: clip, Adam and the sentence level's own rate are compared, too.
     assert set(numbers["errors"]) == {"PyTorch, padded", "PyTorch, packed sequences"}
     assert all(len(errors) == 3 for errors in numbers["errors"].values())
     if cell.config["model"]["dtype"] == "float32":
         assert all(max(errors) < 1e-5 for errors in numbers["errors"].values())
     record = {"cell": cell.name, "numbers": numbers, "device": {"platform": "cpu"}}
-    assert "real words in" in step_speed.standing([record])
+    assert "real words in" in step.standing([record])

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hae_jax.doctor.curve import last_steps, ratio, slope
+from hae_jax.doctor.probes.curve import ratio, slope
+from hae_jax.gradients.last_steps import last_steps
 
 TIME = 37
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from trained import OPTIONS, corpus, trained
+from support.trained_run import OPTIONS, corpus, trained
 
 from hae_jax.cli import main
 from hae_jax.config import Config

@@ -10,7 +10,7 @@ pytest.importorskip("sklearn", reason="the estimators need hae_jax[sklearn]")
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from trained import PARAGRAPHS
+from support.trained_run import PARAGRAPHS
 
 from hae_jax.cli import main
 from hae_jax.estimators import DocumentAutoencoder

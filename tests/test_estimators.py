@@ -12,7 +12,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from hae_jax.estimators import SeriesAutoencoder
-from hae_jax.estimators.surprise import Surprise, stretches
+from hae_jax.estimators.anomaly_score import MahalanobisScorer, stretches
 
 SMALL = {"sizes": (3,), "spans": (), "steps": 3, "batch_size": 8}
 FAILS = {
@@ -78,7 +78,7 @@ def test_surprise_is_the_mahalanobis_distance_that_scikit_learn_finds():
     rng = np.random.default_rng(4)
     clean, strange = ([rng.normal(size=(n, 2)) @ [[1.0, 0.9], [0.0, 0.1]] * size for n in (40, 60)] for size in (1, 2))
     peer = LedoitWolf().fit(np.concatenate([stretches(one) for one in clean]))
-    found = Surprise.of(clean)
+    found = MahalanobisScorer.of(clean)
     scores = peer.mahalanobis(stretches(strange[0])) / 32
     np.testing.assert_allclose(found.of_steps(strange[0])[[0, -1]], scores[[0, -1]], rtol=1e-4)
     np.testing.assert_allclose(found.of_steps(strange[0])[20], scores[5:21].mean(), rtol=1e-4)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from markov import Markov
+from support.markov_text import Markov
 
 from hae_jax.batch import EOD, EOS, PAD, UNK, Batch
 from hae_jax.config import ModelConfig
@@ -16,7 +16,7 @@ from hae_jax.inference import metrics
 from hae_jax.inference.evaluate import evaluate, join
 from hae_jax.inference.generate import greedy, split
 from hae_jax.models import build
-from hae_jax.models.interface import Code
+from hae_jax.models.outputs import Code
 
 WORDS = "ant bee cat dog eel fox gnu"
 VOCAB, CODE, SENTS, NARROW, WIDE = 11, 3, 5, 3, 7

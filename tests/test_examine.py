@@ -8,9 +8,9 @@ import numpy as np
 import optax
 import pytest
 
-from benchmarks.patients.seq2seq import Seq2Seq, text, trained_on_text
-from benchmarks.patients.threads import HEALTHY, THREADS
-from hae_jax.doctor import Patient, examine
+from benchmarks.doctor.models.seq2seq import Seq2Seq, text, trained_on_text
+from benchmarks.doctor.models.threads import HEALTHY, THREADS
+from hae_jax.doctor import TrainingSetup, examine
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 QUICK = ("neubig/nn4nlp-code#13",)
@@ -183,6 +183,6 @@ def test_legacy_keys_and_losses_with_more_than_a_number_will_do():
         noise = jax.random.normal(rng, batch.shape) if rng.shape == (2,) else 1 / 0
         return jnp.mean((batch @ params - noise[:, 0]) ** 2), {"anything": batch}
 
-    report = examine(Patient(loss, jnp.ones(3), ONES, optax.adam(1e-3)))
+    report = examine(TrainingSetup(loss, jnp.ones(3), ONES, optax.adam(1e-3)))
     assert report.findings == [] or report.findings[0].cause not in ("loss-fails", "no-batches")
     assert report.steps > 0

@@ -15,8 +15,9 @@ from rich.console import Console
 
 from hae_jax.config import Config, DataConfig, ModelConfig, OptimConfig, TrainConfig
 from hae_jax.data import prepare
-from hae_jax.training import NonFinite, Run, checkpoint, fit
-from hae_jax.training.journal import read_lines
+from hae_jax.trained import TrainedModel
+from hae_jax.training import NonFinite, checkpoint, fit
+from hae_jax.training.metrics_log import read_lines
 
 # When a file is damaged, threads of TensorStore still call the event loop that Orbax has closed already.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -162,7 +163,7 @@ def test_a_complete_run_is_left_as_it_is(config, whole):
 
 def test_a_run_opens_with_the_best_parameters(whole, config):
     workdir, _, _ = whole
-    run = Run.load(workdir)
+    run = TrainedModel.load(workdir)
     losses = {
         step: checkpoint.loss_of(workdir / "checkpoints", step) for step in checkpoint.steps(workdir / "checkpoints")
     }
@@ -174,7 +175,7 @@ def test_a_run_opens_with_the_best_parameters(whole, config):
 
 def test_a_folder_without_a_run_does_not_open(tmp_path):
     with pytest.raises(ValueError, match=r"workdir must hold a run, got no config.json in .* Train one: hae train"):
-        Run.load(tmp_path)
+        TrainedModel.load(tmp_path)
 
 
 def test_a_terminated_run_resumes_to_the_same_end(config, whole, tmp_path):
@@ -255,4 +256,4 @@ def test_another_vocabulary_than_the_checkpoint_s_is_refused(whole, tmp_path):
     with pytest.raises(
         ValueError, match=r"must fit the model: .* Use the config and the vocabulary it was trained with"
     ):
-        Run.load(tmp_path)
+        TrainedModel.load(tmp_path)

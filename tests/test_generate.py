@@ -5,19 +5,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from documents import batch
-from markov import Markov
-from variants import VARIANTS, drawn
+from support.documents import batch
+from support.markov_text import Markov
+from support.model_grid import VARIANTS, drawn
 
 from hae_jax.batch import EOD, EOS, PAD
-from hae_jax.inference.abreast import SENTENCES, abreast
-from hae_jax.inference.beam import beam
-from hae_jax.inference.blocks import BLOCK, ask, blocks
+from hae_jax.inference.beam_search import beam_search
+from hae_jax.inference.decode_loop import BLOCK_SIZE, bind, scan_until
 from hae_jax.inference.generate import greedy, nucleus, sample, sentences, split, unroll
-from hae_jax.models.interface import Code
+from hae_jax.inference.parallel_greedy import SENTENCES, parallel_greedy
+from hae_jax.models.outputs import Code
 
 DOCS, CODE, VOCAB = 7, 3, 11
-LIMIT = 2 * BLOCK + 5
+LIMIT = 2 * BLOCK_SIZE + 5
 
 
 def markov(docs=DOCS, vocab=VOCAB, ends=0.0, seed=0):
@@ -62,21 +62,21 @@ def exhaustive(table, limit, length_penalty):
     return list(argbest) + [PAD] * (limit - len(argbest))
 
 
-@pytest.mark.parametrize("limit", [1, 5, BLOCK, LIMIT])
+@pytest.mark.parametrize("limit", [1, 5, BLOCK_SIZE, LIMIT])
 def test_greedy_equals_a_plain_loop_over_the_model(limit):
     model, params, code = markov(ends=1.0)
     expected = [walk(table, limit) for table in log_probabilities(params, code)]
     assert greedy(model, params, code, limit).tolist() == expected
 
 
-@pytest.mark.parametrize(("backend", "done"), [("cpu", 3), ("gpu", BLOCK)])
+@pytest.mark.parametrize(("backend", "done"), [("cpu", 3), ("gpu", BLOCK_SIZE)])
 def test_the_loop_looks_after_each_block_whether_all_is_done(monkeypatch, backend, done):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
-    steps, outputs = blocks(
-        lambda steps, at: (steps + 1, at + 1), lambda steps: steps >= 3, jnp.int32(0), 5 * BLOCK + 1
+    steps, outputs = scan_until(
+        lambda steps, at: (steps + 1, at + 1), lambda steps: steps >= 3, jnp.int32(0), 5 * BLOCK_SIZE + 1
     )
     assert steps == done
-    assert outputs.tolist() == [*range(1, done + 1), *[0] * (5 * BLOCK + 1 - done)]
+    assert outputs.tolist() == [*range(1, done + 1), *[0] * (5 * BLOCK_SIZE + 1 - done)]
 
 
 ABREAST = {
@@ -91,7 +91,7 @@ def biased(name, ends):
     model, params = drawn(ABREAST[name])
     bias = params["words"]["bias"].at[jnp.array([EOS, EOD])].add(jnp.array(ends, jnp.float32))
     params = params | {"words": params["words"] | {"bias": bias}}
-    return model, params, ask(model, params, "encode")(batch())
+    return model, params, bind(model, params, "encode")(batch())
 
 
 def both_ways(name, ends, limit):
@@ -119,7 +119,7 @@ def test_texts_of_many_sentences_are_said_in_groups():
 def test_a_model_that_does_not_end_its_sentences_is_told_in_turn():
     for ends, enough in (((2.5, 2.0), True), ((-9.0, -9.0), False)):
         model, params, code = biased("none", ends)
-        assert bool(abreast(model, params, code, LIMIT)[1]) is enough
+        assert bool(parallel_greedy(model, params, code, LIMIT)[1]) is enough
     np.testing.assert_array_equal(*both_ways("none", (-9.0, -9.0), LIMIT))
 
 
@@ -137,7 +137,7 @@ def generators():
     return {
         "greedy": greedy,
         "sample": lambda *args: sample(*args[:3], key, 0.7, 0.9, args[3]),
-        "beam": lambda *args: beam(*args[:3], 3, args[3]),
+        "beam": lambda *args: beam_search(*args[:3], 3, args[3]),
     }
 
 
@@ -174,7 +174,7 @@ def test_documents_do_not_see_each_other(name):
 
 def test_a_beam_of_one_is_greedy():
     args = markov(ends=1.0)
-    assert beam(*args, 1, LIMIT).tolist() == greedy(*args, LIMIT).tolist()
+    assert beam_search(*args, 1, LIMIT).tolist() == greedy(*args, LIMIT).tolist()
 
 
 @pytest.mark.parametrize("length_penalty", [0.0, 0.6, 1.0])
@@ -182,7 +182,7 @@ def test_a_beam_of_one_is_greedy():
 def test_a_full_beam_is_exhaustive_search(length_penalty, ends):
     model, params, code = markov(docs=3, vocab=5, ends=ends, seed=1)
     tables = log_probabilities(params, code)
-    found = beam(model, params, code, 4**5, 5, length_penalty).tolist()
+    found = beam_search(model, params, code, 4**5, 5, length_penalty).tolist()
     assert found == [exhaustive(table, 5, length_penalty) for table in tables]
 
 
@@ -196,7 +196,7 @@ def test_a_wider_beam_finds_texts_that_greedy_misses():
             for table, text in zip(tables, texts.tolist(), strict=True)
         ]
 
-    plain, wide = score(greedy(model, params, code, 13)), score(beam(model, params, code, 64, 13))
+    plain, wide = score(greedy(model, params, code, 13)), score(beam_search(model, params, code, 64, 13))
     assert np.all(np.array(wide) >= np.array(plain) - 1e-4)
     assert np.any(np.array(wide) > np.array(plain) + 0.1)
 
@@ -255,8 +255,8 @@ def test_padding_is_never_said():
         (lambda a: sample(*a, jax.random.key(0), np.inf, 1.0, 5), "temperature must be finite and at least 0, got inf"),
         (lambda a: sample(*a, jax.random.key(0), 1.0, 0.0, 5), r"top_p must lie in \(0, 1\], got 0.0"),
         (lambda a: sample(*a, jax.random.key(0), 1.0, 1.1, 5), r"top_p must lie in \(0, 1\], got 1.1"),
-        (lambda a: beam(*a, 0, 5), "beam must be at least 1, got 0"),
-        (lambda a: beam(*a, 2, 5, -0.5), "length_penalty must be at least 0, got -0.5"),
+        (lambda a: beam_search(*a, 0, 5), "beam must be at least 1, got 0"),
+        (lambda a: beam_search(*a, 2, 5, -0.5), "length_penalty must be at least 0, got -0.5"),
     ],
 )
 def test_impossible_wishes_are_refused(call, message):
@@ -286,5 +286,5 @@ def test_trees_of_states_follow_their_beams():
 
     _, params, code = markov(docs=3, ends=-9.0)
     model = Counter(VOCAB, CODE)
-    for text in beam(model, params, code, 5, 8).tolist():
+    for text in beam_search(model, params, code, 5, 8).tolist():
         assert len(set(text)) == 8

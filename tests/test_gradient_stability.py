@@ -6,9 +6,9 @@ import math
 import pytest
 
 from benchmarks.__main__ import run
-from benchmarks.gradient_stability import BENCHMARKS
-from benchmarks.initialisation import checks
-from benchmarks.record import RESULTS
+from benchmarks.gradients.initialization import checks
+from benchmarks.gradients.stability import BENCHMARKS
+from benchmarks.harness.record import RESULTS
 
 
 def assert_alike(found, expected, path=""):

@@ -6,17 +6,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from documents import batch
-from trained import corpus, trained
-from variants import drawn
+from support.documents import batch
+from support.model_grid import drawn
+from support.trained_run import corpus, trained
 
 from hae_jax.cli import main
 from hae_jax.config import ModelConfig
-from hae_jax.doctor.gradients import GradientReport, averaged, examine, steadiness
-from hae_jax.doctor.meanfield import predict
-from hae_jax.doctor.probe import Level, vitals
+from hae_jax.gradients.differentiate import differentiate
+from hae_jax.gradients.flow import LevelFlow, gradient_flow
+from hae_jax.gradients.mean_field import predict
+from hae_jax.gradients.report import GradientReport, averaged, examine, steadiness
 from hae_jax.layers.cell import LSTMWeights
-from hae_jax.training.gradient import differentiate
 
 __all__ = ["corpus", "trained"]
 SIZES = {"embed": 5, "hidden": 3, "sentence_hidden": 7}
@@ -32,7 +32,7 @@ def report(**options):
 def level(curve, rows, forget):
     """A layer as the probe sees it on one batch."""
     number = jnp.asarray(0.0)
-    return Level(jnp.asarray(curve), jnp.asarray(rows), number, number, number, jnp.asarray(forget), number, number)
+    return LevelFlow(jnp.asarray(curve), jnp.asarray(rows), number, number, number, jnp.asarray(forget), number, number)
 
 
 def test_levels_stand_in_the_order_in_which_words_pass_them():
@@ -85,7 +85,7 @@ def test_crossings_are_those_of_the_way_through_the_code():
     model, params = drawn(other)
     derivative = differentiate(model, other, params, batch(), jax.random.key(2), watch=True)
     name = "encoder/sentence -> encoder/word"
-    assert vitals(derivative).crossings[name] > 1.2 * crossings[name]
+    assert gradient_flow(derivative).crossings[name] > 1.2 * crossings[name]
 
 
 @pytest.mark.parametrize("options", [{"kind": "flat"}, {"feedback": "word", "attention": True, "layer_norm": "output"}])

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from jax.nn import sigmoid
 
+from hae_jax.config.model import Initializer
 from hae_jax.layers.initializers import scheme
-from hae_jax.model_config import Initializer
 
 INITIALIZERS = [name for name in get_args(Initializer) if name != "mirror"]
 """Those of a single layer."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from benchmarks.interval import differences, median_interval, middle, rate, show, wilson
+from benchmarks.harness.statistics import differences, median_interval, middle, rate, show, wilson
 
 
 @pytest.mark.parametrize(

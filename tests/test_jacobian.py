@@ -1,14 +1,13 @@
 """Jacobians of the state over several steps: against brute force through the whole sequence, and against NumPy."""
 
-import draw
 import jax
 import jax.numpy as jnp
 import numpy as np
-import oracle
 import pytest
-from close import assert_close
+from support import arrays, oracle
+from support.tolerance import assert_close
 
-from hae_jax.doctor.jacobian import jacobians, spectrum
+from hae_jax.gradients.jacobian import jacobians, spectrum
 from hae_jax.layers.cell import LSTMState
 from hae_jax.layers.scan import lstm_scan
 
@@ -20,12 +19,12 @@ either_cell = pytest.mark.parametrize("norm", [False, True], ids=["plain", "laye
 
 
 def material(rng, norm):
-    return draw.weights(rng, FEAT, HIDDEN, norm=norm), rng.normal(size=(BATCH, TIME, FEAT))
+    return arrays.weights(rng, FEAT, HIDDEN, norm=norm), rng.normal(size=(BATCH, TIME, FEAT))
 
 
 @either_cell
 def test_jacobians_are_those_of_the_scan(rng, norm):
-    weights, inputs = draw.device(material(rng, norm))
+    weights, inputs = arrays.device(material(rng, norm))
     found, taken = jacobians(weights, inputs, jnp.asarray(MASK), STEPS)
     assert taken.tolist() == [2, 2, 1]
     for row, (length, steps) in enumerate(zip(LENGTHS, taken.tolist(), strict=True)):
@@ -44,7 +43,7 @@ def test_jacobians_are_those_of_the_scan(rng, norm):
 @either_cell
 def test_the_spectrum_is_that_of_differences_in_numpy(rng, norm):
     weights, inputs = material(rng, norm)
-    found = spectrum(draw.device(weights), jnp.asarray(inputs), jnp.asarray(MASK), STEPS)
+    found = spectrum(arrays.device(weights), jnp.asarray(inputs), jnp.asarray(MASK), STEPS)
     row, length, step = 0, LENGTHS[0], 1e-6
 
     def run(flat, begin, end):
@@ -71,13 +70,13 @@ def test_without_a_recurrent_kernel_the_cell_is_stretched_by_its_forget_gate(rng
     weights, inputs = material(rng, False)
     bias = np.repeat([0.0, 2.0, 0.0, 0.0], HIDDEN)
     weights = weights._replace(recurrent=np.zeros((HIDDEN, 4 * HIDDEN)), kernel=np.zeros((FEAT, 4 * HIDDEN)), bias=bias)
-    matrices, _ = jacobians(draw.device(weights), jnp.asarray(inputs), jnp.asarray(MASK), STEPS)
+    matrices, _ = jacobians(arrays.device(weights), jnp.asarray(inputs), jnp.asarray(MASK), STEPS)
     assert_close(matrices[0, :HIDDEN, :HIDDEN], np.eye(HIDDEN) * oracle.sigmoid(2.0) ** STEPS)
     assert_close(matrices[0, :, HIDDEN:], np.zeros((2 * HIDDEN, HIDDEN)))
 
 
 def test_padding_in_between_changes_nothing(rng):
-    weights, inputs = draw.device(material(rng, True))
+    weights, inputs = arrays.device(material(rng, True))
     mask = np.ones((BATCH, TIME), bool)
     mask[:, 5] = mask[:, 8] = False
     kept = [t for t in range(TIME) if t not in (5, 8)]
@@ -86,7 +85,7 @@ def test_padding_in_between_changes_nothing(rng):
 
 
 def test_a_row_without_steps_is_stretched_by_nothing(rng):
-    weights, inputs = draw.device(material(rng, False))
+    weights, inputs = arrays.device(material(rng, False))
     found = spectrum(weights, inputs, jnp.zeros((BATCH, TIME), bool), STEPS)
     assert_close(found.largest, np.ones(BATCH))
     assert_close(found.spread, np.zeros(BATCH))

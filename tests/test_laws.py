@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from close import assert_close
-from documents import DOCUMENTS, batch
-from variants import VARIANTS, answers, by_sentence, compiled, differentiated, drawn, total
+from support.documents import DOCUMENTS, batch
+from support.model_grid import VARIANTS, answers, by_sentence, compiled, differentiated, drawn, total
+from support.tolerance import assert_close
 
 TIGHT = {"widths": (7,), "spare_rows": 0, "spare_docs": 0, "spare_sents": 0}
 """One table without an empty row, document or sentence."""

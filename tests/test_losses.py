@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import oracle
 import pytest
-from close import assert_close
+from support import oracle
+from support.tolerance import assert_close
 
 from hae_jax.layers.losses import Loss, cross_entropy, squared_error, token_scores
 

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from close import assert_close
-from documents import DOCUMENTS, batch
-from oracle_models import Oracle, nats
-from variants import SIZES, VARIANTS, by_sentence, compiled, differentiated, drawn
+from support.documents import DOCUMENTS, batch
+from support.model_grid import SIZES, VARIANTS, by_sentence, compiled, differentiated, drawn
+from support.oracle_models import Oracle, nats
+from support.tolerance import assert_close
 
 from hae_jax.config import ModelConfig
 from hae_jax.layers.losses import Loss

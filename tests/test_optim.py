@@ -92,14 +92,14 @@ def test_zclip_follows_the_paper(norms):
 
 @pytest.mark.parametrize(("clip", "bound"), [(c, 0.1) for c in CLIPS if c not in {"none", "zclip", "autoclip"}])
 def test_binding_says_whether_the_clip_changed_the_gradient(clip, bound):
-    watched = clipping.witness(optim.CLIPPERS[clip][0](bound))
+    watched = clipping.record_clipping(optim.CLIPPERS[clip][0](bound))
     for norm, binding in ((1e-4, False), (31.0, True)):
         _, state = watched.update(gradient(norm), watched.init(PARAMS), PARAMS)
         assert bool(state.binding) is binding
 
 
 def test_no_clip_never_binds():
-    watched = clipping.witness(optim.CLIPPERS["none"][0](1.0))
+    watched = clipping.record_clipping(optim.CLIPPERS["none"][0](1.0))
     updates, state = watched.update(gradient(1e6), watched.init(PARAMS), PARAMS)
     assert not state.binding
     jax.tree.map(np.testing.assert_array_equal, updates, gradient(1e6))

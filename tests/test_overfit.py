@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.overfit import VARIANTS, overfit, small
+from benchmarks.learning.overfit import VARIANTS, overfit, small
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hae_jax import __version__
-from hae_jax.cli.line import parse
+from hae_jax.cli.parser import parse
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks import first_run, interval, long_reviews, pace, reconstruction, standard
 from benchmarks.__main__ import run
-from benchmarks.reconstruction import MODELS, SEEDS, TABLE, base, cells, verdict
-from benchmarks.record import device
-from benchmarks.width import parameters
+from benchmarks.harness import statistics, time_budget
+from benchmarks.harness.matched_size import parameters
+from benchmarks.harness.record import device
+from benchmarks.learning import flat_tuning, long_reviews, quickstart, reconstruction
+from benchmarks.learning.reconstruction import MODELS, SEEDS, TABLE, base, cells, verdict
 from hae_jax.config import Config, ModelConfig
 
 PART = {"documents": 2, "tokens": 9, "loss": 1.0, "token_accuracy": 0.5, "bleu": 10.0, "exact_match": 0.0}
@@ -60,7 +61,7 @@ def test_cells_are_all_rows_seed_by_seed_and_differ_in_nothing_else():
 
 def test_a_plan_fills_the_minutes_and_is_kept(tmp_path, monkeypatch):
     clock = iter(np.arange(1000) * 0.25)
-    monkeypatch.setattr(pace, "clock", lambda: next(clock))
+    monkeypatch.setattr(time_budget, "clock", lambda: next(clock))
     seen = []
 
     def advance(state, at):
@@ -68,37 +69,37 @@ def test_a_plan_fills_the_minutes_and_is_kept(tmp_path, monkeypatch):
         return state + 1
 
     # Each step takes a quarter of a second.
-    assert pace.planned(2.0, 0, advance, tmp_path / "new" / "steps.json") == 480
-    assert seen == list(range(pace.TRIED))
-    assert pace.planned(9.0, 0, advance, tmp_path / "new" / "steps.json") == 480
-    assert len(seen) == pace.TRIED
+    assert time_budget.planned(2.0, 0, advance, tmp_path / "new" / "steps.json") == 480
+    assert seen == list(range(time_budget.TRIED))
+    assert time_budget.planned(9.0, 0, advance, tmp_path / "new" / "steps.json") == 480
+    assert len(seen) == time_budget.TRIED
 
 
 def test_waiting_is_no_work():
-    began = pace.clock()
+    began = time_budget.clock()
     time.sleep(0.3)
-    waited = pace.clock() - began
-    began, spent = pace.clock(), time.process_time()
+    waited = time_budget.clock() - began
+    began, spent = time_budget.clock(), time.process_time()
     while time.process_time() - spent < 0.2:
         pass
     assert waited < 0.15
-    assert pace.clock() - began >= 0.2 / device()["cores"]
+    assert time_budget.clock() - began >= 0.2 / device()["cores"]
 
 
 def test_one_slow_step_does_not_spoil_a_plan(tmp_path, monkeypatch):
-    ticks = np.repeat([100.0] + [0.5] * pace.TRIED, 2)
+    ticks = np.repeat([100.0] + [0.5] * time_budget.TRIED, 2)
     ticks[::2] = 0.0
     clock = iter(np.cumsum(ticks))
-    monkeypatch.setattr(pace, "clock", lambda: next(clock))
-    assert pace.planned(1.0, 0, lambda state, at: state, tmp_path / "steps.json") == 120
+    monkeypatch.setattr(time_budget, "clock", lambda: next(clock))
+    assert time_budget.planned(1.0, 0, lambda state, at: state, tmp_path / "steps.json") == 120
 
 
 def test_intervals_of_means_are_those_of_scipy():
     values = [1.0, 4.0, 2.5, 2.0]
     wanted = stats.t.interval(0.95, len(values) - 1, loc=fmean(values), scale=stats.sem(values))
-    assert interval.student(values) == pytest.approx(wanted)
+    assert statistics.student(values) == pytest.approx(wanted)
     assert stats.sem(values) == pytest.approx(stdev(values) / 2)
-    assert interval.student([1.0]) == (-np.inf, np.inf)
+    assert statistics.student([1.0]) == (-np.inf, np.inf)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_a_cell_is_planned_trained_and_measured(tmp_path):
     assert got["steps"] == json.loads((tmp_path / "corpora" / "sotu, standard, 0.03.json").read_text()) > 10
     assert len(got["curve"]) >= reconstruction.LOOKS
     assert got["parameters"] == parameters(ModelConfig(**cell.config["model"]), cell.config["data"]["vocab_size"])
-    assert set(first_run.CURVE) == set(got["curve"][0])
+    assert set(quickstart.CURVE) == set(got["curve"][0])
 
 
 def test_the_long_pieces_have_room_for_a_vector_a_sentence_and_then_as_little_as_the_mark():
@@ -165,16 +166,18 @@ def test_the_long_pieces_have_room_for_a_vector_a_sentence_and_then_as_little_as
 
 def test_trials_of_the_standard_model_are_its_row_but_for_what_they_say():
     row = next(config(cell) for cell in cells(False) if cell.name == "sotu: standard, seed 0")
-    chosen = {cell.name: config(cell) for cell in standard.cells(False)}
+    chosen = {cell.name: config(cell) for cell in flat_tuning.cells(False)}
     assert chosen["as in the table above"] == row
     assert len({config.to_json() for config in chosen.values()}) == len(chosen) == 6
     for trial in chosen.values():
         assert (trial.model, trial.data) == (row.model, row.data)
     assert chosen["4 times the minutes"].optim == row.optim
     assert chosen["4 times the minutes"].train == dataclasses.replace(row.train, minutes=12.0)
-    (cell,) = standard.cells(True)
+    (cell,) = flat_tuning.cells(True)
     record = {"cell": cell.name, "config": cell.config, "numbers": numbers(10.0)}
-    assert standard.render([record]).endswith("| as in the table above | 0.0002 | 20 | 2.00 | 3.00 | 10.0 | 10 | 4.5 |")
+    assert flat_tuning.render([record]).endswith(
+        "| as in the table above | 0.0002 | 20 | 2.00 | 3.00 | 10.0 | 10 | 4.5 |"
+    )
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from close import assert_close
+from support.tolerance import assert_close
 
 from hae_jax.config import ModelConfig
 from hae_jax.layers.recurrent import LSTM
@@ -128,7 +128,7 @@ def test_noise_is_drawn_in_training_alone(options):
 )
 @pytest.mark.parametrize("rows", [9, 10])
 def test_what_is_found_again_is_what_was_thrown_away(options, rows, monkeypatch):
-    monkeypatch.setattr("hae_jax.layers.stack.SLICE", 4)
+    monkeypatch.setattr("hae_jax.layers.stack.CHECKPOINT_ROWS", 4)
     lstm, params, inputs, mask = stack((rows,), VEC, **options)
     thrifty = LSTM(dataclasses.replace(lstm.config, remat=True), HIDDEN, FEAT, VEC)
     context = jnp.linspace(-1, 1, rows * VEC).reshape(rows, VEC)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from hae_jax.doctor.rules import RULES, judge, settled
-from hae_jax.doctor.rules.page import page
-from hae_jax.doctor.rules.stops import STOPS
+from hae_jax.doctor.rules.errors import SETUP_RULES
+from hae_jax.doctor.rules.markdown import page
 
 ROOT = Path(__file__).parents[1]
 SLUGS = {
@@ -172,8 +172,8 @@ def test_the_page_of_causes_is_that_of_the_rules():
 
 def test_what_is_reported_without_a_rule_stands_on_the_page():
     sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "hae_jax" / "doctor").rglob("*.py"))
-    reported = set(re.findall(r'(?:Trouble|hopeless|Finding)\(\s*"([a-z-]+)"', sources))
+    reported = set(re.findall(r'(?:SetupError|hopeless|Finding)\(\s*"([a-z-]+)"', sources))
     assert len(reported) >= 4
-    assert reported == {stop.cause for stop in STOPS}
+    assert reported == {stop.cause for stop in SETUP_RULES}
     headings = re.findall("^### (.+)$", page(), re.MULTILINE)
     assert sorted(headings) == sorted([*(rule.cause for rule in RULES), *reported])

@@ -1,21 +1,20 @@
 """The LSTM over time: against a loop, against its slow twin, and its gradients against ordinary differentiation."""
 
-import draw
 import jax
 import jax.numpy as jnp
 import numpy as np
-import oracle
 import pytest
-from close import assert_close
 from jax.test_util import check_grads
+from support import arrays, oracle
+from support.tolerance import assert_close
 
-from hae_jax.layers.cell import LSTMState, Noise, lstm_step, project
+from hae_jax.layers.cell import LSTMState, RecurrentDropout, lstm_step, project
 from hae_jax.layers.scan import lstm_scan
 
 BATCH, TIME, FEAT, VEC, HIDDEN = 4, 7, 5, 11, 3
 LENGTHS = np.array([7, 0, 1, 4])
 MASK = np.arange(TIME) < LENGTHS[:, None]
-OPTIONS = [(kind, norm) for kind in draw.NOISES for norm in (False, True)]
+OPTIONS = [(kind, norm) for kind in arrays.NOISES for norm in (False, True)]
 NAMES = [f"{kind}-{'norm' if norm else 'plain'}" for kind, norm in OPTIONS]
 every_option = pytest.mark.parametrize(("kind", "norm"), OPTIONS, ids=NAMES)
 either_path = pytest.mark.parametrize(
@@ -26,20 +25,20 @@ either_path = pytest.mark.parametrize(
 def material(rng, kind="silence", norm=False, vec=0):
     """State, inputs, weights, noise and context in float64."""
     return (
-        draw.state(rng, BATCH, HIDDEN),
+        arrays.state(rng, BATCH, HIDDEN),
         rng.normal(size=(BATCH, TIME, FEAT)),
-        draw.weights(rng, FEAT, HIDDEN, vec, norm=norm),
-        draw.noise(rng, kind, BATCH, TIME, HIDDEN),
+        arrays.weights(rng, FEAT, HIDDEN, vec, norm=norm),
+        arrays.noise(rng, kind, BATCH, TIME, HIDDEN),
         rng.normal(size=(BATCH, vec)) if vec else None,
     )
 
 
-def plain_scan(state, inputs, mask, weights, noise=Noise(), nudge=None, context=None):
+def plain_scan(state, inputs, mask, weights, noise=RecurrentDropout(), nudge=None, context=None):
     """What `lstm_scan` stands for, with nothing hoisted and differentiated by JAX."""
 
     def advance(state, step):
         inputs, real, candidate, nudge = step
-        new, _ = lstm_step(state, project(inputs, weights, context), weights, Noise(noise.hidden, candidate))
+        new, _ = lstm_step(state, project(inputs, weights, context), weights, RecurrentDropout(noise.hidden, candidate))
         new = new._replace(hidden=new.hidden + nudge)
         state = jax.tree.map(lambda n, o: jnp.where(real[:, None], n, o), new, state)
         return state, state.hidden
@@ -69,9 +68,9 @@ def weighted(run, mask, **kwargs):
 @every_option
 def test_scan_equals_its_slow_twin(rng, kind, norm):
     state, inputs, weights, noise, context = material(rng, kind, norm, VEC)
-    last, hidden = jax.jit(scan)(*draw.device((state, inputs, MASK, weights, noise)), context=draw.device(context))
+    last, hidden = jax.jit(scan)(*arrays.device((state, inputs, MASK, weights, noise)), context=arrays.device(context))
     for row in range(BATCH):
-        noises = draw.row_noise(noise, row, TIME, BATCH, HIDDEN)
+        noises = arrays.row_noise(noise, row, TIME, BATCH, HIDDEN)
         *expected, outputs = oracle.lstm_row(
             state.cell[row], state.hidden[row], inputs[row], MASK[row], weights, noises, context[row]
         )
@@ -82,8 +81,8 @@ def test_scan_equals_its_slow_twin(rng, kind, norm):
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("kind", ["silence", "variational", "semeniuta", "dropout"])
 def test_own_gradient_equals_the_ordinary_one(rng, kind):
-    state, inputs, weights, noise, context = draw.device(material(rng, kind, vec=VEC))
-    nudge = draw.device(rng.normal(size=(BATCH, TIME, HIDDEN)))
+    state, inputs, weights, noise, context = arrays.device(material(rng, kind, vec=VEC))
+    nudge = arrays.device(rng.normal(size=(BATCH, TIME, HIDDEN)))
     results = []
     for run in (scan, plain_scan):
         loss = weighted(run, jnp.asarray(MASK), noise=noise)
@@ -95,7 +94,7 @@ def test_own_gradient_equals_the_ordinary_one(rng, kind):
 @pytest.mark.usefixtures("double")
 @either_path
 def test_gradients_equal_finite_differences(rng, kind, norm):
-    state, inputs, weights, noise, context = draw.device(material(rng, kind, norm, VEC))
+    state, inputs, weights, noise, context = arrays.device(material(rng, kind, norm, VEC))
     nudge = jnp.zeros((BATCH, TIME, HIDDEN))
     loss = jax.jit(weighted(scan, jnp.asarray(MASK), noise=noise))
     check_grads(loss, (state, inputs, weights, nudge, context), order=1, modes=["rev"], atol=1e-5, rtol=1e-5)
@@ -104,11 +103,11 @@ def test_gradients_equal_finite_differences(rng, kind, norm):
 @pytest.mark.usefixtures("double")
 @either_path
 def test_a_masked_row_equals_the_row_cut_off(rng, kind, norm):
-    state, inputs, weights, noise, _ = draw.device(material(rng, kind, norm))
+    state, inputs, weights, noise, _ = arrays.device(material(rng, kind, norm))
     last, hidden = jax.jit(scan)(state, inputs, jnp.asarray(MASK), weights, noise)
     for row, length in ((1, 0), (3, 4)):
-        alone = Noise(*(None if x is None else x[min(row, len(x) - 1)][None] for x in noise))
-        alone = Noise(alone.hidden, *(None if x is None else x[:, :length] for x in alone[1:]))
+        alone = RecurrentDropout(*(None if x is None else x[min(row, len(x) - 1)][None] for x in noise))
+        alone = RecurrentDropout(alone.hidden, *(None if x is None else x[:, :length] for x in alone[1:]))
         one = jax.tree.map(lambda x, row=row: x[row][None], state)
         short, outputs = jax.jit(scan)(one, inputs[row, None, :length], jnp.ones((1, length), bool), weights, alone)
         assert_close(jax.tree.map(lambda x, row=row: x[row][None], last), short)
@@ -116,7 +115,7 @@ def test_a_masked_row_equals_the_row_cut_off(rng, kind, norm):
 
 
 def test_a_blank_row_keeps_its_state_to_the_bit(rng):
-    state, inputs, weights, *_ = draw.device(material(rng), jnp.float32)
+    state, inputs, weights, *_ = arrays.device(material(rng), jnp.float32)
     last, hidden = jax.jit(scan)(state, inputs, jnp.zeros((BATCH, TIME), bool), weights)
     assert (last.cell == state.cell).all()
     assert (last.hidden == state.hidden).all()
@@ -124,7 +123,7 @@ def test_a_blank_row_keeps_its_state_to_the_bit(rng):
 
 
 def test_gaps_in_the_mask_are_stepped_over(rng):
-    state, inputs, weights, *_ = draw.device(material(rng), jnp.float32)
+    state, inputs, weights, *_ = arrays.device(material(rng), jnp.float32)
     real = np.array([0, 2, 3, 6])
     mask = jnp.zeros((BATCH, TIME), bool).at[:, real].set(True)
     expected = jax.jit(scan)(state, inputs[:, real], jnp.ones((BATCH, len(real)), bool), weights)
@@ -134,7 +133,7 @@ def test_gaps_in_the_mask_are_stepped_over(rng):
 
 @either_path
 def test_padding_gets_no_gradient_and_changes_none(rng, kind, norm):
-    state, inputs, weights, noise, _ = draw.device(material(rng, kind, norm), jnp.float32)
+    state, inputs, weights, noise, _ = arrays.device(material(rng, kind, norm), jnp.float32)
     mask = jnp.asarray(MASK)
     loss = weighted(scan, mask, noise=noise)
     nudge = jnp.zeros((BATCH, TIME, HIDDEN))
@@ -149,7 +148,7 @@ def test_padding_gets_no_gradient_and_changes_none(rng, kind, norm):
 
 @either_path
 def test_jit_equals_eager(rng, kind, norm):
-    state, inputs, weights, noise, context = draw.device(material(rng, kind, norm, VEC), jnp.float32)
+    state, inputs, weights, noise, context = arrays.device(material(rng, kind, norm, VEC), jnp.float32)
     nudge = jnp.zeros((BATCH, TIME, HIDDEN))
     loss = jax.value_and_grad(weighted(scan, jnp.asarray(MASK), noise=noise), argnums=(0, 1, 2))
     assert_close(jax.jit(loss)(state, inputs, weights, nudge, context), loss(state, inputs, weights, nudge, context))
@@ -157,7 +156,7 @@ def test_jit_equals_eager(rng, kind, norm):
 
 @pytest.mark.usefixtures("double")
 def test_fewer_inputs_than_rows_are_read_over_and_over(rng):
-    state, inputs, weights, _, context = draw.device(material(rng, vec=VEC))
+    state, inputs, weights, _, context = arrays.device(material(rng, vec=VEC))
     part = inputs[:2]
     shared = jax.jit(scan)(state, part, jnp.asarray(MASK), weights, context=context)
     assert_close(
@@ -170,8 +169,8 @@ def test_fewer_inputs_than_rows_are_read_over_and_over(rng):
 @pytest.mark.parametrize("norm", [False, True], ids=["plain", "norm"])
 def test_a_layer_may_read_nothing(rng, norm, vec):
     state, _, _, _, context = material(rng, vec=vec)
-    weights = draw.weights(rng, 0, HIDDEN, vec, norm=norm)
-    last, _ = jax.jit(scan)(*draw.device((state, None, MASK, weights)), context=draw.device(context))
+    weights = arrays.weights(rng, 0, HIDDEN, vec, norm=norm)
+    last, _ = jax.jit(scan)(*arrays.device((state, None, MASK, weights)), context=arrays.device(context))
     for row in range(BATCH):
         vector = None if context is None else context[row]
         *expected, _ = oracle.lstm_row(state.cell[row], state.hidden[row], None, MASK[row], weights, context=vector)
@@ -180,7 +179,7 @@ def test_a_layer_may_read_nothing(rng, norm, vec):
 
 @either_path
 def test_cell_and_gradients_stay_near_under_bfloat16(rng, kind, norm):
-    state, inputs, weights, noise, _ = draw.device(material(rng, kind, norm), jnp.float32)
+    state, inputs, weights, noise, _ = arrays.device(material(rng, kind, norm), jnp.float32)
     narrow = LSTMState(state.cell, state.hidden.astype(jnp.bfloat16))
     last, hidden = jax.jit(scan)(narrow, inputs.astype(jnp.bfloat16), jnp.asarray(MASK), weights, noise)
     assert (last.cell.dtype, last.hidden.dtype, hidden.dtype) == (jnp.float32, jnp.bfloat16, jnp.bfloat16)
@@ -197,7 +196,7 @@ def test_cell_and_gradients_stay_near_under_bfloat16(rng, kind, norm):
 @pytest.mark.usefixtures("double")
 def test_the_gradient_of_a_nudge_is_that_of_its_hidden_state(rng):
     """Shifting h_t by hand and running on from there changes the loss as the probe says."""
-    state, inputs, weights, *_ = draw.device(material(rng))
+    state, inputs, weights, *_ = arrays.device(material(rng))
     mask = jnp.ones((BATCH, TIME), bool)
     loss = weighted(scan, mask)
     probe = jax.jit(jax.grad(loss, argnums=3))(state, inputs, weights, jnp.zeros((BATCH, TIME, HIDDEN)), None)
@@ -216,7 +215,7 @@ def test_the_gradient_of_a_nudge_is_that_of_its_hidden_state(rng):
 
 
 def test_gates_are_for_looking_at_only(rng):
-    state, inputs, weights, *_ = draw.device(material(rng), jnp.float32)
+    state, inputs, weights, *_ = arrays.device(material(rng), jnp.float32)
     gradient = jax.grad(lambda w: sum(g.sum() for g in lstm_scan(state, inputs, jnp.asarray(MASK), w)[2]))(weights)
     assert not any(np.asarray(leaf).any() for leaf in jax.tree.leaves(gradient))
     gates = lstm_scan(state, inputs, jnp.asarray(MASK), weights)[2]
@@ -226,7 +225,7 @@ def test_gates_are_for_looking_at_only(rng):
 
 def test_the_backward_loop_holds_one_matrix_product(rng):
     """What the custom gradient is for: ordinary differentiation would leave two, one of them the weights' gradient."""
-    state, inputs, weights, *_ = draw.device(material(rng), jnp.float32)
+    state, inputs, weights, *_ = arrays.device(material(rng), jnp.float32)
     nudge = jnp.zeros((BATCH, TIME, HIDDEN))
     jaxpr = jax.make_jaxpr(jax.grad(weighted(scan, jnp.asarray(MASK)), argnums=2))(state, inputs, weights, nudge, None)
     loops = [eqn.params["jaxpr"].jaxpr for eqn in jaxpr.eqns if eqn.primitive.name == "scan"]

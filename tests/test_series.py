@@ -6,15 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from close import assert_close
+from support.tolerance import assert_close
 
 from hae_jax.batch import Signals
 from hae_jax.config import ModelConfig
+from hae_jax.config.series import SeriesConfig
 from hae_jax.layers.recurrent import LSTM
-from hae_jax.layers.tower import Tower
-from hae_jax.models.interface import Code
+from hae_jax.layers.stacked import StackedLSTM
+from hae_jax.models.outputs import Code
 from hae_jax.models.series import Series
-from hae_jax.series import SeriesConfig
 
 SERIES, TIME, CHANNELS = 5, 11, 2
 LENGTHS = np.array([11, 4, 1, 8, 0])
@@ -157,11 +157,11 @@ def test_a_tower_of_equal_sizes_is_a_stack():
     params = stack.init(jax.random.key(1), x, mask)["params"]
     tower = {"params": {name: {"layer_0": leaves} for name, leaves in params.items()}}
     states, hidden = stack.apply({"params": params}, x, mask)
-    assert_close(Tower(ModelConfig(), (5, 5, 5), 2).apply(tower, x, mask), (states, hidden))
+    assert_close(StackedLSTM(ModelConfig(), (5, 5, 5), 2).apply(tower, x, mask), (states, hidden))
 
 
 def test_a_tower_steps_as_it_runs():
-    tower = Tower(ModelConfig(layer_norm="output", zoneout_cell=0.3), (5, 3), 2, vec=7)
+    tower = StackedLSTM(ModelConfig(layer_norm="output", zoneout_cell=0.3), (5, 3), 2, vec=7)
     rng = np.random.default_rng(2)
     x, context = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((4, 3, 2), (4, 7)))
     params = tower.init(jax.random.key(1), x, jnp.ones((4, 3), bool), context)

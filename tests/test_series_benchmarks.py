@@ -8,9 +8,9 @@ import pytest
 
 pytest.importorskip("sklearn", reason="the measurements need hae_jax[sklearn]")
 
-from benchmarks import anomalies, classification, complaints, detectors, remedies
 from benchmarks.__main__ import run
-from hae_jax.series import SERIES
+from benchmarks.series import anomalies, classification, complaints, detectors, keras_examples
+from hae_jax.config.series import SERIES
 
 aeon = pytest.mark.skipif(importlib.util.find_spec("aeon") is None, reason="pip install --no-deps aeon")
 keras = pytest.mark.skipif(importlib.util.find_spec("keras") is None, reason="Keras comes with hae_jax[peers]")
@@ -28,7 +28,7 @@ def quick(benchmark, tmp_path):
 @keras
 @pytest.mark.filterwarnings("ignore")
 def test_remedies_start_equal_here_and_in_keras_and_stay_so(tmp_path):
-    records = quick(remedies.TABLE, tmp_path)
+    records = quick(keras_examples.TABLE, tmp_path)
     here, there, repaired, linear = (record["numbers"] for record in records)
     assert abs(here["first"][0] - there["first"][0]) < 1e-5
     # Twelve steps without dropout: the same batches, clip and Adam, but for where its epsilon stands, and for shifts
@@ -36,7 +36,7 @@ def test_remedies_start_equal_here_and_in_keras_and_stay_so(tmp_path):
     np.testing.assert_allclose(here["curve"][0], there["curve"][0], rtol=1e-2)
     assert repaired["curve"][0] != here["curve"][0]
     assert linear["final"][0] < linear["test"][0] < 0.05
-    assert remedies.render(records).count("\n") == 5
+    assert keras_examples.render(records).count("\n") == 5
 
 
 @pytest.mark.slow
@@ -81,7 +81,7 @@ def test_healed_forms_differ_from_failing_ones_by_what_is_said():
     assert (failing.spans, healed.spans) == ((), (12,))
     assert (failing.sizes[-1], healed.sizes[-1]) == (64, 64)
     assert failing.optim == SERIES["remedy-clipping"].optim
-    for data in remedies.REPAIRED:
-        assert remedies.config_of(data, "series", 10, 0).cell.initializer == "mirror"
-        for name in remedies.PRESETS:
-            assert remedies.config_of(data, name, 10, 0).cell == SERIES[name].cell
+    for data in keras_examples.REPAIRED:
+        assert keras_examples.config_of(data, "series", 10, 0).cell.initializer == "mirror"
+        for name in keras_examples.PRESETS:
+            assert keras_examples.config_of(data, name, 10, 0).cell == SERIES[name].cell

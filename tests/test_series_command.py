@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("sklearn", reason="hae trains series by hae_jax[sklearn]")
 
-from hae_jax.cli.program import main
-from hae_jax.data.recordings import joined, recordings, slid
+from hae_jax.cli.main import main
+from hae_jax.data.recordings import join_windows, recordings, sliding_windows
 from hae_jax.estimators import SeriesAutoencoder
 
 AT = np.arange(70)
@@ -74,9 +74,9 @@ def test_files_of_all_kinds_hold_the_same_series(tmp_path):
 @pytest.mark.parametrize(("time", "width"), [(70, 24), (24, 24), (5, 24), (70, 1), (25, 24)])
 def test_windows_of_a_series_join_to_the_series(time, width):
     series = np.random.default_rng(1).normal(size=(time, 2))
-    windows = slid(series, width)
+    windows = sliding_windows(series, width)
     assert {len(one) for one in windows} == {min(time, width)}
-    np.testing.assert_allclose(joined(windows, time, width), series)
+    np.testing.assert_allclose(join_windows(windows, time, width), series)
 
 
 @pytest.mark.parametrize(

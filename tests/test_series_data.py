@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hae_jax.data.series import Scaler, SeriesError, drawn, series_of, signals
+from hae_jax.data.series import Scaler, SeriesError, sample_series, series_of, signals
 
 NAN, INF = np.nan, np.inf
 
@@ -107,10 +107,10 @@ def test_a_batch_says_what_is_real_and_what_was_observed():
 
 @pytest.mark.parametrize(("number", "size"), [(7, 3), (3, 7), (5, 5), (1, 2)])
 def test_every_series_comes_once_an_epoch_in_an_order_of_its_own(number, size):
-    places = np.concatenate([drawn(number, size, 0, step) for step in range(2 * number)])
+    places = np.concatenate([sample_series(number, size, 0, step) for step in range(2 * number)])
     epochs = places.reshape(-1, number)
     assert (np.sort(epochs, axis=1) == np.arange(number)).all()
-    np.testing.assert_array_equal(drawn(number, size, 0, 3), drawn(number, size, 0, 3))
+    np.testing.assert_array_equal(sample_series(number, size, 0, 3), sample_series(number, size, 0, 3))
     if number > 3:
         assert (epochs[0] != epochs[1]).any()
-        assert (np.concatenate([drawn(number, size, 1, step) for step in range(2 * number)]) != places).any()
+        assert (np.concatenate([sample_series(number, size, 1, step) for step in range(2 * number)]) != places).any()

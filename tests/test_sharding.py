@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from close import assert_close
-from fake import batch
 from jax.sharding import AxisType
+from support.stub import batch
+from support.tolerance import assert_close
 
 from hae_jax.training import sharding
 
 TRAIN = """
 import jax, numpy as np, sys
-from fake import VOCAB, batch
+from support.stub import VOCAB, batch
 from hae_jax.config import Config, ModelConfig
 from hae_jax.models import build
 from hae_jax.training import optim, sharding, step

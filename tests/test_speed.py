@@ -2,29 +2,29 @@
 
 from functools import partial
 
-import draw
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from close import assert_close
-from markov import Markov
+from support import arrays
+from support.markov_text import Markov
+from support.tolerance import assert_close
 
-from benchmarks import flops, layer_speed, long_step, scaling, speed, step_parts, techniques
 from benchmarks.__main__ import run
-from benchmarks.peers import layers, textbook
-from benchmarks.record import read
-from benchmarks.stopwatch import Contender, compare, compile_anew, race
-from benchmarks.workload import QUICK, Setting, switched, workload
+from benchmarks.harness.record import read
+from benchmarks.harness.stopwatch import Contender, compare, compile_anew, race
+from benchmarks.speed import breakdown, flops, layer, long_step, scaling, summary, techniques
+from benchmarks.speed.peers import layers, textbook
+from benchmarks.speed.workload import QUICK, Setting, switched, workload
 from hae_jax import models
 from hae_jax.batch import EOD
 from hae_jax.config import DataConfig, ModelConfig
+from hae_jax.config.presets import preset
 from hae_jax.inference.generate import greedy
 from hae_jax.layers.losses import cross_entropy
 from hae_jax.layers.scan import lstm_scan
-from hae_jax.models.interface import Code
-from hae_jax.models.tables import dense_words
-from hae_jax.presets import preset
+from hae_jax.models.outputs import Code
+from hae_jax.models.ragged import dense_tokens
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_operations_are_those_of_the_traced_model(load, layers):
 def test_padding_is_no_work_for_words(load):
     batch = load.batches[0]
     real, room = flops.real(batch), flops.room(batch)
-    assert real.words == int((np.asarray(dense_words(batch)) != 0).sum())
+    assert real.words == int((np.asarray(dense_tokens(batch)) != 0).sum())
     assert all(a <= b for a, b in zip(real, room, strict=True))
     assert flops.training(QUICK.model, 9, real)["softmax"] == 3 * real.words * 2 * 4 * 9
 
@@ -73,7 +73,12 @@ def test_padding_is_no_work_for_words(load):
 @pytest.mark.parametrize("hoist", [False, True])
 def test_the_textbooks_scan_finds_the_same(rng, hoist):
     mask = jnp.arange(7) < np.array([7, 0, 1, 4])[:, None]
-    given = (draw.state(rng, 4, 3), rng.normal(size=(2, 7, 5)), draw.weights(rng, 5, 3, 11), rng.normal(size=(4, 11)))
+    given = (
+        arrays.state(rng, 4, 3),
+        rng.normal(size=(2, 7, 5)),
+        arrays.weights(rng, 5, 3, 11),
+        rng.normal(size=(4, 11)),
+    )
 
     def gradient(scan):
         def loss(state, inputs, weights, context):
@@ -173,7 +178,7 @@ ROW = {"ratio": 2.0, "interval": [1.5, 2.5], "seconds": 0.5, "compile_seconds": 
     [
         (techniques.TABLE, LADDER),
         (scaling.TABLE, ["preset", "scaled"]),
-        (layer_speed.TABLE, ["ours", "theirs"]),
+        (layer.TABLE, ["ours", "theirs"]),
     ],
     ids=["techniques", "scaling", "layer"],
 )
@@ -195,11 +200,11 @@ def test_what_a_technique_pays_stands_beside_its_interval():
 
 
 def test_parts_are_drawn_and_add_up_to_the_step(tmp_path):
-    shares = {name: 1 / len(step_parts.PARTS) for name, _ in step_parts.PARTS}
+    shares = {name: 1 / len(breakdown.PARTS) for name, _ in breakdown.PARTS}
     record = {"cell": "preset `small`", "numbers": {"shares": shares}}
-    step_parts.draw([record], tmp_path)
-    assert (tmp_path / step_parts.PICTURE).stat().st_size > 10_000
-    assert step_parts.render([record]).count("17 %") == len(shares)
+    breakdown.draw([record], tmp_path)
+    assert (tmp_path / breakdown.PICTURE).stat().st_size > 10_000
+    assert breakdown.render([record]).count("17 %") == len(shares)
 
 
 def test_a_step_over_long_documents_is_measured_with_gates_found_again(load, tmp_path):
@@ -221,7 +226,7 @@ def test_long_documents_are_the_corpus_over_and_over():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("table", speed.BENCHMARKS[2:], ids=lambda table: table.table)
+@pytest.mark.parametrize("table", summary.BENCHMARKS[2:], ids=lambda table: table.table)
 def test_the_other_tables_can_be_measured(table, tmp_path):
     assert run(table, True, False, tmp_path, tmp_path / "work") == 0
     (path,) = tmp_path.glob("*-quick.json")

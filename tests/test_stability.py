@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hae_jax.doctor.stability import spikes, stability
+from hae_jax.gradients.stability import spikes, stability
 
 
 def test_a_spike_is_seen_and_a_steady_norm_is_not():

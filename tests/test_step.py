@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from fake import VOCAB, Fake, batch
+from support.stub import VOCAB, Fake, batch
 
 from hae_jax.batch import Batch
 from hae_jax.config import Config, ModelConfig, OptimConfig

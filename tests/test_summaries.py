@@ -1,24 +1,24 @@
 """Tables that are made of other tables."""
 
-from benchmarks import advice, clips, dropouts, glance, initialisation, success
-from benchmarks.record import Summary, write
-from benchmarks.report import tables
-from benchmarks.schemes import SCHEMES
+from benchmarks.gradients import clipping, common_advice, dropout, initialization, summary, trainability
+from benchmarks.gradients.schemes import SCHEMES
+from benchmarks.harness.record import Summary, write
+from benchmarks.harness.report import tables
 
 
 def test_advice_compares_cells_that_exist():
-    names = {cell.name for table in (success, clips, dropouts) for cell in table.cells(False)}
-    for *_, cell, without, given in advice.PAIRS:
+    names = {cell.name for table in (trainability, clipping, dropout) for cell in table.cells(False)}
+    for *_, cell, without, given in common_advice.PAIRS:
         assert {cell.format(without), cell.format(given)} <= names
         assert without != given
 
 
 def test_the_glance_looks_at_schemes_that_exist():
-    cells = {cell.name for cell in success.cells(False)}
-    for recipe, scheme, norm in glance.ROWS.values():
-        assert recipe in initialisation.RECIPES
+    cells = {cell.name for cell in trainability.cells(False)}
+    for recipe, scheme, norm in summary.ROWS.values():
+        assert recipe in initialization.RECIPES
         assert scheme in SCHEMES
-        assert {f"{task} | {scheme} | {norm}" for task in (glance.TASK, glance.LONG)} <= cells
+        assert {f"{task} | {scheme} | {norm}" for task in (summary.TASK, summary.LONG)} <= cells
 
 
 def test_a_summary_is_made_of_the_records_of_one_device(tmp_path):
@@ -38,7 +38,7 @@ def test_a_summary_is_made_of_the_records_of_one_device(tmp_path):
 def test_only_pairs_that_were_measured_are_shown():
     numbers = {"arrival": [3, None], "loss": [0.5, 0.7], "gap": [1.0, 2.0]}
     records = [{"cell": f"text | glorot, no bias | {norm}", "numbers": numbers} for norm in ("none", "cell")]
-    lines = advice.render(records).splitlines()
+    lines = common_advice.render(records).splitlines()
     assert len(lines) == 3
     assert lines[2].startswith("| layer norm in the cell | text, no bias | 1/2 ")
 
@@ -47,6 +47,6 @@ def test_losses_are_compared_at_the_same_step():
     """A cell that stopped early has fewer looks, one of all seeds each."""
     short = {"curve": [[3.0, 2.5], [2.0, 1.5]], "loss": [1.0, 1.0], "arrival": [90, 80]}
     long = {"curve": [[3.0, 2.9], [2.8, 2.7], [1.0, 1.0]], "loss": [0.5, 0.5], "arrival": [None, None]}
-    assert advice.at_once(long, short) == [2.8, 2.7]
-    assert advice.at_once(short, long) == [2.0, 1.5]
-    assert advice.at_once({"gap": [1.0], "loss": [3.0]}, {"gap": [2.0], "loss": [2.0]}) == [3.0]
+    assert common_advice.at_once(long, short) == [2.8, 2.7]
+    assert common_advice.at_once(short, long) == [2.0, 1.5]
+    assert common_advice.at_once({"gap": [1.0], "loss": [3.0]}, {"gap": [2.0], "loss": [2.0]}) == [3.0]

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.schemes import SCHEMES, config
-from benchmarks.tasks import COPIED, LETTERS, SYMBOLS, TASKS, adding, copy_memory, recall
+from benchmarks.gradients.schemes import SCHEMES, config
+from benchmarks.gradients.tasks import COPIED, LETTERS, SYMBOLS, TASKS, adding, copy_memory, recall
 
 
 @pytest.mark.parametrize("gap", [100, 200, 500])

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from hae_jax.config import DataConfig, ModelConfig
-from hae_jax.data.batches import encode_text, in_order
+from hae_jax.data.batches import encode_text, sequential_batches
 from hae_jax.data.text import Tokenizer
 from hae_jax.inference import texts as module
 from hae_jax.inference.decoding import Decoding
 from hae_jax.inference.texts import decode, encode, encodings, interpolate, reconstruct
 from hae_jax.models import build
-from hae_jax.models.interface import Code
+from hae_jax.models.outputs import Code
 
 TEXTS = [
     "The cat sat. The dog ran away from it! It rained.",
@@ -31,7 +31,7 @@ def trained(**options):
     tokenizer = Tokenizer.train(TEXTS, "word", 50)
     config = ModelConfig(embed=11, hidden=13, sentence_hidden=SIZE, sentence_loss=0.0, **options)
     model = build(config, tokenizer.vocab_size)
-    batch = next(in_order(encode_text(TEXTS, tokenizer, CONFIG)[0], CONFIG, 5))[0]
+    batch = next(sequential_batches(encode_text(TEXTS, tokenizer, CONFIG)[0], CONFIG, 5))[0]
     shapes, random = jax.eval_shape(model.init, jax.random.key(0), batch)["params"], np.random.default_rng(0)
     params = jax.tree.map(lambda x: random.normal(0, 0.7, x.shape).astype(np.float32), shapes)
     return model, params, tokenizer, CONFIG

@@ -11,8 +11,8 @@ from typing import Annotated
 from tyro.conf import FlagConversionOff, Positional, arg
 
 from hae_jax.cli.doctor import Doctor
-from hae_jax.cli.files import codes_of, counting, save, stream_of, texts_of, warn_of_truncated, write
 from hae_jax.cli.gradients import Gradients
+from hae_jax.cli.io import codes_of, progress_over, save, stream_of, texts_of, warn_of_truncated, write
 from hae_jax.cli.options import Columns, Configured, Reading, Trained, Writing
 from hae_jax.cli.reconstruct import Reconstruct
 from hae_jax.cli.series import Score, SeriesTrain
@@ -29,10 +29,10 @@ class Train(Configured, Trained):
 
     def run(self) -> None:
         """Trains until done, out of time, or told to stop by a signal."""
-        from hae_jax.doctor.attendant import Attendant
         from hae_jax.training import fit
+        from hae_jax.training.monitor import TrainingMonitor
 
-        raise SystemExit(fit(self.config, self.workdir, watcher=Attendant if self.doctor else None).exit_code)
+        raise SystemExit(fit(self.config, self.workdir, monitor=TrainingMonitor if self.doctor else None).exit_code)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,24 +56,24 @@ class Evaluate(Trained):
 
     def run(self) -> None:
         """Prints the scores."""
-        from hae_jax.data import Dataset, encode_text, in_order
+        from hae_jax.data import Dataset, encode_text, sequential_batches
         from hae_jax.inference.evaluate import evaluate
-        from hae_jax.training import Run
+        from hae_jax.trained import TrainedModel
 
-        run = Run.load(self.workdir)
+        run = TrainedModel.load(self.workdir)
         data = run.config.data
         if self.input is None:
-            batches = in_order(Dataset.load(self.workdir / "data").heldout, data, data.batch_size)
+            batches = sequential_batches(Dataset.load(self.workdir / "data").heldout, data, data.batch_size)
         else:
             texts = texts_of(self.input, self.data.field or data.field)
             documents, truncated = encode_text(texts, run.tokenizer, data)
             warn_of_truncated(truncated)
-            batches = in_order(documents, data, data.batch_size)
+            batches = sequential_batches(documents, data, data.batch_size)
         evaluation = evaluate(run.model, run.params, batches, run.tokenizer)
         if self.json:
             write([evaluation.to_dict()])
         else:
-            from hae_jax.cli.report import show
+            from hae_jax.cli.tables import show
 
             show(evaluation, f"step {run.step} on {self.input or 'the held-out documents'}")
 
@@ -90,14 +90,14 @@ class Encode(Reading):
         import numpy as np
 
         from hae_jax.inference.texts import encodings
-        from hae_jax.training import Run
+        from hae_jax.trained import TrainedModel
 
         if not self.output.parent.is_dir() or self.output.is_dir():
             raise ValueError(f"output must be a file in an existing folder, got {self.output}. Choose another path.")
-        run = Run.load(self.workdir)
+        run = TrainedModel.load(self.workdir)
         with stream_of(self.input, self.data.field or run.config.data.field) as (total, texts):
             codes, truncated = [], []
-            with counting("encoding", total, printed=False) as count:
+            with progress_over("encoding", total, printed=False) as count:
                 for encoding in encodings(run.model, run.params, run.tokenizer, run.config.data, texts):
                     codes.append(encoding.code)
                     truncated.append(encoding.truncated)
@@ -117,11 +117,11 @@ class Decode(Writing):
         """Writes a line a code as soon as there is one, and shows on standard error how far it is."""
         from hae_jax.inference.decoding import Decoding
         from hae_jax.inference.texts import decode
-        from hae_jax.training import Run
+        from hae_jax.trained import TrainedModel
 
-        decoding, codes, run = Decoding(**self.decoding), codes_of(self.input), Run.load(self.workdir)
+        decoding, codes, run = Decoding(**self.decoding), codes_of(self.input), TrainedModel.load(self.workdir)
         texts = decode(run.model, run.params, run.tokenizer, run.config.data, codes, decoding)
-        with counting("decoding", len(codes)) as count:
+        with progress_over("decoding", len(codes)) as count:
             for text in texts:
                 write([{"reconstruction": text}])
                 count("")
@@ -140,9 +140,9 @@ class Interpolate(Writing):
         """Writes a line a point."""
         from hae_jax.inference.decoding import Decoding
         from hae_jax.inference.texts import interpolate
-        from hae_jax.training import Run
+        from hae_jax.trained import TrainedModel
 
-        decoding, run = Decoding(**self.decoding), Run.load(self.workdir)
+        decoding, run = Decoding(**self.decoding), TrainedModel.load(self.workdir)
         texts = interpolate(
             run.model, run.params, run.tokenizer, run.config.data, *self.texts, self.points, decoding
         )  # fmt: skip

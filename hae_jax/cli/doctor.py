@@ -14,7 +14,7 @@ from hae_jax.cli.options import Configured, fresh
 
 if TYPE_CHECKING:
     from hae_jax.config import Config
-    from hae_jax.doctor import Patient, Report
+    from hae_jax.doctor import Report, TrainingSetup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,23 +67,23 @@ class Doctor(Configured):
                 yield self.config, model, params, data
             return
         from hae_jax.data import Dataset
-        from hae_jax.training import Run
+        from hae_jax.trained import TrainedModel
 
-        run = Run.load(self.workdir)
+        run = TrainedModel.load(self.workdir)
         yield run.config, run.model, run.params, Dataset.load(self.workdir / "data")
 
-    def report(self, config: "Config", patient: "Patient", data: Any) -> "Report":
+    def report(self, config: "Config", patient: "TrainingSetup", data: Any) -> "Report":
         """Examines the patient; tries the repair, if that is asked for, and writes the config that healed."""
+        from hae_jax.diagnosis.config_fixes import fix_config
         from hae_jax.doctor import examine, repair
-        from hae_jax.doctor.prescription import prescribe
-        from hae_jax.doctor.remedy import Twins
+        from hae_jax.doctor.fixes import Twins
 
         if not self.repair:
             return examine(patient, self.seconds)
         healthier: list[Config] = []
 
         def treat(cause: str, evidence: dict[str, Any]) -> Twins | None:
-            found = prescribe(config, cause, evidence)
+            found = fix_config(config, cause, evidence)
             if found is None:
                 return None
             healthier.append(found[0])
@@ -101,11 +101,11 @@ class Doctor(Configured):
         replace(config, optim=replace(config.optim, learning_rate=rate)).save(folder / "config.json")
         return replace(report, repair=replace(report.repair, config=str(folder / "config.json")))
 
-    def patient(self, config: "Config", model: Any, params: Any, data: Any) -> "Patient":
+    def patient(self, config: "Config", model: Any, params: Any, data: Any) -> "TrainingSetup":
         """Makes a patient of one of this package's models."""
-        from hae_jax.doctor.autoencoder import patient
+        from hae_jax.diagnosis.setup import training_setup
 
-        return patient(config, model, params, data, self.batches)
+        return training_setup(config, model, params, data, self.batches)
 
 
 def unused(folder: Path) -> Path:
@@ -120,8 +120,8 @@ def page(report: "Report") -> str:
 
     from rich.console import Console
 
-    from hae_jax.doctor.picture import portrait
+    from hae_jax.doctor.sparkline import svg_figure
 
     console = Console(record=True, width=110, file=io.StringIO())
     console.print(report)
-    return console.export_html(inline_styles=True).replace("</body>", f"{portrait(report.losses())}\n</body>")
+    return console.export_html(inline_styles=True).replace("</body>", f"{svg_figure(report.losses())}\n</body>")

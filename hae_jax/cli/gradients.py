@@ -12,7 +12,7 @@ from hae_jax.cli.options import Configured
 from hae_jax.config import differences
 
 if TYPE_CHECKING:
-    from hae_jax.doctor.gradients import GradientReport
+    from hae_jax.gradients.report import GradientReport
 
 OURS = ("model.", "data.")
 """Fields that decide what a trained model is."""
@@ -56,7 +56,7 @@ class Gradients(Configured):
         if self.json:
             print(json.dumps(report.to_dict()))
         else:
-            from hae_jax.cli.report import show_gradients
+            from hae_jax.cli.tables import show_gradients
 
             show_gradients(report, title)
             print(png)
@@ -64,11 +64,11 @@ class Gradients(Configured):
     def trained(self, workdir: Path) -> "tuple[GradientReport, str]":
         """Looks at the run in a workdir."""
         from hae_jax.data import Dataset
-        from hae_jax.doctor.gradients import steadiness
-        from hae_jax.training import Run
-        from hae_jax.training.journal import read_lines
+        from hae_jax.gradients.report import steadiness
+        from hae_jax.trained import TrainedModel
+        from hae_jax.training.metrics_log import read_lines
 
-        run = Run.load(workdir)
+        run = TrainedModel.load(workdir)
         changed = [name for name in differences(run.config, self.config) if name.startswith(OURS) and name != FREE]
         if changed:
             raise ValueError(
@@ -89,7 +89,7 @@ class Gradients(Configured):
         import jax
 
         from hae_jax.data.batches import Batches
-        from hae_jax.doctor.gradients import examine
+        from hae_jax.gradients.report import examine
 
         batches = Batches(data.train, self.data, self.train.seed)
         key = jax.random.key(self.train.seed + 1)

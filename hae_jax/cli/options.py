@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from tyro.conf import arg
 
 from hae_jax.config import Config
-from hae_jax.presets import PRESETS
+from hae_jax.config.presets import PRESETS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Configured(Config):
         """Makes the model, its fresh parameters and the data set, which lasts as long as the context."""
         from rich.console import Console
 
-        from hae_jax.data.store import prepare
+        from hae_jax.data.cache import prepare
 
         console = Console(stderr=True)
         with tempfile.TemporaryDirectory() as folder, console.status(f"reading {self.data.corpus}"):

@@ -10,8 +10,8 @@ from typing import Annotated
 from tyro.conf import FlagConversionOff, arg
 
 from hae_jax.cli.options import Trained
-from hae_jax.conditions import need
-from hae_jax.series import SERIES
+from hae_jax.config.series import SERIES
+from hae_jax.config.validate import require
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,16 @@ class SeriesTrain(Trained):
 
     def run(self) -> None:
         """Trains, and saves the model."""
-        need(self.data.window >= 1, "data.window", "be at least 1", self.data.window, "Use a hundred or so.")
+        require(self.data.window >= 1, "data.window", "be at least 1", self.data.window, "Use a hundred or so.")
         held = (self.workdir / "config.json").exists()
-        need(not held, "workdir", "be a new folder", f"{self.workdir} with a run", "Choose another one.")
+        require(not held, "workdir", "be a new folder", f"{self.workdir} with a run", "Choose another one.")
         need_sklearn()
-        from hae_jax.data.recordings import recordings, slid
+        from hae_jax.data.recordings import recordings, sliding_windows
         from hae_jax.data.series import series_of
         from hae_jax.estimators import SeriesAutoencoder
 
         series = series_of(recordings(self.data.corpus), self.data.missing, name="series")
-        windows = [window for one in series for window in slid(one, self.data.window)]
+        windows = [window for one in series for window in sliding_windows(one, self.data.window)]
         chosen = {("random_state" if name == "seed" else name): value for name, value in vars(self.train).items()}
         model = SeriesAutoencoder(config=SERIES[self.preset], missing=self.data.missing, **chosen).fit(windows)
         model.save(self.workdir)
@@ -86,9 +86,9 @@ class Score(Trained):
         """Writes the scores."""
         for name, path in (("output", self.output), ("plot", self.plot)):
             fits = path is None or (path.parent.is_dir() and not path.is_dir())
-            need(fits, name, "be a file in an existing folder", path, "Choose another path.")
+            require(fits, name, "be a file in an existing folder", path, "Choose another path.")
         need_sklearn()
-        from hae_jax.data.recordings import joined, recordings, slid
+        from hae_jax.data.recordings import join_windows, recordings, sliding_windows
         from hae_jax.data.series import series_of
         from hae_jax.estimators import SeriesAutoencoder
 
@@ -98,18 +98,18 @@ class Score(Trained):
             table = csv.writer(stream)
             table.writerow(["series", "step", "squared_error", "score"])
             for place, one in enumerate(given):
-                width, windows = model.length_, slid(one, model.length_)
-                errors, scores = (joined(f(windows), len(one), width) for f in (model.errors, model.surprise))
+                width, windows = model.length_, sliding_windows(one, model.length_)
+                errors, scores = (join_windows(f(windows), len(one), width) for f in (model.errors, model.surprise))
                 table.writerows([place, at, *map("{:.6g}".format, pair)]
                                 for at, pair in enumerate(zip(errors, scores, strict=True)))  # fmt: skip
                 if self.plot and place == 0:
                     from hae_jax.plots import draw_scores
 
-                    draw_scores(one, joined(model.reconstruct(windows), len(one), width), scores, self.plot)
+                    draw_scores(one, join_windows(model.reconstruct(windows), len(one), width), scores, self.plot)
         print(f"{len(given)} series scored: {self.output}", file=sys.stderr)
 
 
 def need_sklearn() -> None:
     """Raises a ValueError if the estimators cannot be imported."""
     there = importlib.util.find_spec("sklearn") is not None
-    need(there, "scikit-learn", "be installed", "none", "Try: pip install 'hae_jax[sklearn]'")
+    require(there, "scikit-learn", "be installed", "none", "Try: pip install 'hae_jax[sklearn]'")

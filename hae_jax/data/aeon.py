@@ -25,7 +25,7 @@ class Labelled(NamedTuple):
     labels: list[str]
 
 
-class Watched(NamedTuple):
+class Monitored(NamedTuple):
     """A long series with anomalies, and one, or its beginning, without.
 
     Attributes:
@@ -59,7 +59,7 @@ def classified(name: str, part: Literal["TRAIN", "TEST"]) -> Labelled:
     return read_ts(_folder() / name / f"{name}_{part}.ts")
 
 
-def watched(name: str) -> Watched:
+def monitored(name: str) -> Monitored:
     """Reads a long series with labelled anomalies.
 
     Raises:
@@ -73,7 +73,7 @@ def watched(name: str) -> Watched:
     # The test file of the UCR archive begins with the training data.
     if len(train) < len(test) and np.array_equal(train[:, 1:-1], values[: len(train)]):
         values, anomalous = values[len(train) :], anomalous[len(train) :]
-    return Watched(train[:, 1:-1], values, anomalous)
+    return Monitored(train[:, 1:-1], values, anomalous)
 
 
 def read_ts(path: Path) -> Labelled:

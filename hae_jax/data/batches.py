@@ -9,8 +9,8 @@ from jaxtyping import Int
 
 from hae_jax.batch import Batch
 from hae_jax.config import DataConfig
+from hae_jax.data.bucketing import ceil, optimal_widths, pack, rows_needed, sentence_lengths
 from hae_jax.data.documents import Corpus, Ids
-from hae_jax.data.layout import best_widths, ceil, lay, lengths_of, needs_of
 from hae_jax.data.text import Tokenizer, split_sentences
 
 SPARE = 4.0
@@ -48,7 +48,7 @@ class Batches:
             raise ValueError("corpus must have at least one document, got none. Lower data.min_sentences.")
         self._corpus, self._seed = corpus, seed
         self._size, self._sentences = config.batch_size, config.max_sentences
-        self.widths: tuple[int, ...] = best_widths(lengths_of(corpus, config), config.buckets)
+        self.widths: tuple[int, ...] = optimal_widths(sentence_lengths(corpus, config), config.buckets)
         """Columns of each table, end mark included."""
         words = corpus.sentences[corpus.documents]
         self._by_length = np.lexsort((np.diff(words), np.diff(corpus.documents)))
@@ -65,7 +65,7 @@ class Batches:
             ValueError: if `step` is negative.
         """
         documents = self.documents(step)
-        return lay(self._corpus, documents, self.widths, self.rows, self._size, self._sentences)
+        return pack(self._corpus, documents, self.widths, self.rows, self._size, self._sentences)
 
     def documents(self, step: SupportsIndex) -> Int[np.ndarray, "doc"]:
         """Returns the numbers of the documents in one step's batch.
@@ -96,7 +96,7 @@ class Batches:
     def _capacities(self) -> tuple[int, ...]:
         number = min(len(self._corpus), SAMPLE)
         sample = self._by_length[np.arange(number) * len(self._corpus) // number]
-        needs = needs_of(self._corpus, sample, self.widths)
+        needs = rows_needed(self._corpus, sample, self.widths)
         # One document comes from each stratum: the means of the strata add up, and so do the variances.
         strata = [part for part in np.array_split(needs, self._size) if len(part)]
         mean = needs.mean(axis=0) * self._size
@@ -109,7 +109,7 @@ class Batches:
         return tuple(rows)
 
 
-def in_order(
+def sequential_batches(
     documents: Corpus | Sequence[Sequence[Ids]],
     config: DataConfig,
     batch_size: int,
@@ -132,15 +132,15 @@ def in_order(
     corpus = documents if isinstance(documents, Corpus) else Corpus.of(documents)
     if not len(corpus):
         return
-    widths = best_widths(lengths_of(corpus, config), config.buckets)
+    widths = optimal_widths(sentence_lengths(corpus, config), config.buckets)
     parts = [np.arange(i, min(i + batch_size, len(corpus))) for i in range(0, len(corpus), batch_size)]
-    needs = np.array([needs_of(corpus, part, widths).sum(axis=0) for part in parts])
+    needs = np.array([rows_needed(corpus, part, widths).sum(axis=0) for part in parts])
     rows = tuple(map(ceil, (needs - np.pad(needs, ((0, 0), (0, 1)))[:, 1:]).max(axis=0)))
     for part in parts:
-        yield lay(corpus, part, widths, rows, batch_size, config.max_sentences), len(part)
+        yield pack(corpus, part, widths, rows, batch_size, config.max_sentences), len(part)
 
 
-class Room:
+class StreamBatcher:
     """Lays out documents that come part after part, while nobody knows what is still to come.
 
     The first part decides how many documents a batch holds, and the widths of the tables. A part that finds too few
@@ -170,19 +170,19 @@ class Room:
             ValueError: if a document is larger than `config` allows.
         """
         corpus = Corpus.of(documents)
-        part, lengths = np.arange(len(corpus)), lengths_of(corpus, self._config)
+        part, lengths = np.arange(len(corpus)), sentence_lengths(corpus, self._config)
         slack = SLACK
         if not self.widths:
             # Most often there is no other part.
-            self._size, self.widths, slack = len(corpus), best_widths(lengths, self._config.buckets), 1.0
+            self._size, self.widths, slack = len(corpus), optimal_widths(lengths, self._config.buckets), 1.0
             self.rows = (0,) * len(self.widths)
-        needs = needs_of(corpus, part, self.widths).sum(axis=0)
+        needs = rows_needed(corpus, part, self.widths).sum(axis=0)
         room = np.cumsum(self.rows[::-1])[::-1]
         if (needs > room).any():
             most = ceil(self._size * self._config.max_sentences)
             wanted = np.minimum(np.maximum(needs * slack, room), most)
             self.rows = tuple(map(ceil, wanted - np.append(wanted[1:], 0)))
-        return lay(corpus, part, self.widths, self.rows, self._size, self._config.max_sentences)
+        return pack(corpus, part, self.widths, self.rows, self._size, self._config.max_sentences)
 
 
 def encode_text(

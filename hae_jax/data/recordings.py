@@ -27,7 +27,7 @@ def recordings(source: str) -> list[np.ndarray]:
     if source.startswith(AEON):
         name = source.removeprefix(AEON)
         if name in aeon.ANOMALIES:
-            return [aeon.watched(name).train]
+            return [aeon.monitored(name).train]
         if name in aeon.CLASSIFICATION:
             return aeon.classified(name, "TRAIN").series
         known = ", ".join([*aeon.CLASSIFICATION, *aeon.ANOMALIES])
@@ -79,21 +79,21 @@ def _split(array: np.ndarray, path: Path) -> list[np.ndarray]:
     return list(array) if array.ndim == 3 else [array]
 
 
-def slid(series: One, width: int) -> list[One]:
+def sliding_windows(series: One, width: int) -> list[One]:
     """Cuts a series that is longer than a window into windows that overlap by seven eighths.
 
     Example:
-        >>> [int(one[0, 0]) for one in slid(np.arange(20.0)[:, None], 16)], len(slid(np.zeros((7, 1)), 16))
+        >>> [int(one[0, 0]) for one in sliding_windows(np.arange(20.0)[:, None], 16)], len(sliding_windows(np.zeros((7, 1)), 16))
         ([0, 2, 4], 1)
     """
     return [series[start : start + width] for start in _starts(len(series), width)]
 
 
-def joined(scores: list[np.ndarray], time: int, width: int) -> np.ndarray:
-    """Undoes `slid` for scores of steps: a step's is the mean over all windows in which it stands; NaN plays no part.
+def join_windows(scores: list[np.ndarray], time: int, width: int) -> np.ndarray:
+    """Undoes `sliding_windows` for scores of steps: the mean over all windows that contain a step; NaN is left out.
 
     Example:
-        >>> joined([np.ones(16), np.full(16, 3.0)], 18, 16)[[0, 8, 17]].tolist()
+        >>> join_windows([np.ones(16), np.full(16, 3.0)], 18, 16)[[0, 8, 17]].tolist()
         [1.0, 2.0, 3.0]
     """
     total, count = np.zeros((time, *scores[0].shape[1:])), np.zeros((time, *scores[0].shape[1:]))

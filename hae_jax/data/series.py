@@ -158,14 +158,14 @@ def signals(series: Sequence[One], scaler: Scaler, rows: int | None = None, leng
     return Signals(values, seen, mask)  # type: ignore[arg-type]
 
 
-def lengths_mask(lengths: Int[np.ndarray, "series"], rows: int, length: int) -> Bool[np.ndarray, "rows length"]:
+def length_mask(lengths: Int[np.ndarray, "series"], rows: int, length: int) -> Bool[np.ndarray, "rows length"]:
     """Returns the mask of series of the given lengths, with spare rows."""
     padded = np.zeros(rows, int)
     padded[: len(lengths)] = lengths
     return np.arange(length) < padded[:, None]
 
 
-def drawn(number: int, size: int, seed: int, step: int) -> Int[np.ndarray, "size"]:
+def sample_series(number: int, size: int, seed: int, step: int) -> Int[np.ndarray, "size"]:
     """Says which series stand in the batch of a step: a pure function of seed and step.
 
     Every series comes once in each epoch, in a fresh order; a batch may reach over the end of an epoch.

@@ -17,13 +17,14 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted
 
 from hae_jax.config import DataConfig
-from hae_jax.data.batches import encode_text, in_order
+from hae_jax.config.presets import preset
+from hae_jax.data.batches import encode_text, sequential_batches
 from hae_jax.data.text import Tokenizer
 from hae_jax.estimators.archive import refuse
 from hae_jax.inference import texts
-from hae_jax.inference.forced import encode, tokens_of
-from hae_jax.presets import preset
-from hae_jax.training import Run, fit
+from hae_jax.inference.teacher_forcing import encode, tokens_of
+from hae_jax.trained import TrainedModel
+from hae_jax.training import fit
 
 
 class DocumentAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -90,7 +91,7 @@ class DocumentAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         }
         self._workdir = folder / "run"
         fit(replace(start, **parts), self._workdir, Console(file=io.StringIO()))
-        self.run_ = Run.load(self._workdir)
+        self.run_ = TrainedModel.load(self._workdir)
         return self
 
     def transform(self, X: Any) -> Float[np.ndarray, "text code"]:
@@ -113,7 +114,7 @@ class DocumentAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         check_is_fitted(self)
         model, params, tokenizer, data = self._parts
         documents, _ = encode_text(_texts(X), tokenizer, data)
-        batches = list(in_order(documents, data, min(texts.DOCS, len(documents))))
+        batches = list(sequential_batches(documents, data, min(texts.DOCS, len(documents))))
         tokens = tokens_of(model, params, batches, [encode(model, params, batch) for batch, _ in batches])
         total, count = (np.bincount(tokens.doc, weight, len(documents)) for weight in (tokens.nll, None))
         return -total / count
@@ -131,7 +132,7 @@ class DocumentAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             ValueError: if the folder holds no run.
         """
         made = cls()
-        made.run_, made._workdir = Run.load(Path(folder)), Path(folder)
+        made.run_, made._workdir = TrainedModel.load(Path(folder)), Path(folder)
         return made
 
     def __getstate__(self) -> Any:

@@ -11,12 +11,12 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Outlier
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from hae_jax.config.series import SERIES, SeriesConfig
 from hae_jax.data.series import One, Scaler, series_of, signals
+from hae_jax.estimators.anomaly_score import MahalanobisScorer
 from hae_jax.estimators.archive import Archive, refuse
-from hae_jax.estimators.surprise import Surprise
 from hae_jax.inference import series as inference
 from hae_jax.models.series import Series
-from hae_jax.series import SERIES, SeriesConfig
 from hae_jax.training.series import train
 
 
@@ -102,7 +102,7 @@ class SeriesAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Outli
         self.scaler_ = Scaler.of(series) if config.scaling == "channel" else Scaler.none(series[0].shape[1])
         self.length_ = max(map(len, series))
         self.params_, self.losses_ = train(config, signals(series, self.scaler_))
-        self.surprise_ = Surprise.of(self._residuals(series))
+        self.surprise_ = MahalanobisScorer.of(self._residuals(series))
         self.offset_ = float(np.quantile(self._scores(series), self.contamination))
         return self
 
@@ -147,7 +147,7 @@ class SeriesAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Outli
 
     def surprise(self, X: Any) -> list[Float[np.ndarray, "_"]]:
         """Returns how unlikely the errors at every step are among those of the fitted series, where the mean is 1; see
-        `hae_jax.estimators.surprise.Surprise`."""
+        `hae_jax.estimators.anomaly_score.Surprise`."""
         check_is_fitted(self)
         return [self.surprise_.of_steps(one) for one in self._residuals(self._series(X))]
 
@@ -187,7 +187,7 @@ class SeriesAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Outli
         )
         made.config_, made.params_, made.losses_ = config, found.params, found.arrays["losses"]
         made.scaler_ = Scaler(found.arrays["mean"], found.arrays["deviation"])
-        made.surprise_ = Surprise(*(found.arrays[f"surprise_{name}"] for name in Surprise._fields))
+        made.surprise_ = MahalanobisScorer(*(found.arrays[f"surprise_{name}"] for name in MahalanobisScorer._fields))
         made.length_, made.offset_ = found.facts["length"], found.facts["offset"]
         if found.facts["n_features_in"] is not None:
             made.n_features_in_ = found.facts["n_features_in"]

@@ -7,9 +7,9 @@ import flax.linen as nn
 import jax
 from jaxtyping import Array, Int, PyTree
 
-from hae_jax.inference.beam import beam
+from hae_jax.inference.beam_search import beam_search
 from hae_jax.inference.generate import greedy, sample
-from hae_jax.models.interface import Code
+from hae_jax.models.outputs import Code
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Decoding:
                 key = jax.random.fold_in(jax.random.key(self.seed), part)
                 return sample(model, params, code, key, self.temperature, self.top_p, max_tokens)
             case "beam":
-                return beam(model, params, code, self.beam, max_tokens, self.length_penalty)
+                return beam_search(model, params, code, self.beam, max_tokens, self.length_penalty)
         raise ValueError(f"method must be greedy, sample or beam, got {self.method!r}. Use greedy.")
 
 

@@ -15,9 +15,9 @@ from jaxtyping import Bool, PyTree
 from hae_jax.batch import SPECIALS, UNK, Batch
 from hae_jax.data.text import Tokenizer
 from hae_jax.inference import metrics
-from hae_jax.inference.forced import Tokens, encode, tokens_of
 from hae_jax.inference.generate import greedy, sentences, split
-from hae_jax.models.interface import Code
+from hae_jax.inference.teacher_forcing import Tokens, encode, tokens_of
+from hae_jax.models.outputs import Code
 
 EXAMPLES = 3
 """Documents an evaluation shows beside their reconstructions."""

@@ -16,9 +16,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from hae_jax.batch import EOD, EOS, PAD
-from hae_jax.inference.abreast import abreast
-from hae_jax.inference.blocks import ask, blocks, speakable
-from hae_jax.models.interface import Code
+from hae_jax.inference.decode_loop import bind, mask_pad, scan_until
+from hae_jax.inference.parallel_greedy import parallel_greedy
+from hae_jax.models.outputs import Code
 
 
 def check(max_tokens: int) -> None:
@@ -35,17 +35,17 @@ def unroll(
     choose: Callable[[Float[Array, "doc vocab"], Int[Array, ""]], Int[Array, " doc"]],
 ) -> Int[Array, "doc token"]:
     """Generates token by token, each chosen from its logits and position alone."""
-    step = ask(model, params, "step")
+    step = bind(model, params, "step")
     docs = code.document.shape[0]
 
     def advance(carry, position):
         state, token, ended = carry
         state, logits = step(state, token)
-        token = jnp.where(ended, PAD, choose(speakable(logits), position).astype(jnp.int32))
+        token = jnp.where(ended, PAD, choose(mask_pad(logits), position).astype(jnp.int32))
         return (state, token, ended | (token == EOD)), token
 
-    carry = ask(model, params, "start")(code), jnp.full(docs, PAD, jnp.int32), jnp.zeros(docs, bool)
-    _, tokens = blocks(advance, lambda carry: carry[2].all(), carry, max_tokens)
+    carry = bind(model, params, "start")(code), jnp.full(docs, PAD, jnp.int32), jnp.zeros(docs, bool)
+    _, tokens = scan_until(advance, lambda carry: carry[2].all(), carry, max_tokens)
     return tokens.T
 
 
@@ -56,7 +56,7 @@ def _greedy(model: nn.Module, params: PyTree, code: Code, max_tokens: int) -> In
 
     if not getattr(model, "side_by_side", False):
         return in_turn()
-    text, enough = abreast(model, params, code, max_tokens)
+    text, enough = parallel_greedy(model, params, code, max_tokens)
     return jax.lax.cond(enough, lambda: text, in_turn)
 
 

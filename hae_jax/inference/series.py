@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float, Int, PyTree
 
 from hae_jax.batch import Signals
-from hae_jax.data.series import MULTIPLE, One, Scaler, lengths_mask, signals
+from hae_jax.data.series import MULTIPLE, One, Scaler, length_mask, signals
 from hae_jax.layers.losses import squared_error
-from hae_jax.models.interface import Code
+from hae_jax.models.outputs import Code
 from hae_jax.models.series import Series
 
 ROWS = 64
@@ -56,7 +56,7 @@ def decode(
         padded = np.zeros((rows, codes.shape[1]), np.float32)
         padded[: len(part)] = part
         code = Code(jnp.asarray(padded, model.config.cell.dtype))
-        said = np.asarray(run({"params": params}, code, jnp.asarray(lengths_mask(steps, rows, length))), np.float64)
+        said = np.asarray(run({"params": params}, code, jnp.asarray(length_mask(steps, rows, length))), np.float64)
         found += [scaler.invert(one[:number]) for one, number in zip(said, steps, strict=False)]
     return found
 

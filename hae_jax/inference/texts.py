@@ -12,14 +12,14 @@ from jaxtyping import Float, Int, PyTree
 
 from hae_jax.batch import Batch
 from hae_jax.config import DataConfig
-from hae_jax.data.batches import Room, encode_text
-from hae_jax.data.layout import ROWS
+from hae_jax.data.batches import StreamBatcher, encode_text
+from hae_jax.data.bucketing import ROWS
 from hae_jax.data.text import Tokenizer
 from hae_jax.inference.decoding import GREEDY, Decoding
 from hae_jax.inference.evaluate import join
-from hae_jax.inference.forced import encode as encode_batch
 from hae_jax.inference.generate import split
-from hae_jax.models.interface import Code
+from hae_jax.inference.teacher_forcing import encode as encode_batch
+from hae_jax.models.outputs import Code
 
 DOCS = 64
 """Documents that go through the model at once."""
@@ -82,7 +82,7 @@ def encodings(
     Yields:
         What became of each text, in their order.
     """
-    room = Room(config)
+    room = StreamBatcher(config)
     for part, documents, truncated in read(texts, tokenizer, config):
         code = encode_batch(model, params, room.batch(documents))
         yield from map(Encoding, np.asarray(code.document[: len(part)], np.float32), truncated)
@@ -161,7 +161,7 @@ def reconstruct(
     Raises:
         ValueError: if there is no text, or, when it is its turn, a blank one.
     """
-    room = Room(config)
+    room = StreamBatcher(config)
     for number, (part, documents, truncated) in enumerate(read(texts, tokenizer, config)):
         code = encode_batch(model, params, room.batch(documents))
         outputs = write(model, params, tokenizer, config, code, len(part), decoding, number)

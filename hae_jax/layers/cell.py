@@ -67,7 +67,7 @@ class LSTMWeights(NamedTuple):
     output: OutputNorm | None = None
 
 
-class Noise(NamedTuple):
+class RecurrentDropout(NamedTuple):
     """Regularising noise of one step, or with a time axis after the batch axis of all steps; None: no such noise.
 
     Attributes:
@@ -133,14 +133,14 @@ def _product(x, kernel):
 
 def _product_gradients(residuals, d_gates):
     x, kernel = residuals
-    d_kernel = along(x, d_gates, jnp.promote_types(x.dtype, jnp.float32))
+    d_kernel = contract_leading(x, d_gates, jnp.promote_types(x.dtype, jnp.float32))
     return d_gates @ kernel.T.astype(d_gates.dtype), d_kernel.astype(kernel.dtype)
 
 
 product.defvjp(_product, _product_gradients)
 
 
-def along(
+def contract_leading(
     x: Float[Array, "*batch feat"], y: Float[Array, "*batch gates"], dtype: jnp.dtype
 ) -> Float[Array, "feat gates"]:
     """Returns x^T y, summed over all leading axes: their order is kept, and none is merged, so that one of them may be
@@ -153,7 +153,7 @@ def lstm_step(
     state: LSTMState,
     projected: Float[Array, "batch gates"],
     weights: LSTMWeights,
-    noise: Noise = Noise(),
+    noise: RecurrentDropout = RecurrentDropout(),
 ) -> tuple[LSTMState, Gates]:
     """Advances an LSTM layer by one step.
 
@@ -199,7 +199,7 @@ def lstm_step(
     return kept, gates
 
 
-def expose(hidden: Float[Array, "*batch hidden"], weights: LSTMWeights) -> Float[Array, "*batch hidden"]:
+def layer_output(hidden: Float[Array, "*batch hidden"], weights: LSTMWeights) -> Float[Array, "*batch hidden"]:
     """Turns a layer's hidden state into what others read of it: the next layer, the next level, the softmax.
 
     The same, but for a layer whose output is normalised, as by a LayerNormalization after a Keras LSTM; the layer's own

@@ -12,10 +12,10 @@ from jaxtyping import Array, Bool, Float
 
 from hae_jax.config import ModelConfig
 from hae_jax.layers.cell import Gates, LSTMWeights, Norm, OutputNorm
+from hae_jax.layers.dropout import dropout_mask, sample_recurrent_dropout
 from hae_jax.layers.initializers import Scheme, scheme
-from hae_jax.layers.mirror import follower, reader, teller
-from hae_jax.layers.noise import draw_noise, dropout_mask
-from hae_jax.layers.stack import Noises, States, sliced_scan, stack_scan, zero_states
+from hae_jax.layers.mirror_init import decoder_scheme, encoder_scheme, passthrough_scheme
+from hae_jax.layers.stack import StackDropout, States, checkpointed_scan, stack_scan, zero_states
 
 
 class Layer(nn.Module):
@@ -62,7 +62,7 @@ class Layer(nn.Module):
         )
 
 
-class Given(NamedTuple):
+class LSTMInputs(NamedTuple):
     """What a stack is run on; see `lstm_scan`."""
 
     states: States
@@ -112,15 +112,15 @@ class LSTM(nn.Module):
     def _schemes(self) -> list[Scheme]:
         config = self.config
         if config.initializer == "mirror":
-            bottom = teller(self.tells) if self.tells else reader(self.feat, self.spread)
-            return [bottom] + [follower()] * (config.layers - 1)
+            bottom = decoder_scheme(self.tells) if self.tells else encoder_scheme(self.feat, self.spread)
+            return [bottom] + [passthrough_scheme()] * (config.layers - 1)
         return [scheme(config.initializer, config.forget_bias, config.timescale, config.recurrent_gain)] * config.layers
 
     def weights(self) -> tuple[LSTMWeights, ...]:
         """Returns the parameters of every layer, bottom layer first, for `stack_step`."""
         return tuple(layer() for layer in self.layer)
 
-    def noises(self, batch: int, time: int, train: bool) -> Noises:
+    def noises(self, batch: int, time: int, train: bool) -> StackDropout:
         """Draws for every layer its input dropout [batch, feat] and the noise of all steps."""
         drawn = []
         for layer in range(self.config.layers):
@@ -130,7 +130,7 @@ class LSTM(nn.Module):
             if key is not None and self.config.input_dropout and feat:
                 key, own = jax.random.split(key)
                 drop = dropout_mask(own, self.config.input_dropout, (batch, feat))
-            drawn.append((drop, draw_noise(key, self.config, batch, time, self.hidden)))
+            drawn.append((drop, sample_recurrent_dropout(key, self.config, batch, time, self.hidden)))
         return tuple(drawn)
 
     @property
@@ -163,7 +163,7 @@ class LSTM(nn.Module):
         """
         *leading, time = mask.shape
         batch = math.prod(leading)
-        given = Given(
+        given = LSTMInputs(
             zero_states(self.config, batch, self.hidden)
             if states is None
             else jax.tree.map(lambda x: x.reshape(batch, -1), states),
@@ -171,7 +171,7 @@ class LSTM(nn.Module):
             mask.reshape(batch, time),
             None if context is None else context.reshape(batch, -1),
         )
-        scan = sliced_scan if self.config.remat else stack_scan
+        scan = checkpointed_scan if self.config.remat else stack_scan
         states, hidden, gates = scan(
             *given[:3],
             self.weights(),
@@ -196,7 +196,7 @@ class LSTM(nn.Module):
         return tuple(self.perturb(name, zeros) for name in names)
 
     def show(
-        self, gates: tuple[Gates, ...], mask: Bool[Array, "*steps"], part: int = 0, given: Given | None = None
+        self, gates: tuple[Gates, ...], mask: Bool[Array, "*steps"], part: int = 0, given: LSTMInputs | None = None
     ) -> None:
         """Puts what passed through the stack into the collection `gates`, if it is asked for: the gates of every layer
         as `gates_p_k`, which of the steps are real as `mask_p`, and what it was given, where known, as `given_p`."""

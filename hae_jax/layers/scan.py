@@ -14,7 +14,7 @@ from jax.lax import dynamic_index_in_dim as take
 from jax.lax import dynamic_update_index_in_dim as put
 from jaxtyping import Array, Bool, Float
 
-from hae_jax.layers.cell import Gates, LSTMState, LSTMWeights, Noise, along, lstm_step, project
+from hae_jax.layers.cell import Gates, LSTMState, LSTMWeights, RecurrentDropout, contract_leading, lstm_step, project
 
 
 def lstm_scan(
@@ -22,7 +22,7 @@ def lstm_scan(
     inputs: Float[Array, "part time feat"] | None,
     mask: Bool[Array, "batch time"],
     weights: LSTMWeights,
-    noise: Noise = Noise(),
+    noise: RecurrentDropout = RecurrentDropout(),
     nudge: Float[Array, "batch time hidden"] | None = None,
     context: Float[Array, "batch vec"] | None = None,
 ) -> tuple[LSTMState, Float[Array, "batch time hidden"], Gates]:
@@ -91,7 +91,7 @@ def _fast_scan(state, projected, bias, mask, recurrent, hidden_noise, candidate_
     """
     weights = LSTMWeights(None, None, recurrent, None, None)
     projected = projected if bias is None else projected.astype(state.cell.dtype) + bias.astype(state.cell.dtype)
-    return _scan(state, projected, mask, weights, hidden_noise, Noise(candidate=candidate_noise), nudge)
+    return _scan(state, projected, mask, weights, hidden_noise, RecurrentDropout(candidate=candidate_noise), nudge)
 
 
 def _forward(state, projected, bias, mask, recurrent, hidden_noise, candidate_noise, nudge):
@@ -103,7 +103,7 @@ def _forward(state, projected, bias, mask, recurrent, hidden_noise, candidate_no
         real, noise, step_nudge = jax.tree.map(lambda x: take(x, t, 0, keepdims=False), (mask, candidate_noise, nudge))
         sums = take(gates, t, 0, keepdims=False)
         sums = sums if bias is None else sums + bias.astype(wide)
-        new, opened = lstm_step(state, sums, weights, Noise(hidden_noise, noise))
+        new, opened = lstm_step(state, sums, weights, RecurrentDropout(hidden_noise, noise))
         if step_nudge is not None:
             new = new._replace(hidden=new.hidden + step_nudge.astype(new.hidden.dtype))
         new = LSTMState(*(jnp.where(real[:, None], n, o) for n, o in zip(new, state, strict=True)))
@@ -172,7 +172,7 @@ def _backward(residuals, cotangents):
     )  # fmt: skip
     before = jnp.concatenate([state.hidden[None], hidden[:-1]])
     read = before if hidden_noise is None else before * hidden_noise.astype(hidden.dtype)
-    d_recurrent = along(read, d_sums.astype(hidden.dtype), wide)
+    d_recurrent = contract_leading(read, d_sums.astype(hidden.dtype), wide)
     like, bias_like = likes
     return (
         LSTMState(d_cell, d_first.astype(state.hidden.dtype)),

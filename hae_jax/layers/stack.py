@@ -8,16 +8,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from hae_jax.config import ModelConfig
-from hae_jax.layers.cell import Gates, LSTMState, LSTMWeights, Noise, expose, lstm_step, project
+from hae_jax.layers.cell import Gates, LSTMState, LSTMWeights, RecurrentDropout, layer_output, lstm_step, project
 from hae_jax.layers.scan import lstm_scan
 
-SLICE = 256
-"""Rows whose steps are kept at the same time by `sliced_scan`."""
+CHECKPOINT_ROWS = 256
+"""Rows whose steps are kept at the same time by `checkpointed_scan`."""
 
 States = tuple[LSTMState, ...]
 """The states of a stack, bottom layer first."""
 
-Noises = tuple[tuple[Float[Array, "batch feat"] | None, Noise], ...]
+StackDropout = tuple[tuple[Float[Array, "batch feat"] | None, RecurrentDropout], ...]
 """For each layer its input dropout, the same at every step, and the noise of its steps."""
 
 
@@ -32,7 +32,7 @@ def stack_step(
     states: States,
     inputs: Float[Array, "batch feat"] | None,
     weights: tuple[LSTMWeights, ...],
-    noises: Noises,
+    noises: StackDropout,
     nudges: tuple[Float[Array, "batch hidden"] | None, ...],
     context: Float[Array, "batch vec"] | None = None,
 ) -> tuple[States, Float[Array, "batch hidden"], tuple[Gates, ...]]:
@@ -58,7 +58,7 @@ def stack_step(
         state, gates = lstm_step(state, projected, weight, noise)
         if nudge is not None:
             state = state._replace(hidden=state.hidden + nudge.astype(state.hidden.dtype))
-        output = inputs = expose(state.hidden, weight)
+        output = inputs = layer_output(state.hidden, weight)
         context = None
         advanced.append(state)
         seen.append(gates)
@@ -70,7 +70,7 @@ def stack_scan(
     inputs: Float[Array, "part time feat"] | None,
     mask: Bool[Array, "batch time"],
     weights: tuple[LSTMWeights, ...],
-    noises: Noises,
+    noises: StackDropout,
     nudges: tuple[Float[Array, "batch time hidden"] | None, ...],
     context: Float[Array, "batch vec"] | None = None,
 ) -> tuple[States, Float[Array, "batch time hidden"], tuple[Gates, ...]]:
@@ -84,19 +84,19 @@ def stack_scan(
         if drop is not None and inputs is not None:
             inputs = jnp.tile(inputs, (len(mask) // len(inputs), 1, 1)) * drop[:, None].astype(inputs.dtype)
         state, hidden, gates = lstm_scan(state, inputs, mask, weight, noise, nudge, context)
-        output = inputs = expose(hidden, weight)
+        output = inputs = layer_output(hidden, weight)
         context = None
         last.append(state)
         seen.append(gates)
     return tuple(last), output, tuple(seen)
 
 
-def sliced_scan(
+def checkpointed_scan(
     states: States,
     inputs: Float[Array, "part time feat"] | None,
     mask: Bool[Array, "batch time"],
     weights: tuple[LSTMWeights, ...],
-    noises: Noises,
+    noises: StackDropout,
     nudges: tuple[Float[Array, "batch time hidden"] | None, ...],
     context: Float[Array, "batch vec"] | None = None,
 ) -> tuple[States, Float[Array, "batch time hidden"], tuple[Gates, ...]]:
@@ -104,13 +104,13 @@ def sliced_scan(
 
     A backward pass needs the gates and cell states of all steps, several times as much as goes into the layer and comes
     out of it. Here they are thrown away, and found again when a slice's turn has come: a third more work, and what is
-    kept at the same time is that of `SLICE` rows, however many there are.
+    kept at the same time is that of `CHECKPOINT_ROWS` rows, however many there are.
 
     Reference:
         Chen et al., 2016, https://arxiv.org/abs/1604.06174
     """
     batch = len(mask)
-    number = -(-batch // SLICE)
+    number = -(-batch // CHECKPOINT_ROWS)
     size = -(-batch // number)
     if inputs is not None:
         inputs = jnp.tile(inputs, (batch // len(inputs), 1, 1))

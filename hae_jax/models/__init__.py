@@ -3,7 +3,7 @@
 from hae_jax.config import ModelConfig
 from hae_jax.models.flat import Flat
 from hae_jax.models.hierarchical import Hierarchical
-from hae_jax.models.interface import Code, Losses, Scores, objective
+from hae_jax.models.outputs import Code, Losses, Scores, objective
 
 __all__ = ["Code", "Flat", "Hierarchical", "Losses", "Scores", "build", "objective"]
 

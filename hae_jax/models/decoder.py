@@ -11,13 +11,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from hae_jax.config import ModelConfig
-from hae_jax.layers import mirror
+from hae_jax.layers import mirror_init
 from hae_jax.layers.attention import AttentionWeights, attend
 from hae_jax.layers.cell import Gates, LSTMWeights
 from hae_jax.layers.recurrent import LSTM
-from hae_jax.layers.stack import Noises, States, stack_step
-from hae_jax.models.handover import InitialStates, Opening, open_states, summarize, vector_size
-from hae_jax.models.interface import Code
+from hae_jax.layers.stack import StackDropout, States, stack_step
+from hae_jax.models.bridge import Bridge, BridgeParams, final_vector, initial_states, vector_size
+from hae_jax.models.outputs import Code
 
 
 class Readout(NamedTuple):
@@ -38,7 +38,7 @@ class SentenceWeights(NamedTuple):
     """
 
     layers: tuple[LSTMWeights, ...]
-    opening: Opening | None
+    opening: BridgeParams | None
     readout: Readout | None
     attention: AttentionWeights | None
 
@@ -48,7 +48,7 @@ def next_sentence(
     feedback: Float[Array, "doc vec"] | None,
     code: Code,
     weights: SentenceWeights,
-    noises: Noises,
+    noises: StackDropout,
     nudges: tuple[Float[Array, "doc hidden"] | None, ...],
     config: ModelConfig,
 ) -> tuple[States, Float[Array, "doc vec"], tuple[Gates, ...]]:
@@ -84,10 +84,10 @@ def next_sentence(
         nudges,
         code.document if config.feed == "every" else None,
     )
-    return states, read_out(summarize(states, weights.layers, config), weights.readout), gates
+    return states, readout_vectors(final_vector(states, weights.layers, config), weights.readout), gates
 
 
-def read_out(hidden: Float[Array, "*batch hidden"], readout: Readout | None) -> Float[Array, "*batch vec"]:
+def readout_vectors(hidden: Float[Array, "*batch hidden"], readout: Readout | None) -> Float[Array, "*batch vec"]:
     """Maps the sentence decoder's outputs to sentence vectors."""
     if readout is None:
         return hidden
@@ -110,12 +110,14 @@ class SentenceDecoder(nn.Module):
         read = (0 if config.feedback == "none" else self.vec) + (config.sentence_hidden if config.attention else 0)
         context = self.code if config.feed == "every" else 0
         self.recurrent = LSTM(config, config.sentence_hidden, read, context, tells=self.vec)
-        self.opening = InitialStates(config, config.sentence_hidden, self.code, self.vec)
+        self.opening = Bridge(config, config.sentence_hidden, self.code, self.vec)
         glorot, hidden = nn.initializers.glorot_uniform(), config.sentence_hidden
         if config.state == "last":
             init = nn.initializers.lecun_normal()
             if config.initializer == "mirror":
-                init = mirror.takes_top(1.0 if config.layer_norm == "output" else mirror.STATE / mirror.INPUT)
+                init = mirror_init.first_block_readout(
+                    1.0 if config.layer_norm == "output" else mirror_init.STATE_STD / mirror_init.INPUT_STD
+                )
             self.readout = Readout(
                 self.param("readout_kernel", init, (hidden, self.vec)),
                 self.param("readout_bias", nn.initializers.zeros, (self.vec,)),
@@ -156,12 +158,12 @@ class SentenceDecoder(nn.Module):
             The vector of each sentence.
         """
         weights = self.weights()
-        states = open_states(code.document, weights.opening, self.config)
+        states = initial_states(code.document, weights.opening, self.config)
         if self.config.attention or self.config.state == "all":
             return self._in_turn(states, code, previous, mask, weights, train)
         # Only the top layer's outputs are asked for: the loop over sentences holds nothing but the cell.
         context = code.document if self.config.feed == "every" else None
-        return read_out(self.recurrent(previous, mask, states, context, train)[1], weights.readout)
+        return readout_vectors(self.recurrent(previous, mask, states, context, train)[1], weights.readout)
 
     def _in_turn(self, states, code, previous, mask, weights, train):
         """Does so where each step looks around, or all states are handed on."""
@@ -180,7 +182,7 @@ class SentenceDecoder(nn.Module):
         return jnp.swapaxes(vectors, 0, 1)
 
 
-def every_step(noises: Noises, batch: int, time: int) -> Noises:
+def every_step(noises: StackDropout, batch: int, time: int) -> StackDropout:
     """Gives every part of the noise a time axis after the batch axis, those that stay the same at every step too."""
 
     def spread(x: Float[Array, "..."], same: bool) -> Float[Array, "batch time feat"]:
@@ -209,9 +211,9 @@ class WordDecoder(nn.Module):
         vec = vector_size(config, config.hidden)
         context = vec if config.feed == "every" else 0
         self.recurrent = LSTM(config, config.hidden, config.embed, context, tells=config.embed)
-        self.opening = InitialStates(config, config.hidden, vec, config.embed)
+        self.opening = Bridge(config, config.hidden, vec, config.embed)
 
-    def weights(self) -> tuple[tuple[LSTMWeights, ...], Opening | None]:
+    def weights(self) -> tuple[tuple[LSTMWeights, ...], BridgeParams | None]:
         """Returns the parameters of the stack and of its start, for loops that must not hold Flax modules."""
         return self.recurrent.weights(), self.opening()
 
@@ -239,6 +241,6 @@ class WordDecoder(nn.Module):
         Returns:
             The top layer's outputs.
         """
-        states = open_states(vectors, self.opening(), self.config)
+        states = initial_states(vectors, self.opening(), self.config)
         _, hidden = self.recurrent(inputs, mask, states, self.context(vectors), train, part)
         return hidden

@@ -7,10 +7,10 @@ from jaxtyping import Array, Float
 from hae_jax.batch import PAD, Batch
 from hae_jax.config import ModelConfig
 from hae_jax.layers.recurrent import LSTM
-from hae_jax.models.handover import spread, summarize, vector_size
-from hae_jax.models.interface import Code
-from hae_jax.models.tables import by_document, real_sentences
-from hae_jax.models.words import EMBEDDING_STD, Words
+from hae_jax.models.bridge import final_vector, vector_size, vector_std
+from hae_jax.models.embedding import EMBEDDING_STD, TokenEmbedding
+from hae_jax.models.outputs import Code
+from hae_jax.models.ragged import gather_documents, sentence_mask
 
 
 class Encoder(nn.Module):
@@ -32,9 +32,11 @@ class Encoder(nn.Module):
     def setup(self) -> None:
         config = self.config
         self.word = LSTM(config, config.hidden, config.embed, spread=EMBEDDING_STD)
-        self.sentence = LSTM(config, config.sentence_hidden, vector_size(config, config.hidden), spread=spread(config))
+        self.sentence = LSTM(
+            config, config.sentence_hidden, vector_size(config, config.hidden), spread=vector_std(config)
+        )
 
-    def sentences(self, words: Words, batch: Batch, train: bool = False) -> Float[Array, "row vec"]:
+    def sentences(self, words: TokenEmbedding, batch: Batch, train: bool = False) -> Float[Array, "row vec"]:
         """Returns one vector for each row of the stacked tables, spare rows included."""
         vectors = []
         # With this coupling a sentence is also read while it is being said, which goes forwards only.
@@ -43,14 +45,14 @@ class Encoder(nn.Module):
             # Padding then comes first, where it does as little harm: a masked step leaves the state of zeros alone.
             table = table[:, ::-1] if backwards else table
             states, _ = self.word(words(table), table != PAD, train=train, part=part)
-            vectors.append(summarize(states, self.word.weights(), self.config))
+            vectors.append(final_vector(states, self.word.weights(), self.config))
         return jnp.concatenate(vectors)
 
     def documents(self, vectors: Float[Array, "row vec"], batch: Batch, train: bool = False) -> Code:
         """Returns the code of each document, given the vectors of its sentences."""
-        inputs, mask = by_document(vectors, batch), real_sentences(batch)
+        inputs, mask = gather_documents(vectors, batch), sentence_mask(batch)
         if self.config.reverse:
             inputs, mask = inputs[:, ::-1], mask[:, ::-1]
         states, hidden = self.sentence(inputs, mask, train=train)
-        code = summarize(states, self.sentence.weights(), self.config)
+        code = final_vector(states, self.sentence.weights(), self.config)
         return Code(code, hidden, mask) if self.config.attention else Code(code)

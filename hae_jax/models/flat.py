@@ -11,11 +11,11 @@ from hae_jax.batch import PAD, Batch
 from hae_jax.config import ModelConfig
 from hae_jax.layers.recurrent import LSTM
 from hae_jax.layers.stack import States, stack_step
+from hae_jax.models.bridge import final_vector, initial_states
 from hae_jax.models.decoder import WordDecoder
-from hae_jax.models.handover import open_states, summarize
-from hae_jax.models.interface import Code, Losses, Scores
-from hae_jax.models.tables import flat_words, shift
-from hae_jax.models.words import EMBEDDING_STD, Words, drop_words
+from hae_jax.models.embedding import EMBEDDING_STD, TokenEmbedding, word_dropout
+from hae_jax.models.outputs import Code, Losses, Scores
+from hae_jax.models.ragged import flatten_tokens, shift_right
 
 
 class DecoderState(NamedTuple):
@@ -40,23 +40,23 @@ class Flat(nn.Module):
     vocab: int
 
     def setup(self) -> None:
-        self.words = Words(self.config, self.vocab)
+        self.words = TokenEmbedding(self.config, self.vocab)
         self.encoder = LSTM(self.config, self.config.hidden, self.config.embed, spread=EMBEDDING_STD)
         self.decoder = WordDecoder(self.config)
 
     def __call__(self, batch: Batch, train: bool = False) -> Losses:
         """Sums the nats of a batch, encoded and decoded; see `Hierarchical`."""
-        words, _ = flat_words(batch)
+        words, _ = flatten_tokens(batch)
         hidden = self._say(self._read(words, train), words, train)
         return Losses(self.words.loss(hidden.reshape(-1, hidden.shape[-1]), words.ravel()))
 
     def encode(self, batch: Batch) -> Code:
         """Returns the documents' codes."""
-        return self._read(flat_words(batch)[0], False)
+        return self._read(flatten_tokens(batch)[0], False)
 
     def score(self, code: Code, batch: Batch) -> Scores:
         """Scores the words of a batch, teacher forced, decoded through the given codes."""
-        words, sent = flat_words(batch)
+        words, sent = flatten_tokens(batch)
         hidden = self._say(code, words, False)
         nll, hit = self.words.scores(hidden.reshape(-1, hidden.shape[-1]), words.ravel())
         doc = jnp.broadcast_to(jnp.arange(len(words))[:, None], words.shape)
@@ -64,7 +64,7 @@ class Flat(nn.Module):
 
     def start(self, code: Code) -> DecoderState:
         """Returns the decoder's state before the first word; hand PAD to the first `step`."""
-        return DecoderState(code, open_states(code.document, self.decoder.weights()[1], self.config))
+        return DecoderState(code, initial_states(code.document, self.decoder.weights()[1], self.config))
 
     def step(self, state: DecoderState, token: Int[Array, "doc"]) -> tuple[DecoderState, Float[Array, "doc vocab"]]:
         """Reads the word that was just said, PAD before the first, and returns the logits of the next."""
@@ -77,8 +77,8 @@ class Flat(nn.Module):
     def _read(self, words: Int[Array, "doc word"], train: bool) -> Code:
         words = words[:, ::-1] if self.config.reverse else words
         states, _ = self.encoder(self.words(words), words != PAD, train=train)
-        return Code(summarize(states, self.encoder.weights(), self.config))
+        return Code(final_vector(states, self.encoder.weights(), self.config))
 
     def _say(self, code: Code, words: Int[Array, "doc word"], train: bool) -> Float[Array, "doc word hidden"]:
-        inputs = drop_words(self, self.words(shift(words)), train)
+        inputs = word_dropout(self, self.words(shift_right(words)), train)
         return self.decoder(code.document, inputs, words != PAD, train)

@@ -7,15 +7,23 @@ from jaxtyping import Array, Bool, Float, Int
 from hae_jax.batch import PAD, Batch
 from hae_jax.layers.losses import Loss, squared_error
 from hae_jax.layers.stack import stack_scan
+from hae_jax.models.autoregressive import AutoregressiveDecoder
+from hae_jax.models.bridge import final_vector, initial_states, vector_size
 from hae_jax.models.decoder import every_step, next_sentence
-from hae_jax.models.handover import open_states, summarize, vector_size
-from hae_jax.models.interface import Code, Losses, Scores
-from hae_jax.models.tables import by_document, by_row, dense_words, places, real_sentences, shift, split_rows
-from hae_jax.models.teller import Teller
-from hae_jax.models.words import drop_words
+from hae_jax.models.embedding import word_dropout
+from hae_jax.models.outputs import Code, Losses, Scores
+from hae_jax.models.ragged import (
+    dense_tokens,
+    gather_documents,
+    gather_rows,
+    sentence_mask,
+    sentence_of_row,
+    shift_right,
+    split_buckets,
+)
 
 
-class Hierarchical(Teller):
+class Hierarchical(AutoregressiveDecoder):
     """Li, Luong & Jurafsky's hierarchical autoencoder, with attention over sentences where the config says so.
 
     `config.feedback` is the coupling of the decoder's two levels, what the sentence decoder reads between sentences:
@@ -50,12 +58,12 @@ class Hierarchical(Teller):
             vectors, words, sentences = self._tell_in_turn(code, own, batch, train)
         else:
             vectors = self._unfold(code, own, batch, train)
-            words, sentences = self._tell_side_by_side(by_row(vectors, batch), own, batch, train)
+            words, sentences = self._tell_side_by_side(gather_rows(vectors, batch), own, batch, train)
         if not self.config.vector_loss:
             return Losses(words, sentences)
         # Drawn to the encoder's vectors, which must not be drawn to it: all vectors being equal would be best.
-        target = jax.lax.stop_gradient(by_document(own, batch))
-        real = real_sentences(batch)
+        target = jax.lax.stop_gradient(gather_documents(own, batch))
+        real = sentence_mask(batch)
         distance = squared_error(vectors, target, jnp.broadcast_to(real[..., None], target.shape))
         return Losses(words, sentences, Loss(distance.total, real.sum(dtype=jnp.float32)))
 
@@ -65,7 +73,7 @@ class Hierarchical(Teller):
 
     def embed_sentences(self, batch: Batch) -> Float[Array, "doc sent vec"]:
         """Returns the encoder's vector of each sentence; zeros where there is none."""
-        return by_document(self.encoder.sentences(self.words, batch), batch)
+        return gather_documents(self.encoder.sentences(self.words, batch), batch)
 
     def unfold(self, code: Code, sentences: int) -> Float[Array, "doc sent vec"]:
         """Returns the decoder's vectors of the first sentences, from the codes alone; with `feedback="none"`."""
@@ -80,8 +88,8 @@ class Hierarchical(Teller):
             pieces = [(hidden, words, place)]
         else:
             own = self.encoder.sentences(self.words, batch)
-            vectors = split_rows(by_row(self._unfold(code, own, batch, False), batch), batch)
-            holders = split_rows(places(batch)[:, None], batch)
+            vectors = split_buckets(gather_rows(self._unfold(code, own, batch, False), batch), batch)
+            holders = split_buckets(sentence_of_row(batch)[:, None], batch)
             pieces = [
                 (self._say(v, table, False, k), table, jnp.broadcast_to(p, table.shape))
                 for k, (v, table, p) in enumerate(zip(vectors, batch.tables, holders, strict=True))
@@ -96,12 +104,12 @@ class Hierarchical(Teller):
         """Returns the decoder's sentence vectors, for the couplings that do not wait for the words."""
         previous = None
         if self.config.feedback == "sentence":
-            previous = jnp.pad(by_document(own, batch), ((0, 0), (1, 0), (0, 0)))[:, :-1]
-        return self.sentence_decoder(code, previous, real_sentences(batch), train)
+            previous = jnp.pad(gather_documents(own, batch), ((0, 0), (1, 0), (0, 0)))[:, :-1]
+        return self.sentence_decoder(code, previous, sentence_mask(batch), train)
 
     def _say(self, vectors: Float[Array, "row vec"], words: Int[Array, "part word"], train: bool, part: int):
         """Returns the hidden states for one table, of as many sets of vectors as its rows go into those given."""
-        inputs = drop_words(self, self.words(shift(words)), train)
+        inputs = word_dropout(self, self.words(shift_right(words)), train)
         mask = jnp.tile(words != PAD, (len(vectors) // len(words), 1))
         return self.word_decoder(vectors, inputs, mask, train, part)
 
@@ -111,7 +119,7 @@ class Hierarchical(Teller):
         """Sums the nats of the words decoded from `vectors`, and of those decoded from `own`."""
         losses = []
         for part, (words, given, known) in enumerate(
-            zip(batch.tables, split_rows(vectors, batch), split_rows(own, batch), strict=True)
+            zip(batch.tables, split_buckets(vectors, batch), split_buckets(own, batch), strict=True)
         ):
             if not self.config.sentence_loss:
                 losses.append([self._nats(self._say(given, words, train, part), words)])
@@ -138,7 +146,7 @@ class Hierarchical(Teller):
             return vectors, self._nats(hidden, words), beside
         order, cut = self._draw(batch.slots.size)
         known = jnp.zeros(batch.slots.size, bool).at[order[:cut]].set(True).reshape(batch.slots.shape)
-        vectors, hidden, words = self._in_turn(code, batch, train, (known, by_document(own, batch)))
+        vectors, hidden, words = self._in_turn(code, batch, train, (known, gather_documents(own, batch)))
         hidden, words = (x.reshape(-1, *x.shape[2:])[order] for x in (hidden, words))
         return vectors, self._nats(hidden[cut:], words[cut:]), self._nats(hidden[:cut], words[:cut])
 
@@ -169,10 +177,10 @@ class Hierarchical(Teller):
             The decoder's sentence vectors, the hidden states, and the words to be read from them.
         """
         config = self.config
-        words = dense_words(batch)
+        words = dense_tokens(batch)
         docs, sents, width = words.shape
         # One step more than there are words: the last state must have read the end mark.
-        inputs = drop_words(self, self.words(jnp.pad(words, ((0, 0), (0, 0), (1, 0)))), train)
+        inputs = word_dropout(self, self.words(jnp.pad(words, ((0, 0), (0, 0), (1, 0)))), train)
         mask = jnp.pad(words != PAD, ((0, 0), (0, 0), (1, 0)), mode="edge")
         weights, (layers, opening) = self.sentence_decoder.weights(), self.word_decoder.weights()
         upper, lower = self.sentence_decoder.recurrent, self.word_decoder.recurrent
@@ -193,15 +201,15 @@ class Hierarchical(Teller):
                 states, feedback, code, weights, upper_noises, upper_nudges, config
             )
             told = vector if instead is None else jnp.where(instead[0][:, None], instead[1], vector)
-            begun, context = open_states(told, opening, config), self.word_decoder.context(told)
+            begun, context = initial_states(told, opening, config), self.word_decoder.context(told)
             said, hidden, lower_gates = stack_scan(begun, inputs, mask, layers, lower_noises, lower_nudges, context)
-            return (states, summarize(said, layers, config)), (vector, hidden, upper_gates, lower_gates)
+            return (states, final_vector(said, layers, config)), (vector, hidden, upper_gates, lower_gates)
 
-        begun = open_states(code.document, weights.opening, config)
+        begun = initial_states(code.document, weights.opening, config)
         silence = jnp.zeros((docs, vector_size(config, config.hidden)), config.dtype)
         swap = lambda tree: jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), tree)  # noqa: E731
         _, (vectors, hidden, upper_gates, lower_gates) = jax.lax.scan(advance, (begun, silence), swap(steps))
-        upper.show(swap(upper_gates), real_sentences(batch))
+        upper.show(swap(upper_gates), sentence_mask(batch))
         lower.show(swap(lower_gates), mask, len(batch.tables))
         return jnp.swapaxes(vectors, 0, 1), jnp.swapaxes(hidden, 0, 1)[:, :, :width], words
 

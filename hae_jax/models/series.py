@@ -7,16 +7,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from hae_jax.batch import Signals
-from hae_jax.layers import mirror
-from hae_jax.layers.cell import expose
+from hae_jax.config.series import SeriesConfig
+from hae_jax.layers import mirror_init
+from hae_jax.layers.cell import layer_output
+from hae_jax.layers.dropout import dropout_mask
 from hae_jax.layers.losses import squared_error
-from hae_jax.layers.noise import dropout_mask
 from hae_jax.layers.stack import States
-from hae_jax.layers.tower import Tower
-from hae_jax.models.handover import InitialStates, open_states
-from hae_jax.models.interface import Code, Losses
-from hae_jax.models.windows import cut, join, present
-from hae_jax.series import SeriesConfig
+from hae_jax.layers.stacked import StackedLSTM
+from hae_jax.models.bridge import Bridge, initial_states
+from hae_jax.models.outputs import Code, Losses
+from hae_jax.models.windows import join_windows, split_windows, window_masks
 
 
 class Series(nn.Module):
@@ -29,7 +29,7 @@ class Series(nn.Module):
     are decoded side by side.
 
     With the scheme "mirror" each level piles up what it reads, and an affine map turns the pile into a vector; the
-    decoder's starts from the pile that another one makes of the vector. `hae_jax.training.components` finds both maps.
+    decoder's starts from the pile that another one makes of the vector. `hae_jax.training.pca_init` finds both maps.
 
     The length is given, not decoded: a series is decoded for the steps of a mask.
 
@@ -64,16 +64,17 @@ class Series(nn.Module):
         # A mirrored level says vectors of the level below; any other shows its states.
         above = config.sizes if config.memory else (*config.sizes[1:levels], config.sizes[-1])
         tells = said if config.memory else [0] * levels
-        self.encoder = [Tower(config.cell, *each) for each in zip(stacks, feat, strict=True)]
+        self.encoder = [StackedLSTM(config.cell, *each) for each in zip(stacks, feat, strict=True)]
         self.decoder = [
-            Tower(config.cell, stack[::-1], *each) for stack, *each in zip(stacks, told, above, tells, strict=True)
+            StackedLSTM(config.cell, stack[::-1], *each)
+            for stack, *each in zip(stacks, told, above, tells, strict=True)
         ]
         self.output = self._said(self.channels)
         if config.memory:
             one = dataclasses.replace(config.cell, layers=1)
             self.summary = [nn.Dense(size) for size in config.sizes]
             self.opening = [
-                InitialStates(one, *each) for each in zip(self.units, config.sizes, said, strict=True)
+                Bridge(one, *each) for each in zip(self.units, config.sizes, said, strict=True)
             ]  # fmt: skip
             self.readout = [self._said(size) for size in said[1:]]
 
@@ -81,7 +82,9 @@ class Series(nn.Module):
         """Makes the layer that reads off a decoder's state what is said."""
         if not self.config.memory:
             return nn.Dense(size)
-        return nn.Dense(size, kernel_init=mirror.takes_top(1 / (mirror.INPUT * mirror.PASS)))
+        return nn.Dense(
+            size, kernel_init=mirror_init.first_block_readout(1 / (mirror_init.INPUT_STD * mirror_init.GATE_GAIN))
+        )
 
     @property
     def units(self) -> tuple[int, ...]:
@@ -125,7 +128,7 @@ class Series(nn.Module):
         inputs = inputs.astype(self.config.cell.dtype)
         for level in range(len(self.encoder)):
             if level < len(self.config.spans):
-                inputs, mask = (cut(x, self.config.spans[level]) for x in (inputs, mask))
+                inputs, mask = (split_windows(x, self.config.spans[level]) for x in (inputs, mask))
             inputs = self.pile(level, inputs, mask, train)
             if self.config.memory:
                 inputs = self.summary[level](inputs).astype(self.config.cell.dtype)
@@ -139,7 +142,7 @@ class Series(nn.Module):
         time, tower = mask.ndim - 1, self.encoder[level]
         read = (inputs, mask) if not self.config.reverse else (jnp.flip(inputs, time), jnp.flip(mask, time))
         states, _ = tower(*read, train=train)
-        return expose(states[-1].hidden, tower.layer[-1].weights()[-1])
+        return layer_output(states[-1].hidden, tower.layer[-1].weights()[-1])
 
     def tell(
         self,
@@ -172,18 +175,22 @@ class Series(nn.Module):
         """Returns the states in which a level of the decoder starts; None for zeros."""
         if not self.config.memory:
             return None
-        return open_states(vectors.reshape(-1, vectors.shape[-1]), self.opening[level](), self.opening[level].config)
+        return initial_states(vectors.reshape(-1, vectors.shape[-1]), self.opening[level](), self.opening[level].config)
 
     def _contexts(
         self, code: Float[Array, "series code"], mask: Bool[Array, "series time"], train: bool
     ) -> Float[Array, "*window vec"]:
         """Runs all levels above the bottom one; returns what the bottom level reads at every step, one a window."""
-        masks = present(mask, self.config.spans)
+        masks = window_masks(mask, self.config.spans)
         vectors = self._drop(code, train)
         for level in range(len(self.decoder) - 1, 0, -1):
-            real = masks[level] if level == len(self.config.spans) else cut(masks[level], self.config.spans[level])
+            real = (
+                masks[level]
+                if level == len(self.config.spans)
+                else split_windows(masks[level], self.config.spans[level])
+            )
             said = self.tell(level, vectors, real, train=train)
-            vectors = said if level == len(self.config.spans) else join(said, masks[level].shape[1])
+            vectors = said if level == len(self.config.spans) else join_windows(said, masks[level].shape[1])
             vectors = self._drop(vectors, train)
         return vectors
 
@@ -195,13 +202,13 @@ class Series(nn.Module):
         train: bool,
     ) -> Float[Array, "series time channel"]:
         """Decodes all steps at once; `values` are what a decoder that reads the previous value is told."""
-        windows = (lambda x: cut(x, self.config.spans[0])) if self.config.spans else (lambda x: x)
+        windows = (lambda x: split_windows(x, self.config.spans[0])) if self.config.spans else (lambda x: x)
         inputs = None
         if self.config.decoding == "previous" and values is not None:
             inputs = windows(values.astype(self.config.cell.dtype))
             inputs = jnp.pad(inputs, [(0, 0)] * (inputs.ndim - 2) + [(1, 0), (0, 0)])[..., :-1, :]
         said = self.tell(0, contexts, windows(mask), inputs, train)
-        said = join(said, mask.shape[1]) if self.config.spans else said
+        said = join_windows(said, mask.shape[1]) if self.config.spans else said
         return said.astype(jnp.promote_types(said.dtype, jnp.float32))
 
     def _say(
@@ -218,7 +225,7 @@ class Series(nn.Module):
         )  # fmt: skip
         _, steps = advance(self, (states, said), None)
         windows = jnp.swapaxes(steps, 0, 1).reshape(*contexts.shape[:-1], span, self.channels)
-        said = join(windows, mask.shape[1]) if self.config.spans else windows
+        said = join_windows(windows, mask.shape[1]) if self.config.spans else windows
         return said.astype(jnp.promote_types(said.dtype, jnp.float32))
 
     def _advance(self, carry, rows):

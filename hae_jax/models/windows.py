@@ -4,11 +4,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Shaped
 
 
-def cut(x: Shaped[Array, "series time *feat"], span: int) -> Shaped[Array, "series window span *feat"]:
+def split_windows(x: Shaped[Array, "series time *feat"], span: int) -> Shaped[Array, "series window span *feat"]:
     """Cuts the time axis into windows of `span` steps, the last one filled up with zeros, or False.
 
     Example:
-        >>> cut(jnp.arange(1, 6)[None], 3).tolist()
+        >>> split_windows(jnp.arange(1, 6)[None], 3).tolist()
         [[[1, 2, 3], [4, 5, 0]]]
     """
     spare = -x.shape[1] % span
@@ -16,20 +16,20 @@ def cut(x: Shaped[Array, "series time *feat"], span: int) -> Shaped[Array, "seri
     return padded.reshape(len(x), -1, span, *x.shape[2:])
 
 
-def join(x: Shaped[Array, "series window span *feat"], time: int) -> Shaped[Array, "series time *feat"]:
-    """Undoes `cut`, given the number of steps there were."""
+def join_windows(x: Shaped[Array, "series window span *feat"], time: int) -> Shaped[Array, "series time *feat"]:
+    """Undoes `split_windows`, given the number of steps there were."""
     return x.reshape(len(x), -1, *x.shape[3:])[:, :time]
 
 
-def present(mask: Bool[Array, "series time"], spans: tuple[int, ...]) -> list[Bool[Array, "series _"]]:
+def window_masks(mask: Bool[Array, "series time"], spans: tuple[int, ...]) -> list[Bool[Array, "series _"]]:
     """Says at every level what is real: steps, windows with a real step, segments with a real window, and so on.
 
     Example:
         >>> mask = jnp.array([[True, True, True, False, False]])
-        >>> [level.tolist() for level in present(mask, (2, 2))]
+        >>> [level.tolist() for level in window_masks(mask, (2, 2))]
         [[[True, True, True, False, False]], [[True, True, False]], [[True, False]]]
     """
     masks = [mask]
     for span in spans:
-        masks.append(cut(masks[-1], span).any(-1))
+        masks.append(split_windows(masks[-1], span).any(-1))
     return masks

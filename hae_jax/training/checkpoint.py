@@ -21,7 +21,7 @@ from orbax.checkpoint import v1 as ocp
 
 from hae_jax.training.step import TrainState, named
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 """Takes a line for the user."""
 
 
@@ -30,7 +30,7 @@ class CheckpointError(ValueError):
 
 
 @dataclass(frozen=True)
-class Record:
+class CheckpointInfo:
     """What is noted beside the arrays.
 
     Attributes:
@@ -53,7 +53,7 @@ class Checkpoints:
         say: told when a damaged checkpoint is left aside.
     """
 
-    def __init__(self, folder: Path, keep: int, say: Say) -> None:
+    def __init__(self, folder: Path, keep: int, say: Log) -> None:
         self._folder, self._keep, self._say = folder.absolute(), keep, say
         self._saving: ocp.AsyncResponse[None] | None = None
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ class Checkpoints:
             shutil.rmtree(leftover)
         self._losses = {step: loss_of(self._folder, step) for step in steps(self._folder)}
 
-    def save(self, state: TrainState, record: Record) -> None:
+    def save(self, state: TrainState, record: CheckpointInfo) -> None:
         """Copies the state to the host and starts to write it; waits first for the write before it, if need be.
 
         Raises:
@@ -87,7 +87,7 @@ class Checkpoints:
             saving.result()
             self._prune()
 
-    def restore(self, like: TrainState) -> tuple[TrainState, Record] | None:
+    def restore(self, like: TrainState) -> tuple[TrainState, CheckpointInfo] | None:
         """Reads the newest checkpoint that is whole; newer ones, damaged, are removed.
 
         Args:
@@ -121,7 +121,7 @@ class Checkpoints:
         del self._losses[step]
 
 
-def load_params(folder: Path, like: PyTree, say: Say | None = None) -> tuple[PyTree, Record]:
+def load_params(folder: Path, like: PyTree, say: Log | None = None) -> tuple[PyTree, CheckpointInfo]:
     """Reads the parameters of the best checkpoint; if that is damaged or none was evaluated, of the newest whole one.
 
     Args:
@@ -153,8 +153,8 @@ def steps(folder: Path) -> list[int]:
 
 
 def first_whole(
-    folder: Path, order: list[int], parts: tuple[str, ...], say: Say
-) -> tuple[Record, dict[str, dict[str, np.ndarray]]] | None:
+    folder: Path, order: list[int], parts: tuple[str, ...], say: Log
+) -> tuple[CheckpointInfo, dict[str, dict[str, np.ndarray]]] | None:
     """Reads parts of the first checkpoint, in the given order, that is whole; None if the order is empty.
 
     Raises:
@@ -173,13 +173,13 @@ def first_whole(
     return None
 
 
-def read(path: Path, parts: tuple[str, ...]) -> tuple[Record, dict[str, dict[str, np.ndarray]]]:
+def read(path: Path, parts: tuple[str, ...]) -> tuple[CheckpointInfo, dict[str, dict[str, np.ndarray]]]:
     """Reads parts of one checkpoint, by the names of their arrays, and compares all checksums.
 
     Raises:
         CheckpointError: if it is damaged.
     """
-    note = note_of(path)
+    note = metadata_of(path)
     try:
         # One by one: together, Orbax would leave the others' coroutines behind when one fails.
         arrays = {part: ocp.load_checkpointables(path, {part: None})[part] for part in parts}
@@ -192,10 +192,10 @@ def read(path: Path, parts: tuple[str, ...]) -> tuple[Record, dict[str, dict[str
         wrong = sorted(name for name in wanted.keys() | got.keys() if wanted.get(name) != got.get(name))
         if wrong:
             raise CheckpointError(f"{path} must have the checksums it was saved with, got others for {wrong[0]}.")
-    return Record(note["step"], note["loss"], note["seconds"]), arrays
+    return CheckpointInfo(note["step"], note["loss"], note["seconds"]), arrays
 
 
-def note_of(path: Path) -> dict:
+def metadata_of(path: Path) -> dict:
     """Reads what was noted beside the arrays of a checkpoint.
 
     Raises:
@@ -211,10 +211,10 @@ def note_of(path: Path) -> dict:
     return note
 
 
-def loss_of(folder: Path, step: int, say: Say = lambda line: None) -> float | None:
+def loss_of(folder: Path, step: int, say: Log = lambda line: None) -> float | None:
     """Returns the evaluation loss noted with a checkpoint; None if there is none or, as is said, none to trust."""
     try:
-        return note_of(folder / str(step))["loss"]
+        return metadata_of(folder / str(step))["loss"]
     except CheckpointError as error:
         say(f"checkpoint {step} is damaged and left aside: {error}")
         return None

@@ -43,7 +43,7 @@ class ZClip(NamedTuple):
     steps: Int[Array, ""]
 
 
-def witness(clip: optax.GradientTransformation) -> optax.GradientTransformation:
+def record_clipping(clip: optax.GradientTransformation) -> optax.GradientTransformation:
     """Notes, for any clip, whether it was binding.
 
     A clip that never binds cannot have cured anything, and one that always does makes each step count as much as the

@@ -12,20 +12,20 @@ from rich.console import Console
 
 from hae_jax.batch import Batch
 from hae_jax.config import Config, differences
-from hae_jax.data.batches import Batches, in_order
+from hae_jax.data.batches import Batches, sequential_batches
+from hae_jax.data.cache import Dataset, prepare
 from hae_jax.data.documents import Corpus
-from hae_jax.data.store import Dataset, prepare
 from hae_jax.inference.evaluate import Evaluation, evaluate
 from hae_jax.models import build
 from hae_jax.training import optim, sharding
-from hae_jax.training.checkpoint import Checkpoints, Record, steps
+from hae_jax.training.checkpoint import CheckpointInfo, Checkpoints, steps
+from hae_jax.training.compiled import CompiledStep
 from hae_jax.training.interrupt import Interrupt
-from hae_jax.training.journal import Journal, check_tensorboard
-from hae_jax.training.programs import Programs
-from hae_jax.training.screen import Screen
+from hae_jax.training.metrics import MetricsBuffer
+from hae_jax.training.metrics_log import MetricsLog, check_tensorboard
+from hae_jax.training.monitor import Alert, TrainingMonitor
+from hae_jax.training.progress import ProgressDisplay
 from hae_jax.training.step import TrainState, make_step, start
-from hae_jax.training.watcher import Remark, Watcher
-from hae_jax.training.window import Window
 
 FIXED = ("train.seed", "train.steps")
 """Fields of `TrainConfig` that a resumed run may not change: they decide what is computed."""
@@ -38,7 +38,7 @@ Reason = Literal["steps", "minutes", "signal"]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FitResult:
     """How a call of `fit` ended.
 
     Attributes:
@@ -63,8 +63,8 @@ def fit(
     config: Config,
     workdir: Path,
     console: Console | None = None,
-    watcher: Callable[[Config, list[str]], Watcher] | None = None,
-) -> Outcome:
+    monitor: Callable[[Config, list[str]], TrainingMonitor] | None = None,
+) -> FitResult:
     """Trains a model, or goes on with training it.
 
     The workdir holds `config.json`, the tokenised corpus in `data/`, `checkpoints/`, and `metrics.jsonl`. If it holds a
@@ -78,7 +78,7 @@ def fit(
         config: the run.
         workdir: its folder; made if need be.
         console: where progress is shown; standard output by default.
-        watcher: makes who looks on, given the config and the causes that were spoken of before a resumed run stopped.
+        monitor: builds the monitor of the run, from the config and the causes reported before a resumed run stopped.
 
     Returns:
         Why it ended, and the last evaluation.
@@ -90,11 +90,11 @@ def fit(
     """
     check_tensorboard(config.train.tensorboard)
     open_workdir(config, workdir)
-    with Screen(config.train.steps, console) as screen:
+    with ProgressDisplay(config.train.steps, console) as screen:
         dataset = prepare(config.data, workdir / "data", screen.preparing)
         checkpoints = Checkpoints(workdir / "checkpoints", config.train.keep, screen.say)
         try:
-            return _Fit(config, workdir, dataset, checkpoints, screen).run(watcher)
+            return _Fit(config, workdir, dataset, checkpoints, screen).run(monitor)
         finally:
             checkpoints.finish()
 
@@ -127,7 +127,7 @@ def open_workdir(config: Config, workdir: Path) -> None:
             )
 
 
-class _Stopwatch:
+class _Timer:
     """Measures training time, over pauses and resumes."""
 
     def __init__(self, seconds: float) -> None:
@@ -150,7 +150,7 @@ class _Fit:
     """A run while it is being trained."""
 
     def __init__(
-        self, config: Config, workdir: Path, dataset: Dataset, checkpoints: Checkpoints, screen: Screen
+        self, config: Config, workdir: Path, dataset: Dataset, checkpoints: Checkpoints, screen: ProgressDisplay
     ) -> None:
         self._config, self._workdir, self._dataset = config, workdir, dataset
         self._checkpoints, self._screen = checkpoints, screen
@@ -159,7 +159,7 @@ class _Fit:
         self._sample = dataset.heldout.spread(config.train.eval_documents)
         self._mesh = sharding.local_mesh()
 
-    def run(self, watcher: Callable[[Config, list[str]], Watcher] | None) -> Outcome:
+    def run(self, monitor: Callable[[Config, list[str]], TrainingMonitor] | None) -> FitResult:
         """Starts or resumes, and trains."""
         config = self._config
         params_key, self._key = jax.random.split(jax.random.key(config.train.seed))
@@ -173,21 +173,21 @@ class _Fit:
             return start(self._model.init({"params": params_key}, batch)["params"], optimizer)
 
         restored = self._checkpoints.restore(jax.eval_shape(begin, first))
-        state, record = restored or (jax.jit(begin)(first), Record(0, None, 0.0))
+        state, record = restored or (jax.jit(begin)(first), CheckpointInfo(0, None, 0.0))
         if restored:
             self._screen.say(f"resuming from step {record.step}")
-        self._watch = _Stopwatch(record.seconds)
-        self._window = Window(state, lambda: self._watch.seconds, config.train.max_skipped)
+        self._watch = _Timer(record.seconds)
+        self._window = MetricsBuffer(state, lambda: self._watch.seconds, config.train.max_skipped)
         with (
-            Journal(self._workdir, record.step, config.train.tensorboard) as self._journal,
+            MetricsLog(self._workdir, record.step, config.train.tensorboard) as self._journal,
             Interrupt() as self._interrupt,
         ):
-            self._watcher = watcher(config, self._journal.causes) if watcher else None
-            watch = self._watcher.watch if self._watcher else None
-            self._programs = Programs(make_step(self._model, optimizer, config, self._mesh, watch))
+            self._monitor = monitor(config, self._journal.causes) if monitor else None
+            watch = self._monitor.watch if self._monitor else None
+            self._programs = CompiledStep(make_step(self._model, optimizer, config, self._mesh, watch))
             return self._loop(sharding.replicate(state, self._mesh), record)
 
-    def _loop(self, state: TrainState, saved: Record) -> Outcome:
+    def _loop(self, state: TrainState, saved: CheckpointInfo) -> FitResult:
         train, step = self._config.train, saved.step
         complete = self._journal.complete
         self._screen.training(step)
@@ -209,14 +209,14 @@ class _Fit:
         self._log(step)
         if complete:
             self._screen.say(f"this run is complete, at step {step}")
-            return Outcome(step, reason)
+            return FitResult(step, reason)
         if reason == "signal":
             if step > saved.step:
                 self._save(step, state, None)
-            return Outcome(step, reason, self._interrupt.received)
+            return FitResult(step, reason, self._interrupt.received)
         evaluation = self._evaluate(step, state, "final")
         self._save(step, state, self._comparable(state, evaluation))
-        return Outcome(step, reason, None, evaluation)
+        return FitResult(step, reason, None, evaluation)
 
     def _reason(self, step: int) -> Reason | None:
         """Says why to stop now, if there is a reason to."""
@@ -230,8 +230,8 @@ class _Fit:
     def _batch(self, step: int) -> Batch:
         return sharding.spread(self._batches.at(step), self._mesh)
 
-    def _save(self, step: int, state: TrainState, loss: float | None) -> Record:
-        record = Record(step, loss, self._watch.seconds)
+    def _save(self, step: int, state: TrainState, loss: float | None) -> CheckpointInfo:
+        record = CheckpointInfo(step, loss, self._watch.seconds)
         self._checkpoints.save(state, record)
         return record
 
@@ -240,16 +240,16 @@ class _Fit:
             values = self._window.close()
         finally:
             # Also where the window gives up: what broke is the more worth a word.
-            if self._watcher:
-                self._speak(step, [r for name in self._window.culprit for r in self._watcher.breakdown(name)])
+            if self._monitor:
+                self._speak(step, [r for name in self._window.culprit for r in self._monitor.breakdown(name)])
         if values is not None:
             values |= self._programs.costs()
             self._journal.write(step, "train", values)
             self._screen.train(step, values)
-            if self._watcher:
-                self._speak(step, self._watcher.train(step, values, self._window.seen))
+            if self._monitor:
+                self._speak(step, self._monitor.train(step, values, self._window.seen))
 
-    def _speak(self, step: int, remarks: list[Remark]) -> None:
+    def _speak(self, step: int, remarks: list[Alert]) -> None:
         for remark in remarks:
             self._journal.write(step, "doctor", remark._asdict())
             self._screen.say(f"step {step}: {remark.cause} ({remark.words})")
@@ -257,8 +257,8 @@ class _Fit:
     def _evaluate(self, step: int, state: TrainState, kind: Literal["evaluation", "final"]) -> Evaluation:
         heldout = self._dataset.heldout if kind == "final" else self._sample
         evaluation = self._scores(state, heldout, free_run=True)
-        if self._watcher:
-            self._speak(step, self._watcher.evaluation(step, evaluation))
+        if self._monitor:
+            self._speak(step, self._monitor.evaluation(step, evaluation))
         self._journal.write(step, kind, evaluation.to_dict())
         self._screen.evaluation(step, evaluation)
         return evaluation
@@ -271,6 +271,6 @@ class _Fit:
 
     def _scores(self, state: TrainState, heldout: Corpus, free_run: bool) -> Evaluation:
         data = self._config.data
-        batches = in_order(heldout, data, data.batch_size)
+        batches = sequential_batches(heldout, data, data.batch_size)
         with self._watch.paused():
             return evaluate(self._model, state.params, batches, self._dataset.tokenizer, free_run)

@@ -85,7 +85,9 @@ def build(config: OptimConfig, steps: int) -> optax.GradientTransformation:
     else:
         adam = optax.adam(rate, config.b1, config.b2, config.eps)
     clip, usual = CLIPPERS[config.clip]
-    chain = optax.chain(clipping.witness(clip(config.clip_norm or usual)), adam, by_level(config.sentence_rate))
+    chain = optax.chain(
+        clipping.record_clipping(clip(config.clip_norm or usual)), adam, scale_sentence_level(config.sentence_rate)
+    )
     return chain if config.accumulate == 1 else optax.MultiSteps(chain, config.accumulate).gradient_transformation()
 
 
@@ -95,12 +97,12 @@ def binding(state: optax.OptState) -> Bool[Array, ""]:
     return inner[0].binding
 
 
-def by_level(sentence_rate: float) -> optax.GradientTransformation:
+def scale_sentence_level(sentence_rate: float) -> optax.GradientTransformation:
     """Multiplies the updates of the sentence level, of encoder and decoder.
 
     Example:
         >>> updates = {"encoder": {"word": jnp.ones(1), "sentence": jnp.ones(1)}}
-        >>> by_level(0.5).update(updates, None)[0]["encoder"]["sentence"].tolist()
+        >>> scale_sentence_level(0.5).update(updates, None)[0]["encoder"]["sentence"].tolist()
         [0.5]
     """
 

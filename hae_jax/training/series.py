@@ -11,19 +11,19 @@ from jaxtyping import Float, PyTree
 
 from hae_jax.batch import Signals
 from hae_jax.config import Config, OptimConfig
-from hae_jax.data.series import drawn
+from hae_jax.config.series import SeriesConfig
+from hae_jax.data.series import sample_series
 from hae_jax.models.series import Series
-from hae_jax.series import SeriesConfig
 from hae_jax.training import optim
-from hae_jax.training.components import components
+from hae_jax.training.metrics import NonFinite
+from hae_jax.training.pca_init import pca_init
 from hae_jax.training.step import TrainStep, make_step, start
-from hae_jax.training.window import NonFinite
 
 LIMIT = 10
 """Non-finite steps in a row after which training gives up."""
 
 
-class Trained(NamedTuple):
+class SeriesFit(NamedTuple):
     """What training ends with.
 
     Attributes:
@@ -39,10 +39,10 @@ def fresh(config: SeriesConfig, data: Signals) -> PyTree:
     """Returns the parameters from which `train` starts; those of a mirrored model know the data."""
     model, own = Series(config.architecture, data.values.shape[-1]), jax.random.split(jax.random.key(config.seed))[0]
     drawn = jax.jit(model.init)({"params": own}, jax.tree.map(lambda x: x[:1], data))["params"]
-    return components(model, drawn, data) if config.memory else drawn
+    return pca_init(model, drawn, data) if config.memory else drawn
 
 
-def train(config: SeriesConfig, data: Signals, params: PyTree = None) -> Trained:
+def train(config: SeriesConfig, data: Signals, params: PyTree = None) -> SeriesFit:
     """Trains a model on series.
 
     Args:
@@ -57,7 +57,7 @@ def train(config: SeriesConfig, data: Signals, params: PyTree = None) -> Trained
     key = jax.random.split(jax.random.key(config.seed))[1]
 
     def pick(at: int) -> Signals:
-        rows = drawn(len(data.values), config.batch_size, config.seed, at)
+        rows = sample_series(len(data.values), config.batch_size, config.seed, at)
         return jax.tree.map(lambda x: x[rows], data)
 
     params = fresh(config, data) if params is None else params
@@ -72,7 +72,7 @@ def train(config: SeriesConfig, data: Signals, params: PyTree = None) -> Trained
                 f"steps {at + 2 - LIMIT} to {at + 1} must be finite, got NaN or infinity in each. "
                 "Use a lower optim.learning_rate."
             )
-    return Trained(jax.device_get(state.params), np.array(jax.device_get(losses), np.float32))
+    return SeriesFit(jax.device_get(state.params), np.array(jax.device_get(losses), np.float32))
 
 
 @lru_cache(maxsize=32)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from hae_jax.batch import AnyBatch
 from hae_jax.config import Config
-from hae_jax.training.gradient import Derivative, differentiate
+from hae_jax.gradients.differentiate import Derivative, differentiate
 from hae_jax.training.optim import binding
 
 

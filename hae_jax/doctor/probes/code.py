@@ -5,12 +5,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from hae_jax.doctor.case import scalar
-from hae_jax.doctor.chart import Chart, Unable
-from hae_jax.doctor.form import Arrays
+from hae_jax.doctor.inputs.arrays import Arrays
+from hae_jax.doctor.inputs.normalize import scalar
+from hae_jax.doctor.probes.context import ProbeContext, ProbeSkipped
 
 
-def code(chart: Chart, params: Arrays, prefix: str = "") -> dict[str, Any]:
+def code(chart: ProbeContext, params: Arrays, prefix: str = "") -> dict[str, Any]:
     """Measures by how much the loss rises when codes are permuted in the batch, or zeroed.
 
     Args:
@@ -36,7 +36,7 @@ def code(chart: Chart, params: Arrays, prefix: str = "") -> dict[str, Any]:
     else:
         look = chart.inside
         if not look.anatomy.code:
-            raise Unable("no code was found: nothing stands between recurrences")
+            raise ProbeSkipped("no code was found: nothing stands between recurrences")
         heard = look.hear(params, batch)
         base = float(heard.loss)
         permuted = float(look.hear(params, batch, look.knobs(order)).loss)
@@ -63,6 +63,6 @@ def code(chart: Chart, params: Arrays, prefix: str = "") -> dict[str, Any]:
     }
 
 
-def at_start(chart: Chart) -> dict[str, Any]:
+def at_start(chart: ProbeContext) -> dict[str, Any]:
     """Measures the code of the fresh model."""
     return code(chart, chart.case.params)

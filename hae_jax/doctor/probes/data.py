@@ -4,18 +4,18 @@ from typing import Any
 
 import numpy as np
 
-from hae_jax.doctor.chart import Chart, Unable
-from hae_jax.doctor.fields import real
+from hae_jax.doctor.inputs.fields import real
+from hae_jax.doctor.probes.context import ProbeContext, ProbeSkipped
 
 FEATURES = 8
 """Random projections of the words of an example."""
 
 
-def contents(chart: Chart) -> dict[str, Any]:
+def contents(chart: ProbeContext) -> dict[str, Any]:
     """Measures words and values: shares of the commonest id and of padding, scale of numbers."""
     fields, batches = chart.fields, chart.case.batches[:16]
     if fields.main is None:
-        raise Unable("no field of a batch holds sequences")
+        raise ProbeSkipped("no field of a batch holds sequences")
     found: dict[str, Any] = {}
     masks = [real(fields, batch) for batch in batches]
     if fields.words:
@@ -31,7 +31,7 @@ def contents(chart: Chart) -> dict[str, Any]:
         counts = np.sort(np.bincount(ids[ids >= 0].astype(int)))[::-1]
         counts = counts[counts > 0]
         if len(counts) == 0:
-            raise Unable("no position is real")
+            raise ProbeSkipped("no position is real")
         shares = counts / counts.sum()
         found |= {
             "unigram_entropy": float(-(shares * np.log(shares)).sum()),
@@ -64,11 +64,11 @@ def contents(chart: Chart) -> dict[str, Any]:
     return found
 
 
-def order(chart: Chart) -> dict[str, Any]:
+def order(chart: ProbeContext) -> dict[str, Any]:
     """Measures whether examples of one batch resemble each other more than those of others do."""
     batches, fields = chart.case.batches, chart.fields
     if len(batches) < 4 or fields.size < 2 or chart.case.patient.batch_axis != 0:
-        raise Unable("fewer than four batches of two examples")
+        raise ProbeSkipped("fewer than four batches of two examples")
     groups: dict[str, list[np.ndarray]] = {}
     weights: dict[int, np.ndarray] = {}
     for batch in batches:
@@ -91,7 +91,7 @@ def order(chart: Chart) -> dict[str, Any]:
                 for name, column in (("mean", flat.mean(1)), ("spread", flat.std(1)), ("first", flat[:, 0])):
                     groups.setdefault(f"{at} {name}", []).append(column[:, None])
     if not groups:
-        raise Unable("no field along examples")
+        raise ProbeSkipped("no field along examples")
     alike = {name: likeness(np.stack(group)) for name, group in groups.items()}
     return {"batch_likeness": max(alike.values()), "batches_seen": len(batches)}
 
@@ -112,7 +112,7 @@ def likeness(groups: np.ndarray) -> float:
     return float(((between - within)[good] / total[good]).mean()) if good.any() else 0.0
 
 
-def pairing(chart: Chart) -> dict[str, Any]:
+def pairing(chart: ProbeContext) -> dict[str, Any]:
     """Measures, where inputs and targets are two fields, whether an example's target belongs to its own input."""
     fields, batches = chart.fields, chart.case.batches[:8]
     for group in (fields.words, fields.values):
@@ -133,7 +133,7 @@ def pairing(chart: Chart) -> dict[str, Any]:
                 "pairing_other": float(np.mean(other)),
                 **straightness(chart, pairs[0]),
             }
-    raise Unable("inputs and targets are one field")
+    raise ProbeSkipped("inputs and targets are one field")
 
 
 def match(inputs: np.ndarray, targets: np.ndarray, words: bool, pad: int | None) -> tuple[float, float]:
@@ -159,7 +159,7 @@ def match(inputs: np.ndarray, targets: np.ndarray, words: bool, pad: int | None)
     return float(own.mean()), float((table - np.eye(len(table)) * 9).max(1).mean())
 
 
-def straightness(chart: Chart, pair: tuple[int, int]) -> dict[str, Any]:
+def straightness(chart: ProbeContext, pair: tuple[int, int]) -> dict[str, Any]:
     """Measures whether targets hold their input's words in one order for all rows: as they are, shifted or reversed."""
     a, b = (np.concatenate([batch[at] for batch in chart.case.batches[:8]]) for at in pair)
     if a.shape != b.shape or a.ndim != 2 or not np.issubdtype(a.dtype, np.integer):

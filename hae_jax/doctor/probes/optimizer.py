@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hae_jax.doctor.chart import Chart
-from hae_jax.doctor.trial import Course, Trial
+from hae_jax.doctor.probes.context import ProbeContext
+from hae_jax.doctor.probes.short_training import ShortTraining, TrainingCurve
 
 SMALL = (1e-9, 1e-10)
 """Gradients so many times smaller pass any clip unchanged, and are not yet lost in float32."""
 
 
-def dose(chart: Chart, trial: Trial, course: Course) -> dict[str, Any]:
+def dose(chart: ProbeContext, trial: ShortTraining, course: TrainingCurve) -> dict[str, Any]:
     """Measures clips, decay and epsilon at the start and after training.
 
     The first state after a gradient g tells what became of g: Adam's mean is a tenth of what the clip let through.

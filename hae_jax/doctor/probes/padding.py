@@ -6,15 +6,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from hae_jax.doctor.chart import Chart, Unable
-from hae_jax.doctor.fields import real
-from hae_jax.doctor.look import Heard, examine_inside
+from hae_jax.doctor.inputs.fields import real
+from hae_jax.doctor.probes.context import ProbeContext, ProbeSkipped
+from hae_jax.doctor.tracing.traced_loss import Activations, trace_loss
 
 MORE = 3
 """Steps of padding that are appended."""
 
 
-def change(new: Heard, old: Heard) -> dict[str, float]:
+def change(new: Activations, old: Activations) -> dict[str, float]:
     """Returns by how much codes, relative to their spread over examples, and the loss changed."""
     moved = 0.0
     for a, b in zip(new.code, old.code, strict=True):
@@ -24,19 +24,19 @@ def change(new: Heard, old: Heard) -> dict[str, float]:
     return {"code": moved, "loss": float(abs(new.loss - old.loss) / max(abs(float(old.loss)), 1e-12))}
 
 
-def noise(chart: Chart) -> dict[str, Any]:
+def noise(chart: ProbeContext) -> dict[str, Any]:
     """Measures what changes when padded positions hold something else: the numbers themselves, or embedded ids."""
     main, mask = chart.fields.main, chart.real
     if main is None or mask is None or mask.all():
-        raise Unable("the first batch has no padding")
+        raise ProbeSkipped("the first batch has no padding")
     look, batch = chart.inside, list(chart.case.batches[0])
     if not look.anatomy.code:
-        raise Unable("no code was found")
+        raise ProbeSkipped("no code was found")
     told = main in chart.fields.words and chart.fields.pad is not None
     if told:
         places = padded(chart, mask)
         if not any(place.any() for place in places):
-            raise Unable("ids are not embedded by a table of their shape")
+            raise ProbeSkipped("ids are not embedded by a table of their shape")
         random = [
             chart.rng.normal(size=look.anatomy.graph.shape(n)).astype(np.float32) * place[..., None]
             for n, place in zip(look.tables, places, strict=True)
@@ -44,7 +44,7 @@ def noise(chart: Chart) -> dict[str, Any]:
         heard = look.hear(chart.case.params, batch, look.knobs(noise=random))
     else:
         if not (chart.fields.masks or chart.fields.lengths):
-            raise Unable("the batch does not say what is padding")
+            raise ProbeSkipped("the batch does not say what is padding")
         field = np.array(batch[main])
         if main in chart.fields.words:
             field[~mask] = chart.rng.choice(field[mask], int((~mask).sum()))
@@ -55,7 +55,7 @@ def noise(chart: Chart) -> dict[str, Any]:
     return {f"padding_noise_{name}": value for name, value in change(heard, chart.heard).items()}
 
 
-def padded(chart: Chart, mask: np.ndarray) -> list[np.ndarray]:
+def padded(chart: ProbeContext, mask: np.ndarray) -> list[np.ndarray]:
     """Says for each look-up in a table which of its places are padding.
 
     Rows in another form must ask for the same ids, forwards or backwards.
@@ -75,26 +75,26 @@ def padded(chart: Chart, mask: np.ndarray) -> list[np.ndarray]:
     return found
 
 
-def longer(chart: Chart) -> dict[str, Any]:
+def longer(chart: ProbeContext) -> dict[str, Any]:
     """Measures what changes when all examples get more padding at their ends, which says nothing."""
     return appended(chart, -1, "padding_longer")
 
 
-def blank(chart: Chart) -> dict[str, Any]:
+def blank(chart: ProbeContext) -> dict[str, Any]:
     """Measures what changes when all documents get more blank sentences at their ends."""
     if not chart.fields.words or chart.case.batches[0][chart.fields.words[0]].ndim != 3:
-        raise Unable("the words are no table of sentences")
+        raise ProbeSkipped("the words are no table of sentences")
     return appended(chart, -2, "blank_appended")
 
 
-def appended(chart: Chart, axis: int, name: str) -> dict[str, Any]:
+def appended(chart: ProbeContext, axis: int, name: str) -> dict[str, Any]:
     """Appends padding along an axis of words, counted from their last."""
     main, mask = chart.fields.main, chart.real
     if main is None or mask is None or chart.case.patient.batch_axis != 0:
-        raise Unable("nothing says what is padding")
+        raise ProbeSkipped("nothing says what is padding")
     whole = [real(chart.fields, batch) for batch in chart.case.batches[:8]]
     if all(m is None or (m.all() if axis == -1 else m.any(-1).all()) for m in whole):
-        raise Unable("no batch has such padding")
+        raise ProbeSkipped("no batch has such padding")
     batch, size = chart.case.batches[0], mask.shape[axis]
     new = []
     for at, leaf in enumerate(batch):
@@ -108,7 +108,7 @@ def appended(chart: Chart, axis: int, name: str) -> dict[str, Any]:
         widths = [(0, MORE if i == along else 0) for i in range(leaf.ndim)]
         new.append(np.pad(leaf, widths, constant_values=fill) if along_it else leaf)
     case = chart.case
-    look = examine_inside(replace(case, batches=[new]), chart.fields.size)
+    look = trace_loss(replace(case, batches=[new]), chart.fields.size)
     heard = look.hear(case.params, new)
     before, encode = chart.heard, case.offered("encode")
     if not alike(heard.code, before.code) and encode is not None:
@@ -118,7 +118,7 @@ def appended(chart: Chart, axis: int, name: str) -> dict[str, Any]:
             for seen, b in ((heard, new), (before, batch))
         )
     if not alike(heard.code, before.code):
-        raise Unable("the code has another shape with more padding")
+        raise ProbeSkipped("the code has another shape with more padding")
     # Rounding differs with the shape of products.
     return {f"{name}_{key}": value if value > 1e-4 else 0.0 for key, value in change(heard, before).items()}
 

@@ -8,20 +8,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hae_jax.doctor.chart import Chart, Unable
-from hae_jax.doctor.curve import ratio, slope
-from hae_jax.doctor.program import ONCE
+from hae_jax.doctor.probes.context import ProbeContext, ProbeSkipped
+from hae_jax.doctor.probes.curve import ratio, slope
+from hae_jax.doctor.tracing.interpreter import ONCE
 
 
-def states(chart: Chart) -> dict[str, Any]:
+def states(chart: ProbeContext) -> dict[str, Any]:
     """Measures gates and the size of states of every recurrence, and what initial states were copied from."""
     look, heard = chart.inside, chart.heard
     found = look.anatomy.recurrences
     if not found:
         if look.anatomy.unrolled:
             chart.evidence["unrolled"] = True
-            raise Unable("Python unrolled the loops; write them with jax.lax.scan or nn.RNN, and they can be told")
-        raise Unable("no loop carries a state")
+            raise ProbeSkipped(
+                "Python unrolled the loops; write them with jax.lax.scan or nn.RNN, and they can be told"
+            )
+        raise ProbeSkipped("no loop carries a state")
     forget = {r.name: float(f) for r, f in zip(found, heard.forget, strict=True) if np.isfinite(f)}
     ends = {r.name: float(s) for r, s in zip(found, heard.saturated, strict=True) if np.isfinite(s)}
     largest, growth = 0.0, 1.0
@@ -57,7 +59,7 @@ def steepness(curve: Any, count: Any) -> tuple[Any, Any]:
     return slope(curve, count), ratio(curve)
 
 
-def swapped(chart: Chart) -> bool | None:
+def swapped(chart: ProbeContext) -> bool | None:
     """Says whether a recurrence begins with another one's h for its c, and its c for its h; None without copies."""
     look, heard, known = chart.inside, chart.heard, None
     plain = [
@@ -91,12 +93,12 @@ def _same(a: Any, b: Any) -> bool:
     return np.shape(a) == np.shape(b) and bool(np.allclose(a, b, atol=1e-6)) and float(np.abs(a).max()) > 1e-6
 
 
-def gradients(chart: Chart) -> dict[str, Any]:
+def gradients(chart: ProbeContext) -> dict[str, Any]:
     """Measures how gradients change on their way back through every recurrence that gets them at its end only."""
     look = chart.inside
     watched = [(r, s) for r, s in zip(look.anatomy.recurrences, chart.heard.states, strict=True) if not r.nested]
     if not watched:
-        raise Unable("no loop carries a state")
+        raise ProbeSkipped("no loop carries a state")
     slopes, decades = {}, {}
     for (r, values), group in zip(watched, chart.felt.states, strict=True):
         norms = np.sqrt(sum(np.square(np.asarray(g, np.float64)) for g in group))
@@ -120,7 +122,7 @@ def gradients(chart: Chart) -> dict[str, Any]:
         slopes[r.name], decades[r.name] = map(float, steepness(curve, jnp.asarray(count, jnp.float32)))
     good = {name: value for name, value in slopes.items() if np.isfinite(value)}
     if not good:
-        raise Unable("no recurrence of six steps has a gradient")
+        raise ProbeSkipped("no recurrence of six steps has a gradient")
     return {
         "slopes": good,
         "slope_least": min(good.values()),

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from hae_jax.doctor.chart import Chart, Unable
-from hae_jax.doctor.look import examine_inside
 from hae_jax.doctor.probes.code import code
-from hae_jax.doctor.probes.start import log_softmax, shaped
-from hae_jax.doctor.trial import Course, Trial
+from hae_jax.doctor.probes.context import ProbeContext, ProbeSkipped
+from hae_jax.doctor.probes.initial_loss import log_softmax, shaped
+from hae_jax.doctor.probes.short_training import ShortTraining, TrainingCurve
+from hae_jax.doctor.tracing.traced_loss import trace_loss
 
 STEPS, SHORT, ONE = 200, 60, 120
 """Steps of training, of training at other rates, and on one batch."""
@@ -17,7 +17,7 @@ FARTHEST = 1e5
 """Times the rate that are tried."""
 
 
-def train(chart: Chart, trial: Trial, patience: float) -> tuple[Course, dict[str, Any]]:
+def train(chart: ProbeContext, trial: ShortTraining, patience: float) -> tuple[TrainingCurve, dict[str, Any]]:
     """Trains as the patient would."""
     course = trial.run(chart.case.batches, STEPS, patience=patience)
     names = chart.case.form.names
@@ -47,7 +47,7 @@ def train(chart: Chart, trial: Trial, patience: float) -> tuple[Course, dict[str
     }
 
 
-def felt(chart: Chart, trial: Trial, at: int) -> bool:
+def felt(chart: ProbeContext, trial: ShortTraining, at: int) -> bool:
     """Says whether the loss depends on a parameter: a weight that zeros are multiplied by may lack a gradient."""
     params, batch, key = list(chart.case.params), chart.case.batches[0], chart.case.key
     before = trial.differentiate(params, batch, key)[0]
@@ -55,7 +55,7 @@ def felt(chart: Chart, trial: Trial, at: int) -> bool:
     return bool(trial.differentiate(params, batch, key)[0] != before)
 
 
-def rates(chart: Chart, trial: Trial, course: Course, patience: float) -> dict[str, Any]:
+def rates(chart: ProbeContext, trial: ShortTraining, course: TrainingCurve, patience: float) -> dict[str, Any]:
     """Trains at a tenth of the rate, at ten times it, and faster still where nothing moves."""
     found: dict[str, Any] = {}
     steps = min(SHORT, len(course.loss))
@@ -79,7 +79,7 @@ def rates(chart: Chart, trial: Trial, course: Course, patience: float) -> dict[s
     return found | {"loss_faster": best, "faster": at}
 
 
-def one_batch(chart: Chart, trial: Trial, patience: float) -> dict[str, Any]:
+def one_batch(chart: ProbeContext, trial: ShortTraining, patience: float) -> dict[str, Any]:
     """Trains on one batch only; what a model cannot learn by heart it cannot learn."""
     course = trial.run(chart.case.batches[:1], ONE, patience=patience)
     return {
@@ -90,31 +90,31 @@ def one_batch(chart: Chart, trial: Trial, patience: float) -> dict[str, Any]:
     }
 
 
-def shorter(chart: Chart, patience: float) -> dict[str, Any]:
+def shorter(chart: ProbeContext, patience: float) -> dict[str, Any]:
     """Trains on sequences cut to a quarter, and measures whether the code is read then."""
     fields, main, mask = chart.fields, chart.fields.main, chart.real
     if main is None or mask is None or mask.ndim != 2 or chart.case.patient.batch_axis != 0:
-        raise Unable("sequences cannot be cut")
+        raise ProbeSkipped("sequences cannot be cut")
     time = mask.shape[1]
     cut = [[x[:, : time // 4] if x.ndim > 1 and x.shape[1] == time else x for x in b] for b in chart.case.batches]
     for batch in cut:
         for at in fields.lengths:
             batch[at] = np.minimum(batch[at], time // 4)
     case = replace(chart.case, batches=cut)
-    course = Trial(case).run(cut, STEPS, patience=patience)
+    course = ShortTraining(case).run(cut, STEPS, patience=patience)
     if not course.finite:
-        raise Unable("training on shorter sequences broke off")
-    found = code(Chart(case, fields, examine_inside(case, fields.size)), course.params)
+        raise ProbeSkipped("training on shorter sequences broke off")
+    found = code(ProbeContext(case, fields, trace_loss(case, fields.size)), course.params)
     return {
         "short_gap": (found["code_permuted"] or 0.0) / max(abs(found["code_loss"]), 1e-12),
         "short_loss": course.end(),
     }
 
 
-def trained(chart: Chart, course: Course) -> dict[str, Any]:
+def trained(chart: ProbeContext, course: TrainingCurve) -> dict[str, Any]:
     """Measures the code, the variety of outputs, and positions, after training."""
     if not course.finite:
-        raise Unable("training broke off")
+        raise ProbeSkipped("training broke off")
     found: dict[str, Any] = {}
     look, batch = chart.inside, chart.case.batches[-1]
     heard = look.hear(course.params, batch)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hae_jax.doctor.finding import Evidence, Finding, Rule, spoken
+from hae_jax.doctor.report import Evidence, Finding, Rule, format_value
 from hae_jax.doctor.rules.code import CODE
 from hae_jax.doctor.rules.data import DATA
 from hae_jax.doctor.rules.optimisation import OPTIMISATION
@@ -63,7 +63,7 @@ def neighbours(found: list[tuple[int, float, Finding]], at: int) -> list[dict[st
         return others
     lower, _, second = found[at + 1]
     first = list(second.evidence.items())[:QUOTED]
-    numbers = ", ".join(f"{name.replace('_', ' ')} {spoken(value)}" for name, value in first)
+    numbers = ", ".join(f"{name.replace('_', ' ')} {format_value(value)}" for name, value in first)
     weaker = "it is further from the root, and may follow from this" if lower > rank else "it is less sure"
     return [{"cause": second.cause, "because": f"found as well ({numbers}), but {weaker}"}, *others]
 

@@ -1,6 +1,6 @@
 """Codes that are not read, all alike, or too small; outputs that do not vary; and what only training shows."""
 
-from hae_jax.doctor.finding import Evidence, Rule
+from hae_jax.doctor.report import Evidence, Rule
 
 
 def weighs(e: Evidence, name: str) -> float:

@@ -1,6 +1,6 @@
 """Faults of the data, and of what the loss counts."""
 
-from hae_jax.doctor.finding import Evidence, Rule
+from hae_jax.doctor.report import Evidence, Rule
 
 
 def inputs_unscaled(e: Evidence) -> float | None:

@@ -2,7 +2,7 @@
 
 import math
 
-from hae_jax.doctor.finding import Evidence, Rule
+from hae_jax.doctor.report import Evidence, Rule
 
 FEW = 100
 """Parameters from which on a gradient that points along them is no accident."""

@@ -1,6 +1,6 @@
 """Gates that are shut, states that grow, gradients that explode."""
 
-from hae_jax.doctor.finding import Evidence, Rule
+from hae_jax.doctor.report import Evidence, Rule
 
 
 def unbounded(e: Evidence) -> float | None:

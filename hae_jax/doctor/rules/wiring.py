@@ -1,6 +1,6 @@
 """Faults of the program, which are so exactly or not at all."""
 
-from hae_jax.doctor.finding import Evidence, Rule
+from hae_jax.doctor.report import Evidence, Rule
 
 
 def softmax_twice(e: Evidence) -> float | None:

@@ -1,0 +1,1 @@
+"""Gradients across initializations: theory, measurement, and which of them train."""

@@ -1,0 +1,1 @@
+"""How measurements are timed, recorded, summarized and rendered."""

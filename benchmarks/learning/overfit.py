@@ -1,0 +1,133 @@
+"""Can the model learn at all? One batch of 16 real documents, said again word for word from its codes.
+
+    python -m benchmarks run overfit
+
+A model that cannot memorise one batch is broken, and no amount of text will help it. So each of the paper's three
+models, the two hierarchical ones with each coupling of the decoder's levels, is trained on the openings of 16 State of
+the Union addresses (3 sentences of 8 words at most), until greedy decoding, running free, returns every token.
+
+Device: any; two CPU cores take about 2 minutes.
+Expected: exact reconstruction for every row, after 100 to 400 steps.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.harness.record import Benchmark, Cell, Record
+from hae_jax import models
+from hae_jax.batch import Batch
+from hae_jax.config import Config, DataConfig, ModelConfig, OptimConfig
+from hae_jax.data import Tokenizer, encode_text, read, sequential_batches, split_sentences
+from hae_jax.inference.generate import greedy, split
+from hae_jax.inference.teacher_forcing import encode
+from hae_jax.training import optim, step
+
+DATA = DataConfig(max_sentences=3, max_words=8, batch_size=16, buckets=1)
+OPTIM = OptimConfig(learning_rate=5e-3, warmup=20, final=1.0)
+LIMIT = 1500
+"""Steps after which a model has failed."""
+EVERY = 20
+"""Steps between two looks at the reconstructions."""
+
+VARIANTS: dict[str, dict[str, Any]] = {"flat": {"kind": "flat"}} | {
+    f"hierarchical{' with attention' if attention else ''}, feedback {feedback}": {
+        "attention": attention,
+        "feedback": feedback,
+    }
+    for attention in (False, True)
+    for feedback in ("none", "sentence", "word")
+}
+"""The fields of the model's config in which the rows of the table differ."""
+
+
+class Outcome(NamedTuple):
+    """How the training of a model on one batch ended.
+
+    Attributes:
+        exact: whether greedy decoding returns every token of every document.
+        steps: steps made, a multiple of `EVERY`.
+        loss: nats a token at the last of them.
+        seconds: time spent, compilation included.
+    """
+
+    exact: bool
+    steps: int
+    loss: float
+    seconds: float
+
+
+def openings(number: int) -> Iterator[str]:
+    """Returns the first paragraph of at least three sentences of so many addresses."""
+    seen: set[str] = set()
+    for document in read("sotu"):
+        if len(seen) == number:
+            return
+        if document.group not in seen and len(split_sentences(document.text)) >= DATA.max_sentences:
+            seen.add(document.group)
+            yield document.text
+
+
+def one_batch() -> tuple[Batch, list[list[list[int]]], int]:
+    """Returns the batch, its documents as sentences of ids, and the size of their vocabulary."""
+    texts = list(openings(DATA.batch_size))
+    tokenizer = Tokenizer.train(texts, "word", DATA.vocab_size)
+    documents, _ = encode_text(texts, tokenizer, DATA)
+    ((batch, _),) = sequential_batches(documents, DATA, DATA.batch_size)
+    return batch, [[np.asarray(s).tolist() for s in document] for document in documents], tokenizer.vocab_size
+
+
+def small(hidden: int = 64, **variant: Any) -> ModelConfig:
+    """Returns a model's config, all sizes alike."""
+    return ModelConfig(embed=hidden, hidden=hidden, sentence_hidden=2 * hidden, **variant)
+
+
+def overfit(config: ModelConfig, seed: int = 0, limit: int = LIMIT) -> Outcome:
+    """Trains a model on one batch until it says it again without a mistake, or for `limit` steps."""
+    began = time.perf_counter()
+    batch, documents, vocab = one_batch()
+    model = models.build(config, vocab)
+    params = model.init(jax.random.key(seed), jax.tree.map(jnp.asarray, batch))["params"]
+    optimizer = optim.build(OPTIM, limit)
+    train = step.make_step(model, optimizer, Config(model=config))
+    state, key = step.start(params, optimizer), jax.random.key(seed + 1)
+    room = DATA.max_sentences * (DATA.max_words + 1)
+    exact, done = False, 0
+    while not exact and done < limit:
+        for _ in range(EVERY):
+            state, info = train(state, batch, key)
+        done += EVERY
+        # Free running costs more than the steps between; before the words are learned it cannot succeed.
+        if info.loss < 0.1:
+            exact = split(greedy(model, state.params, encode(model, state.params, batch), room)) == documents
+    return Outcome(exact, done, float(info.loss), time.perf_counter() - began)
+
+
+def cells(quick: bool) -> list[Cell]:
+    """One cell a model and coupling; two small ones if it has to be quick."""
+    chosen = list(VARIANTS)[:2] if quick else list(VARIANTS)
+    hidden = 32 if quick else 64
+    return [Cell(name, (0,), asdict(small(hidden, **VARIANTS[name]))) for name in chosen]
+
+
+def measure(cell: Cell, folder: Path) -> dict[str, Any]:
+    """Overfits one model."""
+    return overfit(ModelConfig(**cell.config), cell.seeds[0])._asdict()
+
+
+def render(records: list[Record]) -> str:
+    """One row a model and coupling."""
+    lines = ["| model | exact reconstruction | after steps |", "|---|---|---|"]
+    for record in records:
+        numbers = record["numbers"]
+        lines.append(f"| {record['cell']} | {'yes' if numbers['exact'] else 'no'} | {numbers['steps']} |")
+    return "\n".join(lines)
+
+
+BENCHMARKS = (Benchmark("overfit", cells, measure, render),)

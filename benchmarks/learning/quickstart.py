@@ -1,0 +1,96 @@
+"""What does a stranger get who types the README's first command?
+
+    python -m benchmarks run first_run
+
+Trains the preset `small` on the State of the Union addresses, exactly as `hae train --workdir W` does, and puts the
+paragraphs of all held-out addresses through their codes: documents of at most 4 sentences of 16 words.
+
+Device: two CPU cores, 20 minutes, at most 15 of them of training.
+Expected: free-running BLEU-4 of 75 or more, of 84 that the vocabulary allows; a code gap of 10 nats a token.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness.record import Benchmark, Cell, Record
+from hae_jax.config import Config, TrainConfig
+from hae_jax.config.presets import preset
+from hae_jax.data import Dataset, sequential_batches
+from hae_jax.inference.evaluate import evaluate
+from hae_jax.trained import TrainedModel
+from hae_jax.training import fit
+
+CURVE = ("step", "loss", "code_gap", "bleu", "token_accuracy")
+
+
+def cells(quick: bool) -> list[Cell]:
+    """The preset `small`; a few steps of `tiny` if it has to be quick."""
+    if not quick:
+        return [Cell("small", (preset("small").train.seed,), as_json(preset("small")))]
+    train = TrainConfig(steps=40, eval_every=20, eval_documents=16, save_every=20)
+    return [Cell("tiny", (train.seed,), as_json(dataclasses.replace(preset("tiny"), train=train)))]
+
+
+def as_json(config: Config) -> dict[str, Any]:
+    """Returns a config as JSON values."""
+    return json.loads(config.to_json())
+
+
+def measure(cell: Cell, folder: Path) -> dict[str, Any]:
+    """Trains, or goes on with training, and evaluates what a later `hae evaluate` would load."""
+    config, workdir = Config.from_json(json.dumps(cell.config)), folder / "workdir"
+    if code := fit(config, workdir).exit_code:
+        raise SystemExit(code)
+    run, heldout = TrainedModel.load(workdir), Dataset.load(workdir / "data").heldout
+    scores = evaluate(run.model, run.params, sequential_batches(heldout, config.data, 64), run.tokenizer)
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    trained = [line for line in lines if line["kind"] == "train"]
+    return scores.to_dict() | {
+        "steps": trained[-1]["step"],
+        "minutes": trained[-1]["seconds"] / 60,
+        "words_per_second": sorted(line["words_per_second"] for line in trained)[len(trained) // 2],
+        "curve": [{name: line[name] for name in CURVE} for line in lines if line["kind"] != "train"],
+    }
+
+
+def render(records: list[Record]) -> str:
+    """The scores, those by number of tokens, and the learning curve."""
+    parts = []
+    for record in records:
+        n = record["numbers"]
+        parts += [
+            "| loss, nats a token | code gap | BLEU-4 | tokens, teacher-forced | ROUGE-1 / 2 / L | exact "
+            "| coherence, 0 is best | steps | minutes of training |",
+            "|---|---|---|---|---|---|---|---|---|",
+            f"| {n['loss']:.2f} | {n['code_gap']:.2f} | {n['bleu']:.1f} of {n['bleu_limit']:.1f} "
+            f"| {n['token_accuracy']:.1%} | {n['rouge1']:.2f} / {n['rouge2']:.2f} / {n['rougeL']:.2f} "
+            f"| {n['exact_match']:.1%} of {n['exact_limit']:.1%} "
+            f"| {'-' if n['coherence'] is None else format(n['coherence'], '.2f')} "
+            f"| {n['steps']:,} | {n['minutes']:.1f} |",
+            "",
+            f"On all {n['documents']:,} held-out documents ({n['tokens']:,} tokens). By the tokens of a document:",
+            "",
+            "| tokens | documents | loss | BLEU-4 | exact |",
+            "|---|---|---|---|---|",
+            *(
+                f"| {bucket} | {part['documents']:,} | {part['loss']:.2f} | {part['bleu']:.1f} "
+                f"| {part['exact_match']:.1%} |"
+                for bucket, part in sorted(n["by_length"].items(), key=lambda item: int(item[0].split("-")[0]))
+            ),
+            "",
+            "While it was training (the last line on all held-out documents, the others on some):",
+            "",
+            "| step | loss | code gap | BLEU-4 | tokens, teacher-forced |",
+            "|---|---|---|---|---|",
+            *(
+                f"| {at['step']:,} | {at['loss']:.2f} | {at['code_gap']:.2f} | {at['bleu']:.1f} "
+                f"| {at['token_accuracy']:.1%} |"
+                for at in n["curve"]
+            ),
+        ]
+    return "\n".join(parts)
+
+
+BENCHMARKS = (Benchmark("first_run", cells, measure, render),)

@@ -1,0 +1,109 @@
+"""Two complaints about autoencoders of series, failing and healed: the second table of `remedies`.
+
+"It always returns the average of its input", of a stack whose decoder reads a repeated code; and "the loss does not
+fall", of a deep one, 200 -> 180 -> 140 -> 120 units on 120 steps, as in keras-team/keras#7231. The series are waves of
+different frequencies and phases, with a little noise: nothing that a mean could tell.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.harness import statistics
+from benchmarks.harness.record import Benchmark, Cell, Record
+from hae_jax.config.series import SERIES, SeriesConfig
+from hae_jax.data.series import One, Scaler, signals
+from hae_jax.inference import series as inference
+from hae_jax.models.series import Series
+from hae_jax.plots import draw_lines
+from hae_jax.training.series import train
+
+SEEDS = (0, 1, 2)
+STEPS, BATCH, TIME, SPAN = 500, 16, 120, 12
+COMPLAINTS = {"returns the average": (128, 64), "deep, the loss does not fall": (200, 180, 140, 120)}
+"""What is said, and the sizes of the stack."""
+FORMS = {"failing": False, "healed": True}
+
+
+def waves(number: int, seed: int) -> list[One]:
+    """Draws series of one wave each."""
+    rng, at = np.random.default_rng(seed), np.arange(TIME)[:, None]
+    return [
+        np.sin(at * rng.uniform(0.1, 0.4) + rng.uniform(0, 2 * np.pi)) + 0.05 * rng.normal(size=at.shape)
+        for _ in range(number)
+    ]
+
+
+def config_of(sizes: tuple[int, ...], healed: bool, steps: int, seed: int) -> SeriesConfig:
+    """Returns the stack as one writes it first, or our mirrored windows, with codes of the same size.
+
+    Windows make depth needless: however many layers the stack had, the healed form has two levels.
+    """
+    if not healed:
+        return dataclasses.replace(SERIES["remedy-clipping"], sizes=sizes, steps=steps, batch_size=BATCH, seed=seed)
+    return dataclasses.replace(
+        SERIES["series"], sizes=(SPAN, sizes[-1]), spans=(SPAN,), memory=TIME, steps=steps, batch_size=BATCH, seed=seed
+    )
+
+
+def cells(quick: bool) -> list[Cell]:
+    """One cell a complaint and form."""
+    if quick:
+        return [_cell("returns the average", (7, 5), form, (0,), 12, 20) for form in FORMS]
+    return [_cell(said, sizes, form, SEEDS, STEPS, 256) for said, sizes in COMPLAINTS.items() for form in FORMS]
+
+
+def _cell(said: str, sizes: tuple[int, ...], form: str, seeds: tuple[int, ...], steps: int, number: int) -> Cell:
+    return Cell(f"{said} | {form}", seeds, {"sizes": list(sizes), "form": form, "steps": steps, "series": number})
+
+
+def measure(cell: Cell, folder: Path) -> dict[str, Any]:
+    """Trains all seeds of a cell; besides the error says how much what comes back varies, 0 for a mean."""
+    c = cell.config
+    found: dict[str, list[Any]] = {"test": [], "variance": [], "curve": []}
+    for seed in cell.seeds:
+        learned, held = waves(c["series"], 2 * seed), waves(64, 2 * seed + 1)
+        scaler = Scaler.of(learned)
+        config = config_of(tuple(c["sizes"]), FORMS[c["form"]], c["steps"], seed)
+        params, losses = train(config, signals(learned, scaler))
+        model = Series(config.architecture, 1)
+        codes = inference.encode(model, params, scaler, held)
+        said = np.stack(inference.decode(model, params, scaler, codes, np.full(len(held), TIME)))
+        found["test"].append(float(np.square(said - held).mean() / np.var(held)))
+        found["variance"].append(float(said.var() / np.var(held)))
+        found["curve"].append([float(part.mean()) for part in np.array_split(losses, min(50, len(losses)))])
+    return found
+
+
+def render(records: list[Record]) -> str:
+    """One row a complaint and form."""
+    lines = [
+        "| complaint | units | form | error, of the variance | it varies by | loss: first, halfway, last |",
+        "|---|---|---|---|---|---|",
+    ]
+    for record in records:
+        said, form = record["cell"].split(" | ")
+        numbers, sizes = record["numbers"], record["config"]["sizes"]
+        curve = np.mean(numbers["curve"], axis=0)
+        marks = [curve[round(share * (len(curve) - 1))] for share in (0, 0.5, 1)]
+        lines.append(
+            f"| {said} | {', '.join(map(str, sizes))} | {form} | {statistics.show(numbers['test'])} "
+            f"| {statistics.show(numbers['variance'])} | {', '.join(f'{mark:.2f}' for mark in marks)} |"
+        )
+    return "\n".join(lines)
+
+
+def draw(records: list[Record], folder: Path) -> None:
+    """Draws the losses of training, a panel a complaint, the mean of the seeds."""
+    panels: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
+    for record in records:
+        said, form = record["cell"].split(" | ")
+        curve = np.mean(record["numbers"]["curve"], axis=0)
+        at = (np.arange(len(curve)) + 0.5) * record["config"]["steps"] / len(curve)
+        panels.setdefault(said, {})[form] = (at.tolist(), curve.tolist())
+    draw_lines(panels, ("training step", "loss, of the variance"), folder / "complaints.png")
+
+
+TABLE = Benchmark("series_complaints", cells, measure, render, draw)

@@ -1,0 +1,1 @@
+"""Speed and memory beside Flax, Keras, Equinox and PyTorch."""

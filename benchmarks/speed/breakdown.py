@@ -1,0 +1,118 @@
+"""Where does a training step's time go? Prefixes of the step, each a part longer than the one before; see `speed`."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from benchmarks.harness.record import Benchmark, Cell, Record
+from benchmarks.harness.stopwatch import Contender, compile_anew, contender, race
+from benchmarks.learning.quickstart import as_json
+from benchmarks.speed.workload import QUICK, Workload, config_of, step, workload
+from hae_jax import models, plots
+from hae_jax.batch import PAD, Batch
+from hae_jax.config.presets import preset
+from hae_jax.models import objective
+from hae_jax.models.ragged import gather_rows, sentence_mask, shift_right, split_buckets
+
+Prefix = Callable[[nn.Module, Batch], Array]
+"""What a model has found by the end of a part, as one number."""
+
+
+def sentences(model: nn.Module, batch: Batch) -> Array:
+    """Words to sentence vectors."""
+    return model.encoder.sentences(model.words, batch, True).sum()
+
+
+def documents(model: nn.Module, batch: Batch) -> Array:
+    """Sentence vectors to codes."""
+    return model.encoder.documents(model.encoder.sentences(model.words, batch, True), batch, True).document.sum()
+
+
+def vectors(model: nn.Module, batch: Batch) -> Array:
+    """Codes to sentence vectors."""
+    code = model.encoder.documents(model.encoder.sentences(model.words, batch, True), batch, True)
+    return model.sentence_decoder(code, None, sentence_mask(batch), True)
+
+
+def hidden(model: nn.Module, batch: Batch) -> Array:
+    """Sentence vectors to the hidden states of words."""
+    told = split_buckets(gather_rows(vectors(model, batch), batch), batch)
+    return sum(
+        model.word_decoder(each, model.words(shift_right(table)), table != PAD, True, part).sum()
+        for part, (each, table) in enumerate(zip(told, batch.tables, strict=True))
+    )
+
+
+PARTS: tuple[tuple[str, Prefix | None], ...] = (
+    ("encoder, words", sentences),
+    ("encoder, sentences", documents),
+    ("decoder, sentences", lambda model, batch: vectors(model, batch).sum()),
+    ("decoder, words", hidden),
+    ("softmax and losses", None),
+    ("clip and Adam", None),
+)
+"""The parts in their order, each with the prefix that ends there; the whole loss and the whole step come last."""
+PICTURE = "speed_parts.png"
+
+
+def cells(quick: bool) -> list[Cell]:
+    """The presets `small` and, on a GPU, `reviews`."""
+    if quick:
+        return [Cell("babble", config={"rounds": 1, "babble": True} | as_json(QUICK))]
+    names = ["small", *(["reviews"] if jax.default_backend() == "gpu" else [])]
+    return [Cell(f"preset `{name}`", config={"rounds": 9, "babble": False} | as_json(preset(name))) for name in names]
+
+
+def measure(cell: Cell, folder: Path) -> dict[str, Any]:
+    """Times all prefixes in turn; a part's share is the median over rounds of what it adds to the prefix before."""
+    load = workload(config_of(cell), folder.parents[1], cell.config["babble"])
+    times = race([*(prefix(load, each) for _, each in PARTS[:-1]), step("step", load)], cell.config["rounds"])
+    added = [times[0], *([b - a for a, b in zip(low, high, strict=True)] for low, high in pairwise(times))]
+    return {
+        "shares": {
+            name: median(own / whole for own, whole in zip(part, times[-1], strict=True))
+            for (name, _), part in zip(PARTS, added, strict=True)
+        },
+        "seconds": median(times[-1]),
+    }
+
+
+def prefix(load: Workload, part: Prefix | None) -> Contender:
+    """Returns the gradient of a prefix with respect to all parameters; of the whole loss if there is no prefix."""
+    config = load.config
+    model = models.build(config.model, config.data.vocab_size)
+
+    def value(params: PyTree, batch: Batch) -> Array:
+        rngs = {"dropout": jax.random.key(0)}
+        if part is None:
+            losses: Any = model.apply({"params": params}, batch, train=True, rngs=rngs)
+            return objective(losses, config.model)
+        return nn.apply(part, model)({"params": params}, batch, rngs=rngs).astype(jnp.float32)
+
+    given = (load.params, load.batches[0])
+    return contender("", compile_anew(jax.value_and_grad(value), *given), *given)
+
+
+def render(records: list[Record]) -> str:
+    """The shares, in per cent, and the picture of them."""
+    lines = [f"| | {' | '.join(name for name, _ in PARTS)} |", "|---" * (len(PARTS) + 1) + "|"]
+    for record in records:
+        shares = record["numbers"]["shares"]
+        lines.append(f"| {record['cell']} | {' | '.join(f'{100 * shares[name]:.0f} %' for name, _ in PARTS)} |")
+    return "\n".join([*lines, "", f"![Shares of a training step's time]({PICTURE})"])
+
+
+def draw(records: list[Record], folder: Path) -> None:
+    """Draws the shares as stacked bars."""
+    bars = {record["cell"].replace("`", ""): record["numbers"]["shares"] for record in records}
+    plots.draw_shares(bars, "share of a training step's time", folder / PICTURE)
+
+
+TABLE = Benchmark("speed_parts", cells, measure, render, draw)

@@ -1,0 +1,76 @@
+"""Does a training step over 64 documents of 2,000 words fit into 8 GiB?
+
+    python -m benchmarks run long_step
+
+Real text, documents joined to 125 sentences of at most 16 words, 25,000 words of vocabulary, 512 units at both levels;
+one batch, two steps. The tables have room for 2,000 words a document, and a step computes with all of it. Some
+sentences are shorter: a document has 1,909 words on average, and 125 end marks, which are counted as words. Gates and
+cells are kept from the forward pass, and found again in the backward pass (`model.remat`).
+
+Device: one CPU core, ten minutes and 8 GiB; resumable.
+Expected: both fit, the latter into half of it.
+"""
+
+import dataclasses
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.harness.record import Benchmark, Cell, Record
+from benchmarks.learning.quickstart import as_json
+from benchmarks.speed.workload import QUICK, config_of, of, step, texts, workload
+from hae_jax.config import Config, DataConfig, ModelConfig
+
+LONG = Config(
+    ModelConfig(embed=512, hidden=512, sentence_hidden=512),
+    DataConfig(corpus="sotu", vocab_size=25_000, max_sentences=125, max_words=16, batch_size=64, buckets=1),
+)
+STEPS = 2
+
+
+def cells(quick: bool) -> list[Cell]:
+    """One cell a way; a small one if it has to be quick."""
+    base = QUICK if quick else LONG
+    return [
+        Cell(name, config={"babble": quick} | as_json(dataclasses.replace(base, model=model)))
+        for name, model in (
+            ("kept", base.model), ("found again", dataclasses.replace(base.model, remat=True))
+        )
+    ]  # fmt: skip
+
+
+def measure(cell: Cell, folder: Path) -> dict[str, Any]:
+    """Trains on one batch."""
+    config = config_of(cell)
+    if cell.config["babble"]:
+        load = workload(config, folder.parents[1], babble=True)
+    else:
+        load = of(config, joined(texts(config.data.corpus, 4, folder.parents[1]), config.data))
+    load = load._replace(batches=load.batches[:1])
+    contender = step(cell.name, load)
+    losses = [float(contender.run(1).loss) for _ in range(STEPS)]
+    return {"memory": contender.memory, "losses": losses, "size": load.size._asdict()}
+
+
+def joined(documents: list[list[np.ndarray]], data: DataConfig) -> list[list[np.ndarray]]:
+    """Joins documents to a batch of long ones."""
+    sentences = itertools.cycle(itertools.chain.from_iterable(documents))
+    return [list(itertools.islice(sentences, data.max_sentences)) for _ in range(data.batch_size)]
+
+
+def render(records: list[Record]) -> str:
+    """One row a way."""
+    lines = ["| gates and cells | real words a batch | peak memory, GiB | losses of two steps |", "|---|---|---|---|"]
+    for record in records:
+        found = record["numbers"]
+        losses = ", ".join(f"{loss:.2f}" for loss in found["losses"])
+        lines.append(
+            f"| {record['cell']} | {found['size']['words']:,} | {found['memory'] / 2**30:.1f} | {losses} |"
+        )  # fmt: skip
+    return "\n".join(lines)
+
+
+TABLE = Benchmark("long_step", cells, measure, render)
+BENCHMARKS = [TABLE]

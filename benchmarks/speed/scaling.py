@@ -1,0 +1,86 @@
+"""Words a second over the sizes of batch, model and text; see `speed`."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness.record import Benchmark, Cell, Record
+from benchmarks.harness.stopwatch import compare
+from benchmarks.learning.quickstart import as_json
+from benchmarks.speed.table import format_amount
+from benchmarks.speed.workload import QUICK, config_of, step, workload
+from hae_jax.config import Config
+from hae_jax.config.presets import preset
+
+SIZES: dict[str, tuple[str, tuple[int, ...]]] = {
+    "documents a batch": ("batch_size", (8, 32, 128)),
+    "units": ("hidden", (128, 256, 512)),
+    "words a sentence, at most": ("max_words", (8, 16, 32)),
+    "layers": ("layers", (1, 2, 4)),
+    "vocabulary": ("vocab_size", (1000, 4000, 16_000)),
+}
+"""What is varied, and how far; the preset `small`, in batches of 32, is among them."""
+
+
+def scaled(config: Config, field: str, value: int) -> Config:
+    """Returns a config of another size; with the units grow word vectors and the sentence level."""
+    if field == "hidden":
+        sizes = {
+            name: getattr(config.model, name) * value // config.model.hidden
+            for name in ("embed", "hidden", "sentence_hidden")
+        }
+        return dataclasses.replace(config, model=dataclasses.replace(config.model, **sizes))
+    section = "model" if field == "layers" else "data"
+    return dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **{field: value})})
+
+
+def cells(quick: bool) -> list[Cell]:
+    """Every size that is not the preset's own; one if it has to be quick."""
+    small = preset("small")
+    config = dataclasses.replace(small, data=dataclasses.replace(small.data, batch_size=32))
+    if quick:
+        return [_cell("layers", "layers", 2, QUICK, True)]
+    return [
+        _cell(name, field, value, config, False)
+        for name, (field, values) in SIZES.items()
+        for value in values
+        if scaled(config, field, value) != config
+    ]
+
+
+def _cell(name: str, field: str, value: int, config: Config, quick: bool) -> Cell:
+    settings = {"field": field, "value": value, "rounds": 2 if quick else 4, "babble": quick}
+    return Cell(f"{name}: {value:,}", config=settings | as_json(config))
+
+
+def measure(cell: Cell, folder: Path) -> dict[str, Any]:
+    """Races the step of another size with the preset's; times are those of a real word."""
+    config = config_of(cell)
+    other = scaled(config, cell.config["field"], cell.config["value"])
+    loads = [workload(each, folder.parents[1], cell.config["babble"]) for each in (config, other)]
+    entrants = [step(name, load) for name, load in zip(("preset", "scaled"), loads, strict=True)]
+    return {"rows": compare(entrants, cell.config["rounds"]), "words": [load.size.words for load in loads]}
+
+
+def render(records: list[Record]) -> str:
+    """Words a second, the preset's being 1, and memory, by what is varied."""
+    lines = [
+        "| | | words a second, preset = 1 | peak memory, preset = 1 | seconds to compile |",
+        "|---|---|---|---|---|",
+    ]
+    measured = {record["cell"]: record["numbers"]["rows"] for record in records}
+    for name, (_, values) in SIZES.items():
+        for place, value in enumerate(values):
+            label = f"| {'' if place else name} | {value:,} |"
+            if f"{name}: {value:,}" in measured:
+                preset, other = measured[f"{name}: {value:,}"]
+                lines.append(
+                    f"{label} {1 / other['ratio']:.2f} | {other['memory'] / preset['memory']:.2f} "
+                    f"| {format_amount(other['compile_seconds'], '.1f')} |"
+                )
+            else:
+                lines.append(f"{label} 1 | 1 | |")
+    return "\n".join(lines)
+
+
+TABLE = Benchmark("speed_scaling", cells, measure, render)

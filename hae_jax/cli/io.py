@@ -1,0 +1,116 @@
+"""What commands read and write: texts, codes, JSON lines."""
+
+import io
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+STDIN = Path("-")
+"""As an input: the text comes from standard input."""
+
+
+@contextmanager
+def corpus_of(source: Path) -> Iterator[str]:
+    """Makes a corpus that can be read more than once out of an input; standard input becomes a file of paragraphs."""
+    from hae_jax.data import CorpusError
+
+    if source != STDIN:
+        yield str(source)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "stdin.txt"
+        with path.open("wb") as stream:
+            shutil.copyfileobj(sys.stdin.buffer, stream)
+        try:
+            yield str(path)
+        except CorpusError as error:
+            raise CorpusError(str(error).replace(str(path), "standard input")) from None
+
+
+def texts_of(source: Path, field: str) -> list[str]:
+    """Reads the texts of a corpus, or the paragraphs of standard input."""
+    from hae_jax.data import read
+
+    with corpus_of(source) as corpus:
+        return [document.text for document in read(corpus, field)]
+
+
+@contextmanager
+def stream_of(source: Path, field: str) -> Iterator[tuple[int, Iterator[str]]]:
+    """Gives the number of an input's texts, and the texts one after the other."""
+    from hae_jax.data import read
+
+    with corpus_of(source) as corpus:
+        # Read twice: so what cannot be read is found before any work, and nothing has to be kept.
+        yield sum(1 for _ in read(corpus, field)), (document.text for document in read(corpus, field))
+
+
+def codes_of(path: Path) -> np.ndarray:
+    """Reads a .npy; what its array must look like, the model knows."""
+    data = path.read_bytes()
+    try:
+        codes = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError, BadZipFile) as error:
+        raise ValueError(f"codes must be a whole .npy file of numbers, got {path}: {error}. Encode anew.") from None
+    if not isinstance(codes, np.ndarray):
+        raise ValueError(f"codes must be one array in a .npy file, got the archive {path}. Save the array by itself.")
+    return codes
+
+
+def save(codes: np.ndarray, path: Path) -> None:
+    """Writes a .npy that appears whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("wb") as stream:
+            np.save(stream, codes)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write(rows: Iterable[dict]) -> None:
+    """Writes JSON lines to standard output, each when it comes; a signal waits until the line is whole.
+
+    Raises:
+        SystemExit: if a signal came while a line was written.
+    """
+    from hae_jax.training.interrupt import Interrupt
+
+    for row in rows:
+        with Interrupt() as interrupt:
+            print(json.dumps(row, ensure_ascii=False), flush=True)
+        if interrupt.received is not None:
+            raise SystemExit(128 + interrupt.received)
+
+
+@contextmanager
+def progress_over(what: str, total: int, printed: bool = True) -> Iterator[Callable[[str], None]]:
+    """Shows on standard error how much is done; what it gives is called after each result, with numbers to show.
+
+    Args:
+        what: the work.
+        total: results that will come.
+        printed: whether they are printed meanwhile; on a terminal that shows them a bar would be in their way.
+    """
+    from rich.console import Console
+
+    from hae_jax.training.progress import bar
+
+    console = Console(stderr=True)
+    with bar(console, console.is_terminal and not (printed and sys.stdout.isatty())) as progress:
+        task = progress.add_task(what, total=total, numbers="")
+        yield lambda numbers: progress.update(task, advance=1, numbers=numbers)
+
+
+def warn_of_truncated(truncated: list[bool]) -> None:
+    """Tells on standard error how many texts the model has no room for."""
+    if any(truncated):
+        print(f"hae: {sum(truncated)} of {len(truncated)} texts are too long for the model: cut off.", file=sys.stderr)

@@ -1,0 +1,55 @@
+"""What to do where memory does not suffice, in numbers."""
+
+from pathlib import Path
+
+from hae_jax.cli.commands import Command, Train
+from hae_jax.cli.doctor import Doctor
+from hae_jax.cli.gradients import Gradients
+from hae_jax.cli.options import Writing
+from hae_jax.cli.series import SeriesTrain
+from hae_jax.config import Config
+from hae_jax.config.series import SERIES
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tells whether an error says that something is larger than memory, the host's or a device's."""
+    return isinstance(error, MemoryError | OverflowError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
+def memory_advice(command: Command) -> str:
+    """Names the size that a command may be given smaller, what it is, and what it may be instead."""
+    match command:
+        case Train():
+            return of_training(command.config, command.workdir)
+        case SeriesTrain():
+            size, name = command.train.batch_size or SERIES[command.preset].batch_size, "train.batch_size"
+        case Gradients() | Doctor(workdir=None):
+            size, name = command.data.batch_size, "data.batch_size"
+        case Writing(beam=int(size)):
+            name = "beam"
+        case _:
+            size = 1
+    if size == 1:
+        return "the model and its documents must fit into memory, got too little. Close what else takes memory."
+    return f"{name} must fit into memory, got {size}. Use {name} {size // 2}."
+
+
+def of_training(config: Config, workdir: Path) -> str:
+    """Names smaller steps that train the same model, first the one with which a run may go on."""
+    import jax
+
+    from hae_jax.training.checkpoint import steps
+
+    size, devices, saved = config.data.batch_size, jax.local_device_count(), steps(workdir / "checkpoints")
+    half = size // 2 // devices * devices
+    repairs = [] if config.model.remat else ["model.remat True"]
+    if half:
+        parts = round(size / half) * config.optim.accumulate
+        repairs.append(f"data.batch_size {half} and optim.accumulate {parts}{' in a new workdir' if saved else ''}")
+    if not repairs:
+        hidden = config.model.hidden
+        return (
+            f"model.hidden must fit into memory, got {hidden}. Use model.hidden {max(hidden // 2, 1)} in a new workdir."
+        )
+    kept = f" What is trained so far is kept, up to step {saved[-1]}." if saved else ""
+    return f"data.batch_size must leave memory for a step, got {size}. Use {', or '.join(repairs)}.{kept}"

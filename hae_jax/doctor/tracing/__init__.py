@@ -1,0 +1,1 @@
+"""A traced loss as a flat program that can be run again, recorded and changed."""

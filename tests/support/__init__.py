@@ -1,0 +1,1 @@
+"""Oracles, stubs and small data shared by the tests."""

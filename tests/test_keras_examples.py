@@ -1,0 +1,114 @@
+"""The article's autoencoders are the same here as in Keras: same weights, hence the same loss, gradients and step."""
+
+import importlib.util
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from support.tolerance import assert_close
+
+from benchmarks.series.keras_models import keras_twin, keras_weights
+from hae_jax.batch import Signals
+from hae_jax.config.series import SERIES
+from hae_jax.models.series import Series
+from hae_jax.training import optim
+
+REMEDIES = ("remedy-clipping", "remedy-dropout", "remedy-layernorm")
+LENGTHS = np.array([13, 1, 7, 10, 2])
+CHANNELS = 3
+
+pytestmark = [
+    pytest.mark.skipif(importlib.util.find_spec("keras") is None, reason="Keras comes with hae_jax[peers]"),
+    pytest.mark.filterwarnings("ignore"),
+]
+
+
+def batch():
+    values = np.random.default_rng(6).normal(size=(len(LENGTHS), LENGTHS.max(), CHANNELS)).astype(np.float32)
+    mask = np.arange(LENGTHS.max()) < LENGTHS[:, None]
+    return Signals(*map(jnp.asarray, (values * mask[..., None], np.repeat(mask[..., None], CHANNELS, -1), mask)))
+
+
+def ours(name):
+    model = Series(SERIES[name], CHANNELS)
+    params = jax.jit(model.init)({"params": jax.random.key(2)}, batch())["params"]
+    return model, params
+
+
+def keras_loss(twin, weights, given, train=False):
+    """Mean squared error of the real values, as Keras' own `mse` with a mask as sample weights has it."""
+    import keras
+
+    said, _ = twin.stateless_call(
+        weights, [v.value for v in twin.non_trainable_variables], [given.values, given.mask], training=train
+    )
+    errors = keras.losses.mean_squared_error(given.values, said)
+    return (errors * given.mask).sum() / given.mask.sum()
+
+
+@pytest.mark.parametrize("name", REMEDIES)
+def test_the_same_weights_give_the_loss_that_keras_gives_and_its_gradients(name):
+    model, params = ours(name)
+    given = batch()
+    loss, gradient = jax.jit(jax.value_and_grad(lambda p: model.apply({"params": p}, given).words.mean))(params)
+    # Keras counts on silent broadcasting.
+    with jax.numpy_rank_promotion("allow"):
+        twin = keras_twin(SERIES[name], CHANNELS, int(LENGTHS.max()))
+        value, keras_gradient = jax.jit(jax.value_and_grad(lambda w: keras_loss(twin, w, given)))(
+            [jnp.asarray(w) for w in keras_weights(params)]
+        )
+    assert abs(float(loss) - float(value)) < 1e-5
+    kept = [w for w, v in zip(keras_gradient, twin.trainable_variables, strict=True) if v.name != "beta"]
+    expected = [w for w, v in zip(keras_weights(gradient), twin.trainable_variables, strict=True) if v.name != "beta"]
+    assert len(kept) == len(jax.tree.leaves(params))
+    assert_close(expected, [np.asarray(w) for w in kept])
+
+
+def test_a_step_of_the_article_is_keras_adam_after_its_clip():
+    """tf.clip_by_norm of each tensor at 1, then Adam 1e-3, for three steps of large gradients."""
+    import keras
+
+    model, params = ours("remedy-clipping")
+    given = batch()._replace(values=30 * batch().values)
+    # Keras adds epsilon before its bias correction, Optax after it: next to nothing, it is the same.
+    optimizer = optim.build(replace(SERIES["remedy-clipping"].optim, eps=1e-15), steps=3)
+    slope = jax.jit(jax.grad(lambda p: model.apply({"params": p}, given).words.mean))
+    state, variables = optimizer.init(params), [keras.Variable(w) for w in jax.tree.leaves(params)]
+    peer = keras.optimizers.Adam(learning_rate=0.001, epsilon=1e-15)
+    bound = []
+    for _ in range(3):
+        gradient = slope(params)
+        norms = [float(jnp.linalg.norm(leaf)) for leaf in jax.tree.leaves(gradient)]
+        bound += [norm > 1 for norm in norms]
+        clipped = [leaf / max(norm, 1.0) for leaf, norm in zip(jax.tree.leaves(gradient), norms, strict=True)]
+        peer.apply(clipped, variables)
+        updates, state = optimizer.update(gradient, state, params)
+        params = optax.apply_updates(params, updates)
+    assert any(bound)
+    assert not all(bound)
+    assert_close(jax.tree.leaves(params), [jnp.asarray(v.value) for v in variables])
+
+
+def test_the_presets_say_what_the_article_says():
+    clipping, dropout, norm = (SERIES[name] for name in REMEDIES)
+    for config in (clipping, dropout, norm):
+        assert config.sizes == (128, 64)
+        assert not config.spans
+        assert config.decoding == "repeat"
+        assert (config.optim.clip, config.optim.clip_norm, config.optim.learning_rate) == ("per_tensor", 1.0, 1e-3)
+    assert (dropout.cell.input_dropout, dropout.cell.recurrent_dropout) == (0.2, 0.2)
+    assert dropout.cell.recurrent_dropout_kind == "variational"
+    assert (norm.cell.use_bias, norm.cell.layer_norm, norm.cell.layer_norm_gain) == (False, "output", 1.0)
+
+
+def test_fresh_weights_are_drawn_as_keras_draws_them():
+    """Glorot's bound over all four gates, an orthogonal recurrent kernel in one piece, a forget bias of 1."""
+    _, params = ours("remedy-clipping")
+    layer = params["encoder_0"]["layer_0"]["layer_0"]
+    bound = np.sqrt(6 / (CHANNELS + 512))
+    assert 0.98 * bound < np.abs(layer["kernel"]).max() <= bound
+    np.testing.assert_allclose(layer["recurrent"] @ layer["recurrent"].T, np.eye(128), atol=1e-5)
+    np.testing.assert_array_equal(layer["bias"], np.repeat([0, 1, 0, 0], 128))

@@ -1,0 +1,112 @@
+"""The numbers of a stretch of steps."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hae_jax.training.metrics import MetricsBuffer, NonFinite
+from hae_jax.training.step import StepInfo, TrainState
+
+PARAMS = {"encoder": {"word": {"bias": jnp.zeros(3), "kernel": jnp.zeros((2, 3))}}}
+
+
+def window(step=0, skipped=0, total=0, limit=3):
+    """A window whose clock advances by two seconds whenever it is read."""
+    ticks = iter(range(0, 1000, 2))
+    state = TrainState(jnp.int32(step), PARAMS, (), jnp.int32(skipped), jnp.int32(total))
+    return MetricsBuffer(state, lambda: float(next(ticks)), limit)
+
+
+def info(loss=1.0, tokens=10.0, finite=True, culprit=-1, sentence_loss=None):
+    loss, sentence_loss = (None if x is None else jnp.float32(x) for x in (loss, sentence_loss))
+    return StepInfo(
+        loss=loss, sentence_loss=sentence_loss, vector_loss=None, tokens=jnp.float32(tokens), norm=jnp.float32(0.5),
+        binding=jnp.array(tokens > 10), finite=jnp.array(finite), culprit=jnp.int32(culprit),
+    )  # fmt: skip
+
+
+def test_losses_are_weighted_by_tokens():
+    stretch = window()
+    stretch.add(info(loss=1.0, tokens=10.0, sentence_loss=2.0))
+    stretch.add(info(loss=4.0, tokens=30.0, sentence_loss=6.0))
+    values = stretch.close()
+    assert values["loss"] == pytest.approx(3.25)
+    assert values["sentence_loss"] == pytest.approx(5.0)
+    assert values["binding"] == 0.5
+    assert values["norm"] == 0.5
+
+
+def test_the_step_that_compiles_is_left_out_of_the_speed():
+    stretch = window()
+    stretch.add(info(tokens=7.0))
+    assert math.isnan(stretch.close()["words_per_second"])
+    stretch.add(info(tokens=11.0))
+    stretch.add(info(tokens=13.0))
+    assert stretch.close()["words_per_second"] == pytest.approx(24 / 2)
+
+
+class Pending:
+    """A loss that is still being computed when the batch of the next step is there."""
+
+    def is_ready(self):
+        return False
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(1.0, dtype)
+
+
+def test_a_batch_is_late_if_it_comes_when_the_step_before_it_is_over():
+    stretch = window()
+    for pending in (True, False, True, True):
+        stretch.add(info()._replace(loss=Pending()) if pending else jax.block_until_ready(info()))
+    assert stretch.close()["late_batches"] == 0.25
+    stretch.add(info()._replace(loss=Pending()))
+    assert stretch.close()["late_batches"] == 0.0
+
+
+def test_skipped_steps_are_counted_and_left_out_of_the_means():
+    stretch = window(total=5)
+    stretch.add(info(loss=2.0))
+    stretch.add(info(loss=np.nan, finite=False, culprit=0))
+    values = stretch.close()
+    assert (values["loss"], values["skipped"]) == (2.0, 6)
+
+
+def test_a_stretch_without_steps_has_no_numbers():
+    assert window().close() is None
+
+
+def test_a_stretch_of_skipped_steps_alone_has_no_loss():
+    stretch = window()
+    stretch.add(info(finite=False))
+    assert math.isnan(stretch.close()["loss"])
+
+
+def test_training_gives_up_after_so_many_skipped_steps_in_a_row():
+    stretch = window(step=40)
+    stretch.add(info())
+    for culprit in (0, 0, 1):
+        stretch.add(info(finite=False, culprit=culprit))
+    with pytest.raises(
+        NonFinite, match=r"steps 42 to 44 must be finite.* gradient of encoder/word/kernel is the first"
+    ):
+        stretch.close()
+
+
+def test_skipped_steps_are_counted_across_lines_and_resumes():
+    stretch = window(step=40, skipped=1)
+    stretch.add(info(finite=False))
+    stretch.close()
+    stretch.add(info(finite=False))
+    with pytest.raises(NonFinite, match=r"steps 40 to 42 must be finite, got NaN or infinity in each: every gradient"):
+        stretch.close()
+
+
+def test_a_finite_step_starts_the_count_anew():
+    stretch = window(skipped=2)
+    for finite in (True, False, False, True, False):
+        stretch.add(info(finite=finite))
+    assert stretch.close()["skipped"] == 3

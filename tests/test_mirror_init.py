@@ -1,0 +1,130 @@
+"""Weights with which the untrained hierarchy gives back what it reads."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from support.tolerance import assert_close
+
+from hae_jax import models
+from hae_jax.batch import EOD, EOS, Batch
+from hae_jax.config import ModelConfig, OptimConfig
+from hae_jax.layers.mirror_init import GATE_GAIN, INPUT_STD, block_shift
+from hae_jax.layers.recurrent import LSTM
+from hae_jax.training import optim
+
+DOCS, SENTS, WORDS, VOCAB = 7, 3, 5, 89
+SIZES = {"embed": 64, "hidden": 320, "sentence_hidden": 960}
+"""Room for every word of a sentence and for every sentence of a document, but not for the end marks."""
+
+
+def documents() -> Batch:
+    """Random words, of which neighbours tell nothing."""
+    words = np.asarray(jax.random.randint(jax.random.key(3), (DOCS * SENTS, WORDS), 4, VOCAB, jnp.int32))
+    marks = np.full((DOCS * SENTS, 1), EOS, np.int32)
+    marks[SENTS - 1 :: SENTS] = EOD
+    slots = np.arange(DOCS * SENTS, dtype=np.int32).reshape(DOCS, SENTS)
+    return Batch((jnp.asarray(np.concatenate([words, marks], 1)),), jnp.asarray(slots))
+
+
+def hits(**options) -> float:
+    """The share of words that an untrained model finds the likeliest, given the code and the words before."""
+    model, batch = models.build(ModelConfig(**SIZES | options), VOCAB), documents()
+    params = model.init(jax.random.key(1), batch)
+    scores = model.apply(params, model.apply(params, batch, method="encode"), batch, method="score")
+    return float((scores.hit & scores.mask).sum() / scores.mask.sum())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"layer_norm": "output"},
+        {"layer_norm": "none"},
+        {"layer_norm": "output", "layers": 2},
+        {"layer_norm": "output", "feed": "start"},
+        {"layer_norm": "output", "feedback": "word"},
+        {"layer_norm": "output", "attention": True},
+        {"layer_norm": "output", "embed": 320},
+        {"layer_norm": "output", "kind": "flat", "hidden": 1280},
+    ],
+    ids=str,
+)
+def test_an_untrained_model_gives_back_what_it_reads(options):
+    assert hits(initializer="mirror", **options) > 0.9
+
+
+def test_with_other_weights_an_untrained_model_knows_nothing():
+    assert hits(initializer="orthogonal", layer_norm="output") < 0.1
+
+
+@pytest.mark.parametrize(("hidden", "block"), [(12, 3), (11, 3), (5, 5), (7, 9)])
+def test_the_belt_moves_blocks_and_turns_those_that_come_round(hidden, block):
+    matrix, x, block = block_shift(hidden, block), np.arange(1.0, hidden + 1), min(block, hidden)
+    number = hidden // block
+    assert_close(matrix @ matrix.T, np.eye(hidden, dtype=np.float32))
+    moved = x @ matrix
+    for k in range(1, number):
+        np.testing.assert_array_equal(moved[k * block : (k + 1) * block], x[(k - 1) * block : k * block])
+    np.testing.assert_array_equal(moved[:block], np.roll(x[(number - 1) * block : number * block], 1))
+    np.testing.assert_array_equal(moved[number * block :], x[number * block :])
+
+
+def test_the_reader_piles_up_its_inputs():
+    feat, hidden, time = 3, 12, 9
+    x = 0.01 * jax.random.normal(jax.random.key(0), (2, time, feat))
+    lstm = LSTM(ModelConfig(initializer="mirror"), hidden, feat)
+    params = lstm.init(jax.random.key(1), x, jnp.ones((2, time), bool))
+    _, said = lstm.apply(params, x, jnp.ones((2, time), bool))
+    pile, step = np.zeros((2, hidden)), block_shift(hidden, feat).astype(np.float64)
+    for t in range(time):
+        pile = pile @ step
+        pile[:, :feat] += GATE_GAIN * INPUT_STD * np.asarray(x[:, t], np.float64)
+    # A shut forget gate lets a twentieth through, at every step.
+    assert np.corrcoef(np.ravel(said[:, -1]), pile.ravel())[0, 1] > 0.9
+    assert 0.8 < np.linalg.norm(said[:, -1]) / np.linalg.norm(pile) < 1.25
+
+
+def test_gradients_neither_vanish_nor_explode():
+    hidden, time = 12, 50
+    lstm = LSTM(ModelConfig(initializer="mirror"), hidden, 3)
+    mask = jnp.ones((1, time), bool)
+    params = lstm.init(jax.random.key(1), jnp.zeros((1, time, 3)), mask)
+
+    def last(first):
+        x = jnp.zeros((1, time, 3)).at[0, 0].set(first)
+        return lstm.apply(params, x, mask)[1][0, -1]
+
+    values = np.linalg.svd(jax.jacobian(last)(jnp.zeros(3)), compute_uv=False) / (GATE_GAIN * INPUT_STD)
+    # Fifty steps of a default LSTM take ten decades. Here each multiplies by |Q + f I|, at most 1 + f and at least
+    # 1 - f, where f is what a shut forget gate lets through.
+    f = 1 / (1 + np.exp(3))
+    assert (1 - f) ** time < values.min()
+    assert values.max() < (1 + f) ** time
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"reverse": False}, "model.reverse must be"),
+        ({"feedback": "sentence"}, "model.feedback must be"),
+        ({"layer_norm": "cell"}, "model.layer_norm must be"),
+        ({"state": "all", "sentence_hidden": 256}, "model.state must be"),
+        ({"use_bias": False}, "model.use_bias must be"),
+    ],
+)
+def test_what_a_mirror_cannot_do_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        ModelConfig(initializer="mirror", **options)
+
+
+def test_the_sentence_level_moves_at_its_own_rate():
+    optimizer = optim.build(OptimConfig(warmup=0, sentence_rate=0.25, clip="none"), 10)
+    params = {"encoder": {"word": jnp.zeros(2), "sentence": jnp.zeros(2)}, "sentence_decoder": jnp.zeros(2)}
+    updates, _ = optimizer.update(jax.tree.map(jnp.ones_like, params), optimizer.init(params), params)
+    assert_close(updates["encoder"]["sentence"], 0.25 * updates["encoder"]["word"])
+    assert_close(updates["sentence_decoder"], updates["encoder"]["sentence"])
+
+
+def test_a_rate_of_nothing_is_refused():
+    with pytest.raises(ValueError, match=r"optim\.sentence_rate must be positive, got 0"):
+        OptimConfig(sentence_rate=0.0)

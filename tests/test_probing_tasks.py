@@ -1,0 +1,121 @@
+"""Questions about codes: that the answers are true, and that classifiers find what is there and nothing else."""
+
+from collections import Counter
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from support.random_corpus import WORDS, corpus
+
+from benchmarks.learning import probing_tasks
+from hae_jax.config import DataConfig, ModelConfig
+from hae_jax.data import Corpus, sequential_batches
+from hae_jax.models import build
+
+
+def sentence(text, number):
+    return tuple(np.asarray(text.tokens[text.sentences[number] : text.sentences[number + 1]]).tolist())
+
+
+def sentences_of(text, document):
+    return [tuple(np.asarray(ids).tolist()) for ids in text.document(document)]
+
+
+def test_half_of_the_sentences_asked_about_occur_and_the_others_do_not():
+    text = corpus()
+    asked = probing_tasks.occurrence(text, 1)
+    assert asked.answers.mean() == 0.5
+    assert Counter(asked.document.tolist()) == dict.fromkeys(range(len(text)), 2)
+    for document, (named,), answer in zip(*asked, strict=True):
+        assert (sentence(text, named) in sentences_of(text, document)) == answer
+
+
+def test_a_sentence_that_occurs_twice_in_the_corpus_is_no_counterexample():
+    text = Corpus.of([[[5, 6], [7]], [[5, 6], [8]], [[5, 6], [9]]])
+    for seed in range(20):
+        asked = probing_tasks.occurrence(text, seed)
+        assert all(sentence(text, named) != (5, 6) for (named,) in asked.sentences[~asked.answers])
+
+
+def test_the_sentence_named_first_comes_first_where_the_answer_is_yes():
+    text = corpus()
+    asked = probing_tasks.order(text, 1)
+    assert abs(asked.answers.mean() - 0.5) < 0.01
+    for document, (one, other), answer in zip(*asked, strict=True):
+        edges = range(*text.documents[document : document + 2])
+        assert one in edges
+        assert other in edges
+        assert (one < other) == answer
+    assert len({other - one for one, other in asked.sentences}) > 4
+
+
+def test_documents_whose_order_nobody_can_tell_are_not_asked_about():
+    text = Corpus.of([[[5], [5]], [[5]], [[5], [6]]])
+    assert probing_tasks.order(text, 0).document.tolist() == [2]
+    with pytest.raises(ValueError, match=r"document of two different sentences, got none\. Give longer documents\."):
+        probing_tasks.order(Corpus.of([[[5], [5]], [[5]]]), 0)
+
+
+def test_documents_that_are_all_alike_are_refused():
+    with pytest.raises(ValueError, match=r"documents that differ, got 2 alike\. Give more documents\."):
+        probing_tasks.occurrence(Corpus.of([[[5], [6]], [[6], [5]]]), 0)
+
+
+@pytest.mark.parametrize("ask", [probing_tasks.occurrence, probing_tasks.order])
+def test_the_same_seed_asks_the_same_and_another_one_something_else(ask):
+    first, again, other = (ask(corpus(), seed).sentences for seed in (3, 3, 4))
+    assert (first == again).all()
+    assert (first != other).any()
+
+
+def test_each_sentence_becomes_a_document_under_its_own_number():
+    text = corpus()
+    single = probing_tasks.apart(text)
+    assert len(single) == len(text.sentences) - 1
+    for number in (0, 1, len(single) - 1):
+        assert sentences_of(single, number) == [sentence(text, number)]
+
+
+def test_features_are_both_vectors_their_product_and_their_distance():
+    documents, sentences = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[5.0, -1.0], [2.0, 2.0]])
+    asked = probing_tasks.ProbingTask(np.array([1]), np.array([[1, 0]]), np.array([True]))
+    wanted = [3, 4, 2, 2, 6, 8, 1, 2, 5, -1, 15, -4, 2, 5]
+    assert probing_tasks.features(documents, sentences, asked).tolist() == [wanted]
+
+
+def test_codes_do_not_depend_on_what_is_encoded_beside():
+    text = corpus(67)
+    data = DataConfig(max_sentences=4, max_words=5, buckets=2)
+    model = build(ModelConfig(embed=5, hidden=7, sentence_hidden=11), WORDS)
+    batch, _ = next(sequential_batches(text, data, 3))
+    params = model.init(jax.random.key(0), jax.tree.map(jnp.asarray, batch))["params"]
+    found = probing_tasks.codes(model, params, text, data)
+    assert found.shape == (67, 11)
+    alone = probing_tasks.codes(model, params, Corpus.of([text.document(66)]), data)
+    np.testing.assert_allclose(found[66:], alone, atol=1e-6)
+
+
+def unfolding(feedback="none"):
+    """A fresh mirrored model, its parameters, documents, and the data it knows."""
+    text = corpus()
+    data = DataConfig(max_sentences=int(np.diff(text.documents).max()), max_words=8, buckets=1)
+    options = {"initializer": "mirror", "layer_norm": "output", "embed": 8, "hidden": 64, "sentence_hidden": 512}
+    model = build(ModelConfig(feedback=feedback, **options), WORDS)
+    batch = next(sequential_batches(text, data, 64))[0]
+    return model, jax.jit(model.init)(jax.random.key(0), batch)["params"], text, data
+
+
+def test_a_code_is_unfolded_into_the_vectors_of_its_own_sentences():
+    model, params, text, data = unfolding()
+    asked = probing_tasks.occurrence(text, 0)
+    largest = probing_tasks.alignments(model, params, text, data, asked)[:, -1]
+    assert largest[asked.answers].mean() > largest[~asked.answers].mean() + 0.2
+    both = probing_tasks.alignments(model, params, text, data, probing_tasks.order(text, 0))
+    assert both.shape[1] == 2 * (data.max_sentences + 1)
+
+
+def test_a_decoder_that_waits_for_words_cannot_be_unfolded():
+    model, params, text, data = unfolding("word")
+    with pytest.raises(ValueError, match=r"model\.feedback must be 'none' to unfold a code, got 'word'\."):
+        probing_tasks.alignments(model, params, text, data, probing_tasks.occurrence(text, 0))
