@@ -5,6 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from benchmarks import highlights
 from benchmarks.doctor import accuracy, loss_curves, repairs
 from benchmarks.gradients import common_advice, phase_diagram, prediction, probe_overhead, stability
 from benchmarks.gradients import summary as gradients_summary
@@ -70,6 +71,7 @@ SUMMARIES = (
     common_advice.SUMMARY,
     accuracy.SUMMARY,
     speed_summary.SUMMARY,
+    *highlights.SUMMARIES,
 )
 TABLES: dict[str, Benchmark | Summary] = {table.table: table for table in (*_MADE, *SUMMARIES)}
 """All tables by name; a benchmark has one or more."""

@@ -1,4 +1,4 @@
-"""Results to the pages: tables stand between `<!-- table:NAME -->` and `<!-- end -->`, and nobody types a number."""
+"""Renders results into the pages: each table is generated between `<!-- table:NAME -->` and `<!-- end -->`."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -8,25 +8,26 @@ from benchmarks.harness.record import Benchmark, Record, Summary, read
 
 PAGES = (
     "README.md",
+    "docs/results.md",
     "docs/gradients.md",
     "docs/remedies.md",
     "docs/series.md",
     "docs/causes.md",
     "docs/performance.md",
 )
-"""Where tables are shown."""
+"""Pages that contain tables."""
 _TABLE = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def tables(known: Benchmark | Summary, results: Path) -> str:
-    """Renders the records of all devices, each table over a line that says where its numbers come from."""
-    parts = [f"{known.render(records)}\n\n{origin(records)}" for records in measured(known, results)]
+def tables(table: Benchmark | Summary, results: Path) -> str:
+    """Renders one table per device, each followed by a line with the provenance of its numbers."""
+    parts = [f"{table.render(records)}\n\n{origin(records)}" for records in measured(table, results)]
     return "\n\n".join(parts) or "*Not measured yet.*"
 
 
-def measured(known: Benchmark | Summary, results: Path) -> Iterator[list[Record]]:
-    """Returns the records of each device, quick ones left aside."""
-    first, *others = known.sources if isinstance(known, Summary) else (known.table,)
+def measured(table: Benchmark | Summary, results: Path) -> Iterator[list[Record]]:
+    """Yields the records of each device, without those of quick runs."""
+    first, *others = table.sources if isinstance(table, Summary) else (table.table,)
     for path in sorted(results.glob(f"{first}-*.json")):
         if not path.stem.endswith("-quick"):
             paths = [path, *(path.with_name(path.name.replace(first, other, 1)) for other in others)]
@@ -35,20 +36,20 @@ def measured(known: Benchmark | Summary, results: Path) -> Iterator[list[Record]
 
 
 def origin(records: list[Record]) -> str:
-    """Says on what the records were measured, in one line."""
+    """Returns one line with the device, versions, revisions and seeds of the records."""
     ordered = sorted(records, key=lambda record: record["finished"])
     where = ordered[-1]["device"]
     # Processors with as many cores share a file.
     names = ", ".join(dict.fromkeys(record["device"]["name"] for record in records))
     device = names if where["platform"] == "cpu" else f"{where['count']} x {names}"
-    # Not every cell, or table of a summary, has every peer, nor all of a package the same version.
+    # Peers and package versions may differ between cells, and between the tables of a summary.
     versions: dict[str, dict[str, None]] = {}
     for each in ordered:
         for name, number in each["versions"].items():
             versions.setdefault(name, {})[number] = None
     packages = ", ".join(f"{name} {' and '.join(numbers)}" for name, numbers in versions.items())
     commits = dict.fromkeys(
-        f"{(record['revision']['commit'] or 'unknown')[:10]}{', changed' if record['revision']['dirty'] else ''}"
+        f"{(record['revision']['commit'] or 'untable')[:10]}{', changed' if record['revision']['dirty'] else ''}"
         for record in records
     )
     commit = f"revision{'s' * (len(commits) > 1)} {', '.join(commits)}"
@@ -60,32 +61,32 @@ def origin(records: list[Record]) -> str:
     )
 
 
-def fill(text: str, known: Mapping[str, Benchmark | Summary], results: Path) -> str:
-    """Returns a text with the tables that it asks for.
+def fill(text: str, all_tables: Mapping[str, Benchmark | Summary], results: Path) -> str:
+    """Returns the text of a page with all of its tables rendered anew.
 
     Args:
-        text: a page.
-        known: benchmarks and summaries by the names of their tables.
+        text: Markdown with table markers.
+        all_tables: benchmarks and summaries by table name.
         results: folder of the records.
 
     Raises:
-        ValueError: if it asks for a table that no benchmark makes.
+        ValueError: if a marker names an unknown table.
     """
 
-    def replace(found: re.Match[str]) -> str:
-        start, name, end = found.groups()
-        if name not in known:
-            raise ValueError(f"table must be one of {', '.join(known)}, got {name}. Correct the marker.")
-        return f"{start}{tables(known[name], results)}\n{end}"
+    def replace(marked: re.Match[str]) -> str:
+        start, name, end = marked.groups()
+        if name not in all_tables:
+            raise ValueError(f"table must be one of {', '.join(all_tables)}, got {name}. Correct the marker.")
+        return f"{start}{tables(all_tables[name], results)}\n{end}"
 
     return _TABLE.sub(replace, text)
 
 
-def update(root: Path, known: Mapping[str, Benchmark | Summary], results: Path) -> None:
-    """Puts the newest results into the pages, and their pictures beside the pages of the docs."""
+def update(root: Path, all_tables: Mapping[str, Benchmark | Summary], results: Path) -> None:
+    """Writes the current results into all pages, and their figures into `docs/`."""
     for page in (root / name for name in PAGES):
-        page.write_text(fill(page.read_text(encoding="utf-8"), known, results), encoding="utf-8")
-    for each in known.values():
-        if each.draw is not None:
-            for records in measured(each, results):
-                each.draw(records, root / "docs")
+        page.write_text(fill(page.read_text(encoding="utf-8"), all_tables, results), encoding="utf-8")
+    for table in all_tables.values():
+        if table.draw is not None:
+            for records in measured(table, results):
+                table.draw(records, root / "docs")
