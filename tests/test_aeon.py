@@ -1,10 +1,11 @@
-"""Labelled series: their files are read as they are."""
+"""Labelled series are those of the published files."""
 
 import importlib.util
 
 import numpy as np
 import pytest
 
+from benchmarks.series.aeon import classified, monitored
 from hae_jax.data import aeon
 from hae_jax.data.series import SeriesError, series_of
 
@@ -22,7 +23,7 @@ installed = pytest.mark.skipif(importlib.util.find_spec("aeon") is None, reason=
     ],
 )
 def test_series_with_classes_are_as_published(name, part, number, shortest, longest, channels, classes):
-    series, labels = aeon.classified(name, part)
+    series, labels = classified(name)[part == "TEST"]
     assert len(series) == len(labels) == number
     assert (min(map(len, series)), max(map(len, series))) == (shortest, longest)
     assert {one.shape[1] for one in series} == {channels}
@@ -36,21 +37,24 @@ def test_series_with_classes_are_as_published(name, part, number, shortest, long
     [("KDD-TSAD_135", 1200, 6301, [12]), ("ecg-diff-count-3", 10_000, 10_000, [100, 100, 100])],
 )
 def test_anomalies_are_as_published_and_training_data_is_not_tested(name, train, test, events):
-    found = aeon.monitored(name)
+    found = monitored(name)
     assert (found.train.shape, found.test.shape, found.anomalous.shape) == ((train, 1), (test, 1), (test,))
     edges = np.flatnonzero(np.diff(np.r_[0, found.anomalous, 0]))
     assert (edges[1::2] - edges[::2]).tolist() == events
     assert not np.array_equal(found.train[:500], found.test[:500])
+    np.testing.assert_array_equal(aeon.training_series(name)[0], found.train)
 
 
-def test_what_is_not_there_is_told(monkeypatch):
+def test_an_unknown_name_or_a_missing_package_is_an_error(monkeypatch):
     with pytest.raises(SeriesError, match=r"name must be one of JapaneseVowels, BasicMotions, got 'Vowels'\."):
-        aeon.classified("Vowels", "TRAIN")
+        classified("Vowels")
+    with pytest.raises(SeriesError, match=r"corpus must be aeon: and one of .*, ecg-diff-count-3, got 'aeon:ecg'\."):
+        aeon.training_series("ecg")
     with pytest.raises(SeriesError, match=r"name must be one of KDD-TSAD_135, ecg-diff-count-3, got 'ecg'\."):
-        aeon.monitored("ecg")
+        monitored("ecg")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SeriesError, match=r"package aeon must be installed, got none .* pip install --no-deps aeon"):
-        aeon.monitored("KDD-TSAD_135")
+        monitored("KDD-TSAD_135")
 
 
 def test_a_ts_file_is_read_line_by_line(tmp_path):
@@ -63,7 +67,7 @@ def test_a_ts_file_is_read_line_by_line(tmp_path):
 
 
 @pytest.mark.parametrize("line", ["1,2:3:yes", "1,x:3,4:yes", "yes"])
-def test_a_broken_ts_file_is_told_by_its_line(tmp_path, line):
+def test_a_malformed_ts_file_is_reported_with_its_line(tmp_path, line):
     path = tmp_path / "broken.ts"
     path.write_text(f"@data\n1:2:yes\n{line}\n", encoding="utf-8")
     with pytest.raises(SeriesError, match=r"line 3 of .*broken\.ts must hold channels of equal lengths"):

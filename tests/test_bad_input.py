@@ -55,21 +55,27 @@ def copy(trained, tmp_path):
     [
         (["trian"], "Did you mean train?"),
         (["train"], "--workdir must be given"),
-        (["train", "--workdir", "W", "--model.hiden", "8"], "Did you mean --model.hidden?"),
-        (["train", "--workdir", "W", "--hidden=8"], "Did you mean --model.hidden?"),
-        (["train", "--workdir", "W", "--model.hidden", "big"], "--model.hidden must be a whole number, got 'big'"),
-        (["train", "--workdir", "W", "--model.hidden"], "must have a value"),
+        (["train", "--workdir", "W", "--model.hiden", "8"], "Did you mean --model.hidden_dim?"),
+        (["train", "--workdir", "W", "--hidden=8"], "Did you mean --model.hidden_dim?"),
+        (
+            ["train", "--workdir", "W", "--model.hidden_dim", "big"],
+            "--model.hidden_dim must be a whole number, got 'big'",
+        ),
+        (["train", "--workdir", "W", "--model.hidden_dim"], "must have a value"),
         (["train", "--workdir", "W", "--optim.clip", "globalnorm"], "Did you mean global_norm?"),
-        (["train", "--workdir", "W", "--model.tied=perhaps"], "must be one of True, False"),
+        (["train", "--workdir", "W", "--model.tie_embeddings=perhaps"], "must be one of True, False"),
         (["train", "--workdir", "W", "--preset", "smal"], "Did you mean 'small'?"),
-        (["train", "--workdir", "W", "--model.hidden", "0"], "model.hidden must be at least 1, got 0"),
+        (["train", "--workdir", "W", "--model.hidden_dim", "0"], "model.hidden_dim must be at least 1, got 0"),
         (["train", "--workdir", "W", "--data.min_sentences", "9"], "must be at most data.max_sentences (4), got 9"),
         (["train", "--workdir", "W", "--optim.learning_rate", "nan"], "must be finite, got nan"),
         (["train", "--workdir", "W", "--optim.learning_rate", "inf"], "must be finite, got inf"),
-        (["train", "--workdir", "W", "--model.hidden", "10000000000000"], "model.hidden must be at most 2,147,483,647"),
+        (
+            ["train", "--workdir", "W", "--model.hidden_dim", "10000000000000"],
+            "model.hidden_dim must be at most 2,147,483,647",
+        ),
         (["train", "--workdir", "W", "--model.layers", "100000000"], "model.layers must be at most 100"),
         (["train", "--workdir", "W", "--train.steps", "1" + "0" * 21], "train.steps must be at most 2,147,483,647"),
-        (["train", "--workdir", "W", "--data.max_words", "1000000"], "data.max_words must be at most 10,000"),
+        (["train", "--workdir", "W", "--data.max_tokens", "1000000"], "data.max_tokens must be at most 10,000"),
         (["train", "--workdir="], "--workdir must have a value, got an empty one"),
         (["evaluate", "--workdir", "W", "letters.txt"], "must be given options only, got 'letters.txt'"),
         (["evaluate", "--workdir", "W", "--input"], "--input must have a value"),
@@ -104,8 +110,8 @@ def test_a_corpus_that_is_no_good_trains_nothing(complaint, tmp_path, content, s
 
 def test_another_config_is_told_by_its_fields_and_changes_nothing(complaint, copy):
     before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
-    said = complaint("train", "--workdir", copy, "--model.hidden", "37", "--train.seed", "5")
-    assert "another model.hidden, train.seed" in said
+    said = complaint("train", "--workdir", copy, "--model.hidden_dim", "37", "--train.seed", "5")
+    assert "another model.hidden_dim, train.seed" in said
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
 
 
@@ -256,8 +262,8 @@ def test_a_later_step_without_memory_leaves_a_run_that_goes_on_with_less(complai
         (["train", "--model.remat", "True", "--data.batch_size", "2"], "Use data.batch_size 1 and optim.accumulate 2."),
         (["train", "--data.batch_size", "1"], "got 1. Use model.remat True."),
         (
-            ["train", "--model.remat", "True", "--data.batch_size", "1", "--model.hidden", "512"],
-            "model.hidden must fit into memory, got 512. Use model.hidden 256 in a new workdir.",
+            ["train", "--model.remat", "True", "--data.batch_size", "1", "--model.hidden_dim", "512"],
+            "model.hidden_dim must fit into memory, got 512. Use model.hidden_dim 256 in a new workdir.",
         ),
         (["train", "--preset", "series", "--train.batch_size", "64"], "got 64. Use train.batch_size 32."),
         (

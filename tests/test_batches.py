@@ -19,7 +19,7 @@ from hae_jax.data.bucketing import ROWS, optimal_widths, pack
 from hae_jax.data.documents import Corpus
 from hae_jax.data.text import Tokenizer
 
-CONFIG = DataConfig(max_sentences=7, max_words=13, batch_size=5, buckets=3)
+CONFIG = DataConfig(max_sentences=7, max_tokens=13, batch_size=5, buckets=3)
 sizes = st.lists(st.lists(st.integers(1, 13), min_size=1, max_size=7), min_size=1, max_size=43)
 
 
@@ -32,7 +32,7 @@ def documents_of(lengths):
 def random_documents(number, seed=3, config=CONFIG):
     rng = np.random.default_rng(seed)
     counts = rng.integers(1, config.max_sentences + 1, number)
-    return documents_of([rng.integers(1, config.max_words + 1, count).tolist() for count in counts])
+    return documents_of([rng.integers(1, config.max_tokens + 1, count).tolist() for count in counts])
 
 
 def read_back(batch):
@@ -59,7 +59,7 @@ def without_padding(rows):
 
 def test_a_batch_reads_as_its_documents():
     documents = [[[5, 6], [7]], [[8, 9, 10]]]
-    batch, real = next(sequential_batches(documents, DataConfig(max_sentences=2, max_words=3, buckets=1), 3))
+    batch, real = next(sequential_batches(documents, DataConfig(max_sentences=2, max_tokens=3, buckets=1), 3))
     assert real == 2
     (table,) = batch.tables
     # The shortest sentences come first.
@@ -72,7 +72,7 @@ def test_a_batch_reads_as_its_documents():
 @given(sizes, st.integers(1, 7), st.integers(1, 5), st.integers(0, 2**32), st.integers(0, 10**6))
 def test_every_sentence_stands_once_where_its_slot_says(lengths, size, buckets, seed, step):
     documents = documents_of(lengths)
-    config = DataConfig(max_sentences=7, max_words=13, batch_size=size, buckets=buckets)
+    config = DataConfig(max_sentences=7, max_tokens=13, batch_size=size, buckets=buckets)
     data = Batches(Corpus.of(documents), config, seed)
     batch = data.at(step)
     for number, rows in zip(data.documents(step), read_back(batch), strict=True):
@@ -86,7 +86,7 @@ def test_every_sentence_stands_once_where_its_slot_says(lengths, size, buckets, 
 @given(sizes, st.integers(1, 7), st.integers(1, 5))
 def test_documents_in_order_lose_nothing(lengths, size, buckets):
     documents = documents_of(lengths)
-    config = DataConfig(max_sentences=7, max_words=13, buckets=buckets)
+    config = DataConfig(max_sentences=7, max_tokens=13, buckets=buckets)
     seen, shapes = [], set()
     for batch, real in sequential_batches(documents, config, size):
         rows = read_back(batch)
@@ -101,7 +101,7 @@ def test_documents_in_order_lose_nothing(lengths, size, buckets):
 def test_parts_of_a_stream_lose_nothing_and_have_few_shapes(lengths, size, buckets):
     # The shortest documents first: every part needs more room than the one before it.
     documents = documents_of(sorted(lengths, key=lambda document: (len(document), sum(document))))
-    room, seen, shapes = StreamBatcher(DataConfig(max_sentences=7, max_words=13, buckets=buckets)), [], []
+    room, seen, shapes = StreamBatcher(DataConfig(max_sentences=7, max_tokens=13, buckets=buckets)), [], []
     for start in range(0, len(documents), size):
         batch = room.batch(documents[start : start + size])
         rows = read_back(batch)
@@ -122,7 +122,7 @@ def test_a_stream_soon_has_the_shape_that_it_keeps():
 
 @given(st.integers(1, 97), st.integers(1, 11), st.integers(0, 5))
 def test_each_epoch_visits_each_document_once(number, size, seed):
-    config = DataConfig(max_sentences=7, max_words=13, batch_size=size)
+    config = DataConfig(max_sentences=7, max_tokens=13, batch_size=size)
     data = Batches(Corpus.of(random_documents(number)), config, seed)
     seen = np.concatenate([data.documents(step) for step in range(3 * number // size + 1)])
     for epoch in range(3):
@@ -156,7 +156,7 @@ from hae_jax.config import DataConfig
 from hae_jax.data.batches import Batches
 from hae_jax.data.documents import Corpus
 corpus = Corpus.of([[[4 + i] * (1 + (i * j) % 11) for j in range(1 + i % 7)] for i in range(67)])
-data = Batches(corpus, DataConfig(max_sentences=7, max_words=13, batch_size=5, buckets=3), 29)
+data = Batches(corpus, DataConfig(max_sentences=7, max_tokens=13, batch_size=5, buckets=3), 29)
 arrays = [array for step in (0, 13, 999) for array in (*data.at(step).tables, data.at(step).slots)]
 digest = hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
 """
@@ -173,7 +173,7 @@ def test_batches_are_the_same_in_every_process():
 
 def test_each_batch_takes_one_document_of_each_length():
     corpus = Corpus.of(documents_of([[3] * (1 + i % 5) for i in range(5 * 23)]))
-    data = Batches(corpus, DataConfig(max_sentences=5, max_words=13, batch_size=5), 0)
+    data = Batches(corpus, DataConfig(max_sentences=5, max_tokens=13, batch_size=5), 0)
     for step in range(100):
         assert sorted(len(corpus.document(i)) for i in data.documents(step)) == [1, 2, 3, 4, 5]
 
@@ -228,7 +228,7 @@ def test_sentences_of_one_length_need_one_more_table_at_most():
 
 
 def test_most_cells_are_words():
-    config = DataConfig(max_sentences=4, max_words=16, buckets=3)
+    config = DataConfig(max_sentences=4, max_tokens=16, buckets=3)
     data = Batches(Corpus.of(random_documents(3001, config=config)), config, 0)
     tables = [table for step in range(50) for table in data.at(step).tables]
     assert sum((table != PAD).sum() for table in tables) / sum(table.size for table in tables) > 0.6
@@ -247,7 +247,7 @@ def test_a_batch_of_32_takes_less_than_3_milliseconds():
 
 def test_new_text_is_cut_and_said_to_be():
     tokenizer = Tokenizer.train(["a b c d e f g ."], "word", 97)
-    config = DataConfig(max_sentences=2, max_words=4)
+    config = DataConfig(max_sentences=2, max_tokens=4)
     texts = ["A b c.", "A b c d e f.", "A!\n\nB?\n\nC", "g"]
     documents, truncated = encode_text(texts, tokenizer, config)
     said = [[tokenizer.decode(ids) for ids in document] for document in documents]
@@ -278,7 +278,7 @@ def test_a_document_without_sentences_is_spare_room():
     ("document", "message"),
     [
         ([[5]] * 8, r"at most 7 sentences \(data.max_sentences\), got 8"),
-        ([[5] * 14], r"at most 13 words a sentence \(data.max_words\), got 14"),
+        ([[5] * 14], r"at most 13 words a sentence \(data.max_tokens\), got 14"),
     ],
 )
 def test_a_document_that_is_too_large_is_told(document, message):

@@ -30,7 +30,7 @@ def config(tmp_path):
     (tmp_path / "corpus").mkdir()
     for group in range(11):
         (tmp_path / "corpus" / f"{group}.txt").write_text(address(group))
-    return DataConfig(corpus=str(tmp_path / "corpus"), vocab_size=97, max_sentences=3, max_words=4, holdout=0.2)
+    return DataConfig(corpus=str(tmp_path / "corpus"), vocab_size=97, max_sentences=3, max_tokens=4, holdout=0.2)
 
 
 def texts(corpus, tokenizer):
@@ -58,7 +58,7 @@ def test_a_remainder_that_is_too_short_is_left_out(config, tmp_path):
 
 def test_groups_are_held_out_as_a_whole(config, tmp_path):
     # One id a byte, so that no name is unknown.
-    data = prepare(dataclasses.replace(config, tokenizer="bpe", vocab_size=260, max_words=99), tmp_path / "data")
+    data = prepare(dataclasses.replace(config, tokenizer="bpe", vocab_size=260, max_tokens=99), tmp_path / "data")
     named = [{s.split()[0] for d in texts(part, data.tokenizer) for s in d} for part in (data.train, data.heldout)]
     assert [len(names) for names in named] == [9, 2]
     assert named[0].isdisjoint(named[1])
@@ -188,8 +188,8 @@ def test_a_folder_of_something_else_is_left_alone(config, tmp_path):
 
 def test_other_options_are_told_by_name(config, tmp_path):
     prepare(config, tmp_path / "data")
-    with pytest.raises(CacheError, match=r"got another data.vocab_size, data.max_words. Use a new folder"):
-        prepare(dataclasses.replace(config, max_words=5, vocab_size=31), tmp_path / "data")
+    with pytest.raises(CacheError, match=r"got another data.vocab_size, data.max_tokens. Use a new folder"):
+        prepare(dataclasses.replace(config, max_tokens=5, vocab_size=31), tmp_path / "data")
 
 
 def test_another_corpus_is_told(config, tmp_path):

@@ -19,7 +19,7 @@ from hae_jax.config import ModelConfig, OptimConfig
 from hae_jax.inference.generate import split
 from hae_jax.inference.teacher_forcing import encode, score
 
-HIERARCHICAL = ModelConfig(embed=7, hidden=11, sentence_hidden=13)
+HIERARCHICAL = ModelConfig(embed_dim=7, hidden_dim=11, sentence_dim=13)
 FLAT = dataclasses.replace(HIERARCHICAL, kind="flat")
 OPTIM = OptimConfig(learning_rate=1e-2, warmup=3)
 
@@ -77,7 +77,7 @@ def test_a_model_that_knows_nothing_recovers_no_bits():
 
 def test_bits_are_those_of_the_symbols_less_those_that_are_left():
     batch = draw(jax.random.key(0), 2, 12, 5)
-    model = models.build(dataclasses.replace(FLAT, tied=False), VOCAB)
+    model = models.build(dataclasses.replace(FLAT, tie_embeddings=False), VOCAB)
     params = model.init(jax.random.key(0), batch)["params"]
     # Specials ruled out, and half of the symbols: the other half costs everything, so look at the loss by hand.
     bias = np.zeros(VOCAB, np.float32)
@@ -96,7 +96,7 @@ def test_symbols_count_where_they_stood():
 
 def test_a_code_that_is_large_enough_learns_short_sequences_whole(tmp_path):
     (tmp_path / "steps.json").write_text("400")
-    model = ModelConfig(embed=32, hidden=64, sentence_hidden=64)
+    model = ModelConfig(embed_dim=32, hidden_dim=64, sentence_dim=64)
     numbers = learn(Setting(2, 2, 32, 0.5, model, OptimConfig(learning_rate=1e-2, warmup=20)), 0, tmp_path)
     assert numbers["free"] > 0.95
     assert numbers["bits"] > 0.9 * 2 * math.log2(SYMBOLS)
@@ -163,7 +163,7 @@ def test_parameters_are_those_of_the_model_that_is_built():
         assert parameters(config, VOCAB) == sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
-@pytest.mark.parametrize("field", ["hidden", "sentence_hidden"])
+@pytest.mark.parametrize("field", ["hidden_dim", "sentence_dim"])
 def test_the_width_found_is_the_nearest(field):
     target = 20_000
     found = equalised(HIERARCHICAL, VOCAB, target, (field,))
@@ -176,10 +176,10 @@ def test_the_width_found_is_the_nearest(field):
 
 
 def test_widths_keep_their_proportions():
-    model = dataclasses.replace(HIERARCHICAL, hidden=10, embed=5, sentence_hidden=40)
-    found = equalised(model, VOCAB, 50_000, ("hidden", "embed", "sentence_hidden"))
-    assert found.hidden > 12
-    assert (2 * found.embed, found.sentence_hidden) == (pytest.approx(found.hidden, abs=1), 4 * found.hidden)
+    model = dataclasses.replace(HIERARCHICAL, hidden_dim=10, embed_dim=5, sentence_dim=40)
+    found = equalised(model, VOCAB, 50_000, ("hidden_dim", "embed_dim", "sentence_dim"))
+    assert found.hidden_dim > 12
+    assert (2 * found.embed_dim, found.sentence_dim) == (pytest.approx(found.hidden_dim, abs=1), 4 * found.hidden_dim)
 
 
 def test_a_model_that_is_too_large_at_any_width_is_refused():

@@ -73,10 +73,10 @@ def test_every_field_is_an_option():
 @pytest.mark.parametrize(
     ("words", "section", "field", "value"),
     [
-        (["--model.hidden", "37"], "model", "hidden", 37),
+        (["--model.hidden_dim", "37"], "model", "hidden_dim", 37),
         (["--optim.learning-rate=1e-3"], "optim", "learning_rate", 1e-3),
         (["--model.forget_bias", "-1.5"], "model", "forget_bias", -1.5),
-        (["--model.tied", "false"], "model", "tied", False),
+        (["--model.tie_embeddings", "false"], "model", "tie_embeddings", False),
         (["--model.attention"], "model", "attention", True),
         (["--data.corpus", "my letters.txt"], "data", "corpus", "my letters.txt"),
         (["--train.seed", "3", "--train.seed", "5"], "train", "seed", 5),
@@ -123,7 +123,7 @@ def test_reconstruct_keeps_the_order_and_says_what_was_cut_off(hae, trained, cor
     found = rows(hae("reconstruct", "--workdir", trained, "--input", corpus))
     assert [row["source"] for row in found] == PARAGRAPHS
     assert all(isinstance(row["reconstruction"], str) for row in found)
-    most = preset("tiny").data.max_words
+    most = preset("tiny").data.max_tokens
     cut = [any(len(s.split()) + 1 > most for s in text.split(". ")) for text in PARAGRAPHS]
     assert [row["truncated"] for row in found] == cut
     assert 0 < sum(cut) < len(cut)
@@ -195,7 +195,7 @@ def test_codes_decode_to_what_reconstruct_writes(hae, trained, corpus, tmp_path)
     codes = tmp_path / "codes.npy"
     hae("encode", "--workdir", trained, "--input", corpus, "--output", codes)
     array = np.load(codes)
-    assert (array.shape, array.dtype) == ((len(PARAGRAPHS), preset("tiny").model.sentence_hidden), np.float32)
+    assert (array.shape, array.dtype) == ((len(PARAGRAPHS), preset("tiny").model.sentence_dim), np.float32)
     assert list(tmp_path.iterdir()) == [codes]
     decoded = rows(hae("decode", "--workdir", trained, "--input", codes))
     whole = rows(hae("reconstruct", "--workdir", trained, "--input", corpus))

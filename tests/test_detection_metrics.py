@@ -1,11 +1,18 @@
-"""Scores of detectors against brute force, and windows that are cut and put together again."""
+"""Detection metrics against brute force, and windows that are cut and averaged again."""
 
 import numpy as np
 import pytest
 
 pytest.importorskip("sklearn", reason="the measurements need hae_jax[sklearn]")
 
-from benchmarks.series.detection_metrics import adjusted, best_f1, detection, spread, starts_of, windows
+from benchmarks.series.detection_metrics import (
+    average_windows,
+    best_f1,
+    detection,
+    point_adjusted,
+    sliding_windows,
+    window_starts,
+)
 
 
 @pytest.fixture
@@ -34,13 +41,13 @@ def test_auc_pr_is_the_mean_precision_at_each_anomalous_step(labels, rng):
 
 def test_point_adjustment_raises_every_step_of_an_event_and_no_other(labels, rng):
     scores = rng.random(97)
-    raised = adjusted(scores, labels)
+    raised = point_adjusted(scores, labels)
     np.testing.assert_array_equal(raised[~labels], scores[~labels])
     assert (raised[11:18] == scores[11:18].max()).all()
     assert (raised[[53, 96]] == scores[[53, 96]]).all()
 
 
-def test_point_adjustment_flatters_chance():
+def test_point_adjustment_makes_random_scores_look_good():
     labels = np.zeros(3000, bool)
     labels[1000:1300] = True
     found = detection(np.random.default_rng(0).random(3000), labels)
@@ -60,8 +67,8 @@ def test_a_hit_may_be_a_hundred_steps_off():
 
 
 @pytest.mark.parametrize(("time", "width", "stride"), [(23, 7, 3), (7, 7, 5), (22, 5, 5), (20, 5, 1)])
-def test_windows_cover_a_series_and_their_means_are_what_stood_there(time, width, stride, rng):
+def test_windows_cover_a_series_and_their_average_is_the_series(time, width, stride, rng):
     series = rng.random(time)
-    cut = windows(series, width, stride)
-    assert cut.shape == (len(starts_of(time, width, stride)), width)
-    np.testing.assert_allclose(spread(cut, time, stride), series)
+    cut = sliding_windows(series, width, stride)
+    assert cut.shape == (len(window_starts(time, width, stride)), width)
+    np.testing.assert_allclose(average_windows(cut, time, stride), series)

@@ -108,7 +108,7 @@ def test_teacher_forced_scores_equal_a_plain_loop():
 
 @pytest.mark.parametrize("options", [{}, {"attention": True, "feedback": "word"}, {"kind": "flat"}], ids=str)
 def test_the_loss_is_what_training_minimises(options):
-    config = ModelConfig(embed=5, hidden=3, sentence_hidden=7, **options)
+    config = ModelConfig(embed_dim=5, hidden_dim=3, sentence_dim=7, **options)
     model, (batch, count) = build(config, VOCAB), next(batches(documents(), 13))
     shapes, random = jax.eval_shape(model.init, jax.random.key(0), batch)["params"], np.random.default_rng(0)
     params = jax.tree.map(lambda x: random.normal(0, 0.7, x.shape).astype(np.float32), shapes)

@@ -45,8 +45,8 @@ def config(tmp_path_factory):
     path = tmp_path_factory.mktemp("corpus") / "text.txt"
     path.write_text("\n\n".join(paragraphs), encoding="utf-8")
     return Config(
-        ModelConfig(embed=5, hidden=7, sentence_hidden=11, word_dropout=0.3),
-        DataConfig(corpus=str(path), vocab_size=29, max_sentences=3, max_words=7, batch_size=8, holdout=0.2),
+        ModelConfig(embed_dim=5, hidden_dim=7, sentence_dim=11, word_dropout=0.3),
+        DataConfig(corpus=str(path), vocab_size=29, max_sentences=3, max_tokens=7, batch_size=8, holdout=0.2),
         OptimConfig(warmup=3, accumulate=3),
         TrainConfig(steps=22, log_every=3, eval_every=8, eval_documents=5, save_every=4, keep=3),
     )
@@ -223,7 +223,7 @@ def test_interrupted_damaged_and_out_of_time_it_still_comes_to_the_same_end(conf
 
 
 @pytest.mark.parametrize(
-    ("section", "change"), [("model", {"hidden": 11}), ("optim", {"b1": 0.5}), ("train", {"seed": 1, "steps": 23})]
+    ("section", "change"), [("model", {"hidden_dim": 11}), ("optim", {"b1": 0.5}), ("train", {"seed": 1, "steps": 23})]
 )
 def test_a_workdir_of_another_config_is_refused(config, whole, section, change):
     other = dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **change)})

@@ -82,7 +82,9 @@ def test_the_loop_looks_after_each_block_whether_all_is_done(monkeypatch, backen
 ABREAST = {
     "none": VARIANTS["none"],
     "attention": dataclasses.replace(VARIANTS["none"], attention=True),
-    "all states": dataclasses.replace(VARIANTS["none"], state="all", feed="start", layers=2, sentence_hidden=3),
+    "all states": dataclasses.replace(
+        VARIANTS["none"], bridge="all_states", conditioning="initial_state", layers=2, sentence_dim=3
+    ),
 }
 
 

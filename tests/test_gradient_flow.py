@@ -19,7 +19,7 @@ from hae_jax.training import optim
 from hae_jax.training import step as step_module
 from hae_jax.training.step import make_step, named, start
 
-SIZES = {"embed": 3, "hidden": 2, "sentence_hidden": 3, "sentence_loss": 0.0, "vector_loss": 0.0}
+SIZES = {"embed_dim": 3, "hidden_dim": 2, "sentence_dim": 3, "sentence_loss": 0.0, "vector_loss": 0.0}
 CONFIGS = {
     "hierarchical": ModelConfig(**SIZES),
     "word by word, layer norm": ModelConfig(**SIZES, feedback="word", layer_norm="cell", reverse=False),
@@ -180,7 +180,7 @@ def test_spare_rows_change_nothing(name):
 
 
 def test_a_watched_step_is_the_same_step():
-    config = Config(ModelConfig(embed=5, hidden=3, sentence_hidden=7, layers=2))
+    config = Config(ModelConfig(embed_dim=5, hidden_dim=3, sentence_dim=7, layers=2))
     model, params = drawn(config.model)
     optimizer = optim.build(OptimConfig(), 10)
     results = []

@@ -19,7 +19,7 @@ from hae_jax.gradients.report import GradientReport, averaged, examine, steadine
 from hae_jax.layers.cell import LSTMWeights
 
 __all__ = ["corpus", "trained"]
-SIZES = {"embed": 5, "hidden": 3, "sentence_hidden": 7}
+SIZES = {"embed_dim": 5, "hidden_dim": 3, "sentence_dim": 7}
 LEVELS = ["encoder/word", "encoder/sentence", "sentence_decoder/recurrent", "word_decoder/recurrent"]
 
 
@@ -173,7 +173,7 @@ def test_bad_input_gets_a_clear_error(hae, words, complaint):
 
 
 def test_options_that_the_run_does_not_have_are_refused(hae, trained, tmp_path):
-    code, _, err = hae("--workdir", trained, "--model.hidden", "7", "--png", tmp_path / "g.png")
+    code, _, err = hae("--workdir", trained, "--model.hidden_dim", "7", "--png", tmp_path / "g.png")
     assert code == 2
     assert "options must be those of the run in" in err
-    assert "got another model.hidden. Leave them out" in err
+    assert "got another model.hidden_dim. Leave them out" in err

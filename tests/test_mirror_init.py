@@ -14,7 +14,7 @@ from hae_jax.layers.recurrent import LSTM
 from hae_jax.training import optim
 
 DOCS, SENTS, WORDS, VOCAB = 7, 3, 5, 89
-SIZES = {"embed": 64, "hidden": 320, "sentence_hidden": 960}
+SIZES = {"embed_dim": 64, "hidden_dim": 320, "sentence_dim": 960}
 """Room for every word of a sentence and for every sentence of a document, but not for the end marks."""
 
 
@@ -41,11 +41,11 @@ def hits(**options) -> float:
         {"layer_norm": "output"},
         {"layer_norm": "none"},
         {"layer_norm": "output", "layers": 2},
-        {"layer_norm": "output", "feed": "start"},
+        {"layer_norm": "output", "conditioning": "initial_state"},
         {"layer_norm": "output", "feedback": "word"},
         {"layer_norm": "output", "attention": True},
-        {"layer_norm": "output", "embed": 320},
-        {"layer_norm": "output", "kind": "flat", "hidden": 1280},
+        {"layer_norm": "output", "embed_dim": 320},
+        {"layer_norm": "output", "kind": "flat", "hidden_dim": 1280},
     ],
     ids=str,
 )
@@ -108,7 +108,7 @@ def test_gradients_neither_vanish_nor_explode():
         ({"reverse": False}, "model.reverse must be"),
         ({"feedback": "sentence"}, "model.feedback must be"),
         ({"layer_norm": "cell"}, "model.layer_norm must be"),
-        ({"state": "all", "sentence_hidden": 256}, "model.state must be"),
+        ({"bridge": "all_states", "sentence_dim": 256}, "model.bridge must be"),
         ({"use_bias": False}, "model.use_bias must be"),
     ],
 )
@@ -118,7 +118,7 @@ def test_what_a_mirror_cannot_do_is_refused(options, message):
 
 
 def test_the_sentence_level_moves_at_its_own_rate():
-    optimizer = optim.build(OptimConfig(warmup=0, sentence_rate=0.25, clip="none"), 10)
+    optimizer = optim.build(OptimConfig(warmup=0, sentence_lr_scale=0.25, clip="none"), 10)
     params = {"encoder": {"word": jnp.zeros(2), "sentence": jnp.zeros(2)}, "sentence_decoder": jnp.zeros(2)}
     updates, _ = optimizer.update(jax.tree.map(jnp.ones_like, params), optimizer.init(params), params)
     assert_close(updates["encoder"]["sentence"], 0.25 * updates["encoder"]["word"])
@@ -126,5 +126,5 @@ def test_the_sentence_level_moves_at_its_own_rate():
 
 
 def test_a_rate_of_nothing_is_refused():
-    with pytest.raises(ValueError, match=r"optim\.sentence_rate must be positive, got 0"):
-        OptimConfig(sentence_rate=0.0)
+    with pytest.raises(ValueError, match=r"optim\.sentence_lr_scale must be positive, got 0"):
+        OptimConfig(sentence_lr_scale=0.0)

@@ -17,20 +17,23 @@ from hae_jax.layers.losses import Loss
 WORDS = sum(len(sentence) for document in DOCUMENTS for sentence in document)
 
 
-def combination(feedback, state, feed):
+def combination(feedback, bridge, conditioning):
     """Options that spread over the combinations, so that each meets each of the others somewhere."""
-    sizes = SIZES | ({"sentence_hidden": SIZES["hidden"]} if state == "all" else {})
-    attention = (feedback == "word") == (state == feed == "all") or feed == "start"
-    layers = 2 if (feedback, state) in (("none", "all"), ("sentence", "last")) else 1
-    return ModelConfig(**sizes, feedback=feedback, state=state, feed=feed, attention=attention, layers=layers)
+    sizes = SIZES | ({"sentence_dim": SIZES["hidden_dim"]} if bridge == "all_states" else {})
+    attention = feedback != "word" or conditioning == "initial_state"
+    layers = 2 if (feedback, bridge) in (("none", "all_states"), ("sentence", "top_hidden")) else 1
+    options = {"feedback": feedback, "bridge": bridge, "conditioning": conditioning}
+    return ModelConfig(**sizes, **options, attention=attention, layers=layers)
 
 
 CONFIGS = {
-    f"{feedback}-{state}-{feed}": combination(feedback, state, feed)
-    for feedback, state, feed in product(("none", "sentence", "word"), ("last", "all"), ("start", "every"))
+    f"{feedback}-{bridge}-{conditioning}": combination(feedback, bridge, conditioning)
+    for feedback, bridge, conditioning in product(
+        ("none", "sentence", "word"), ("top_hidden", "all_states"), ("initial_state", "every_step")
+    )
 } | {
     "flat-last-every": ModelConfig(**SIZES, kind="flat"),
-    "flat-all-start": ModelConfig(**SIZES, kind="flat", state="all", feed="start", layers=2),
+    "flat-all-start": ModelConfig(**SIZES, kind="flat", bridge="all_states", conditioning="initial_state", layers=2),
     "layer norm": ModelConfig(**SIZES, layer_norm="cell", feedback="sentence", layers=2),
     "layer norm of outputs": ModelConfig(**SIZES, layer_norm="output", feedback="word", layers=2, attention=True),
     "layer norm of outputs, sentence, no biases": ModelConfig(
@@ -39,9 +42,9 @@ CONFIGS = {
     "layer norm, no biases": ModelConfig(**SIZES, layer_norm="cell", use_bias=False),
     "flat, layer norm of outputs": ModelConfig(**SIZES, kind="flat", layer_norm="output"),
     "tied, no biases, no sentence loss": ModelConfig(
-        embed=3, hidden=3, sentence_hidden=7, tied=True, use_bias=False, sentence_loss=0
+        embed_dim=3, hidden_dim=3, sentence_dim=7, tie_embeddings=True, use_bias=False, sentence_loss=0
     ),
-    "untied, forwards": ModelConfig(**SIZES, tied=False, reverse=False),
+    "untied, forwards": ModelConfig(**SIZES, tie_embeddings=False, reverse=False),
     "noise that must be silent": ModelConfig(
         **SIZES, feedback="word", input_dropout=0.3, recurrent_dropout=0.2, word_dropout=0.4,
         zoneout_cell=0.5, zoneout_hidden=0.1,

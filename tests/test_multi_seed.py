@@ -15,7 +15,7 @@ from benchmarks.gradients.tasks import TASKS, recall
 from hae_jax.config import ModelConfig, OptimConfig
 
 TINY = recall(3, 5)
-MODEL = ModelConfig(embed=7, hidden=11, sentence_hidden=13)
+MODEL = ModelConfig(embed_dim=7, hidden_dim=11, sentence_dim=13)
 RATE = OptimConfig(learning_rate=1e-2, warmup=1, final=1.0, clip="none")
 
 

@@ -1,36 +1,28 @@
-"""Pictures are drawn without a window, with all that they were given."""
+"""Figures of the command line contain all that they are given."""
 
 import numpy as np
 import pytest
 
-from hae_jax.plots import draw_map, draw_success, draw_theory
+from hae_jax.gradients.report import GradientReport, LevelReport
+from hae_jax.plots import draw_gradients, draw_scores
 
 
-def words(path):
-    """What stands in an SVG; text is drawn as paths, whose names are comments."""
-    return path.read_text()
+def has_text(path, *texts):
+    """Whether an SVG contains all texts; matplotlib draws text as paths and adds it as a comment."""
+    svg = path.read_text()
+    return all(f"<!-- {text} -->" in svg for text in texts)
 
 
-def test_a_map_bears_its_numbers_and_leaves_gaps_white(tmp_path):
-    values = np.array([[0.25, -0.5, np.nan], [0.75, 0.0, 0.125]])
-    draw_map(values, "ab", "xyz", ("rows", "columns", "slope"), tmp_path / "map.svg", 0.5, [(values, 0.1, "border")],
-             values > 0)  # fmt: skip
-    text = words(tmp_path / "map.svg")
-    for number in ("+0.25", "-0.50", "+0.75", "+0.00", "+0.12", "border", "hardly trainable"):
-        assert f"<!-- {number} -->" in text
-    assert "nan" not in text
+def test_gradient_curves_and_level_transitions_are_labelled(tmp_path):
+    level = LevelReport(3, [1.0, 0.5, 0.25], [2, 2, 2], -0.69, -0.6, 0.5, 1.4, 0.0, predicted_curve=[1.0, 0.5])
+    report = GradientReport(1.0, 0.5, {"encoder/word/layer_0": level}, {"encoder/sentence -> encoder/word": 0.2})
+    draw_gradients(report, "a title", tmp_path / "gradients.svg")
+    assert has_text(tmp_path / "gradients.svg", "a title", "encoder/word (-0.69)", "steps before the last")
 
 
-@pytest.mark.parametrize("number", [1, 11])
-def test_any_number_of_curves_fits(tmp_path, number):
-    curves = {f"scheme {k}": [0.0, -1.0 - k] for k in range(number)}
-    draw_theory(curves, {"tied": ([0.0, 1.0], [0.1, 0.9])}, tmp_path / "theory.svg")
-    text = words(tmp_path / "theory.svg")
-    assert all(f"<!-- {name} -->" in text for name in (*curves, "tied"))
-
-
-def test_points_of_success_bear_their_names_and_shapes(tmp_path):
-    shapes = {"bare": [("left one", -0.5, 0.5, 0.0), ("right one", 0.1, 0.9, 1.0)], "normed": [("", 0.0, 0.6, 0.5)]}
-    draw_success(shapes, ("slope", "gate", "seeds"), tmp_path / "success.svg")
-    text = words(tmp_path / "success.svg")
-    assert all(f"<!-- {name} -->" in text for name in ("left one", "right one", "bare", "normed", "slope", "gate"))
+@pytest.mark.parametrize(("channels", "panels"), [(1, 1), (5, 4)])
+def test_at_most_four_channels_are_drawn_above_the_scores(tmp_path, channels, panels):
+    series = np.arange(12.0).reshape(12, 1) * np.ones(channels)
+    draw_scores(series, series + 0.1, np.linspace(0.5, 2.0, 12), tmp_path / "scores.svg")
+    assert has_text(tmp_path / "scores.svg", *(f"channel {k}" for k in range(panels)), "reconstruction", "score")
+    assert not has_text(tmp_path / "scores.svg", f"channel {panels}")

@@ -86,8 +86,8 @@ def test_features_are_both_vectors_their_product_and_their_distance():
 
 def test_codes_do_not_depend_on_what_is_encoded_beside():
     text = corpus(67)
-    data = DataConfig(max_sentences=4, max_words=5, buckets=2)
-    model = build(ModelConfig(embed=5, hidden=7, sentence_hidden=11), WORDS)
+    data = DataConfig(max_sentences=4, max_tokens=5, buckets=2)
+    model = build(ModelConfig(embed_dim=5, hidden_dim=7, sentence_dim=11), WORDS)
     batch, _ = next(sequential_batches(text, data, 3))
     params = model.init(jax.random.key(0), jax.tree.map(jnp.asarray, batch))["params"]
     found = probing_tasks.codes(model, params, text, data)
@@ -99,8 +99,8 @@ def test_codes_do_not_depend_on_what_is_encoded_beside():
 def unfolding(feedback="none"):
     """A fresh mirrored model, its parameters, documents, and the data it knows."""
     text = corpus()
-    data = DataConfig(max_sentences=int(np.diff(text.documents).max()), max_words=8, buckets=1)
-    options = {"initializer": "mirror", "layer_norm": "output", "embed": 8, "hidden": 64, "sentence_hidden": 512}
+    data = DataConfig(max_sentences=int(np.diff(text.documents).max()), max_tokens=8, buckets=1)
+    options = {"initializer": "mirror", "layer_norm": "output", "embed_dim": 8, "hidden_dim": 64, "sentence_dim": 512}
     model = build(ModelConfig(feedback=feedback, **options), WORDS)
     batch = next(sequential_batches(text, data, 64))[0]
     return model, jax.jit(model.init)(jax.random.key(0), batch)["params"], text, data

@@ -61,7 +61,9 @@ def test_an_evaluation_shows_reconstructions_beside_their_sources_as_they_are():
 
 @pytest.mark.parametrize("printed", [False, True])
 def test_a_terminal_that_shows_results_shows_no_bar_beside_them(printed):
-    program = f"from hae_jax.cli.io import progress_over\nwith progress_over('encoding', 2, {printed}) as count: count('')"
+    program = (
+        f"from hae_jax.cli.io import progress_over\nwith progress_over('encoding', 2, {printed}) as count: count('')"
+    )
     master, terminal = os.openpty()
     subprocess.run([sys.executable, "-c", program], stdout=terminal, stderr=terminal, check=True)
     os.write(terminal, b"over")

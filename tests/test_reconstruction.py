@@ -54,7 +54,7 @@ def test_cells_are_all_rows_seed_by_seed_and_differ_in_nothing_else():
         optim = base(cell.config["corpus"], False).optim
         expected = {
             "standard": dataclasses.replace(optim, learning_rate=2e-4),
-            "hierarchical, naive": dataclasses.replace(optim, sentence_rate=1.0),
+            "hierarchical, naive": dataclasses.replace(optim, sentence_lr_scale=1.0),
         }
         assert config(cell).optim == expected.get(cell.config["row"], optim)
 
@@ -158,9 +158,9 @@ def test_a_cell_is_planned_trained_and_measured(tmp_path):
 
 def test_the_long_pieces_have_room_for_a_vector_a_sentence_and_then_as_little_as_the_mark():
     roomy, tight = (config(cell) for cell in long_reviews.cells(False))
-    assert roomy.data.max_sentences * roomy.data.max_words == 250
-    assert roomy.model.sentence_hidden == roomy.data.max_sentences * roomy.model.hidden
-    assert tight.model.sentence_hidden == 1024
+    assert roomy.data.max_sentences * roomy.data.max_tokens == 250
+    assert roomy.model.sentence_dim == roomy.data.max_sentences * roomy.model.hidden_dim
+    assert tight.model.sentence_dim == 1024
     assert (roomy.data, roomy.optim, roomy.train) == (tight.data, tight.optim, tight.train)
 
 

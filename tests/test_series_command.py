@@ -118,7 +118,7 @@ def _checked(path):
         (["--workdir", "{}/run"], "workdir must be a new folder, got {}/run with a run. Choose another one."),
         (["--workdir", "{}/new", "--data.window", "0"], "data.window must be at least 1, got 0."),
         (["--workdir", "{}/new", "--data.corpus", "aeon:Vowels"], "corpus must be aeon: and one of JapaneseVowels,"),
-        (["--workdir", "{}/new", "--model.hidden", "3"], "option must be one of hae train, got --model.hidden."),
+        (["--workdir", "{}/new", "--model.hidden_dim", "3"], "option must be one of hae train, got --model.hidden."),
         ([], "--workdir must be given to hae train, got nothing."),
     ],
 )

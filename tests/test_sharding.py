@@ -20,7 +20,7 @@ from hae_jax.config import Config, ModelConfig
 from hae_jax.models import build
 from hae_jax.training import optim, sharding, step
 
-config = Config(model=ModelConfig(embed=5, hidden=7, sentence_hidden=11))
+config = Config(model=ModelConfig(embed_dim=5, hidden_dim=7, sentence_dim=11))
 model, optimizer, mesh = build(config.model, VOCAB), optim.build(config.optim, 7), sharding.local_mesh()
 state = jax.jit(lambda: step.start(model.init(jax.random.key(1), batch())["params"], optimizer))()
 train_step, state = step.make_step(model, optimizer, config, mesh), sharding.replicate(state, mesh)

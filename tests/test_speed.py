@@ -49,7 +49,7 @@ def multiplications(jaxpr) -> int:
 
 @pytest.mark.parametrize("layers", [1, 2])
 def test_operations_are_those_of_the_traced_model(load, layers):
-    sizes = {"embed": 3, "hidden": 5, "sentence_hidden": 7, "layers": layers, "sentence_loss": 0.0}
+    sizes = {"embed_dim": 3, "hidden_dim": 5, "sentence_dim": 7, "layers": layers, "sentence_loss": 0.0}
     config = ModelConfig(**sizes)
     model, batch = models.build(config, 11), load.batches[0]
     params = jax.eval_shape(lambda key: model.init(key, batch)["params"], jax.random.key(0))
@@ -165,8 +165,8 @@ def test_sizes_of_the_scaling_table_go_around_the_preset():
     cells = scaling.cells(False)
     assert len(cells) == 10
     assert len({cell.name for cell in cells}) == 10
-    wide = scaling.scaled(QUICK, "hidden", 8)
-    assert (wide.model.embed, wide.model.sentence_hidden) == (8, 8)
+    wide = scaling.scaled(QUICK, "hidden_dim", 8)
+    assert (wide.model.embed_dim, wide.model.sentence_dim) == (8, 8)
 
 
 LADDER = ["ours", "so far", "without", "instead"]

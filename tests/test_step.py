@@ -161,7 +161,7 @@ def test_two_accumulated_halves_move_the_parameters_as_the_whole_batch():
 @pytest.mark.parametrize("options", MODELS, ids=str)
 def test_the_step_of_every_model_lowers_for_tpu(options):
     """Lowering runs no TPU compiler, but it refuses what has no rule for a TPU."""
-    config = Config(model=ModelConfig(embed=7, hidden=7, sentence_hidden=11, **options))
+    config = Config(model=ModelConfig(embed_dim=7, hidden_dim=7, sentence_dim=11, **options))
     model, optimizer = build(config.model, VOCAB), optim.build(config.optim, steps=101)
     state = jax.eval_shape(lambda b: step.start(model.init(jax.random.key(1), b)["params"], optimizer), batch())
     train_step = step.make_step(model, optimizer, config)

@@ -84,4 +84,4 @@ def test_a_recipe_without_bias_has_none_anywhere(name, norm):
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_every_scheme_is_a_config_of_the_model(scheme):
-    assert config(TASKS["recall of 8 x 16"], scheme, "none", 7).sentence_hidden == 14
+    assert config(TASKS["recall of 8 x 16"], scheme, "none", 7).sentence_dim == 14

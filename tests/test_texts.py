@@ -22,14 +22,14 @@ TEXTS = [
     "It rained on the cat and on the dog and on the fox and on and on.",
     "A fox. A dog. A cat. A gnu. A hen.",
 ]
-CONFIG = DataConfig(max_sentences=3, max_words=7)
+CONFIG = DataConfig(max_sentences=3, max_tokens=7)
 SIZE = 19
 
 
 def trained(**options):
     """A model with parameters large enough for each code to say something else."""
     tokenizer = Tokenizer.train(TEXTS, "word", 50)
-    config = ModelConfig(embed=11, hidden=13, sentence_hidden=SIZE, sentence_loss=0.0, **options)
+    config = ModelConfig(embed_dim=11, hidden_dim=13, sentence_dim=SIZE, sentence_loss=0.0, **options)
     model = build(config, tokenizer.vocab_size)
     batch = next(sequential_batches(encode_text(TEXTS, tokenizer, CONFIG)[0], CONFIG, 5))[0]
     shapes, random = jax.eval_shape(model.init, jax.random.key(0), batch)["params"], np.random.default_rng(0)

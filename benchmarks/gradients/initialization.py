@@ -27,11 +27,11 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from benchmarks.gradients.single_layer import INPUTS, Recipe, crossings, draw_all, gradient_curve, interval
+from benchmarks.harness.plots import draw_theory
 from benchmarks.harness.record import Benchmark, Cell, Record
 from hae_jax.doctor.probes.curve import ratio, slope
 from hae_jax.gradients.jacobian import spectrum
 from hae_jax.gradients.mean_field import predict
-from hae_jax.plots import draw_theory
 
 RECIPES = {
     "normal 0.01": Recipe("normal"),

@@ -29,12 +29,12 @@ import numpy as np
 
 from benchmarks.gradients.prediction import NEAR, OPEN
 from benchmarks.gradients.single_layer import INPUTS, Recipe, draw_all, interval
+from benchmarks.harness.plots import draw_map
 from benchmarks.harness.record import Benchmark, Cell, Record
 from hae_jax.doctor.probes.curve import ratio, slope
 from hae_jax.gradients.mean_field import predict
 from hae_jax.layers.cell import LSTMState, LSTMWeights
 from hae_jax.layers.scan import lstm_scan
-from hae_jax.plots import draw_map
 
 SEEDS = (0, 1, 2)
 DEPTHS, LENGTHS = (1, 2, 4, 8), (8, 16, 32, 64, 128, 256, 512, 1024)

@@ -11,8 +11,8 @@ from scipy.stats import spearmanr
 
 from benchmarks.gradients.summary import TASK
 from benchmarks.harness import statistics
+from benchmarks.harness.plots import draw_success
 from benchmarks.harness.record import Record, Summary
-from hae_jax.plots import draw_success
 
 FRESH = {
     "flax default": "flax, forget bias 0",

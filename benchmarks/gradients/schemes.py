@@ -44,4 +44,4 @@ def config(task: Task, scheme: str, norm: str, hidden: int, **others: Any) -> Mo
     Chrono prepares for the longest way that the task has.
     """
     fields = SCHEMES[scheme] | NORMS[norm] | others
-    return ModelConfig(embed=16, hidden=hidden, sentence_hidden=2 * hidden, timescale=task.timescale, **fields)
+    return ModelConfig(embed_dim=16, hidden_dim=hidden, sentence_dim=2 * hidden, timescale=task.timescale, **fields)

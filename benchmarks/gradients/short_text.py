@@ -33,7 +33,7 @@ def config(scheme: str, norm: str) -> Config:
     """Returns the preset `tiny` with the weights and normalisation of that name; its batches have one shape."""
     base = preset("tiny")
     own: dict[str, Any] = {
-        "timescale": 16, "sentence_hidden": 48, "vector_loss": 0.3, "layer_norm": "none", "feed": "every"
+        "timescale": 16, "sentence_dim": 48, "vector_loss": 0.3, "layer_norm": "none", "conditioning": "every_step"
     }  # fmt: skip
     model = dataclasses.replace(base.model, **own | SCHEMES[scheme] | NORMS[norm])
     return dataclasses.replace(

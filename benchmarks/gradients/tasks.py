@@ -131,7 +131,7 @@ class Copy(nn.Module):
     @nn.compact
     def __call__(self, inputs: Int[Array, "batch time"], train: bool = False) -> Float[Array, "batch time letter"]:
         x = jax.nn.one_hot(inputs, LETTERS + 2)
-        lstm = LSTM(self.config, self.config.hidden, x.shape[-1], name="lstm")
+        lstm = LSTM(self.config, self.config.hidden_dim, x.shape[-1], name="lstm")
         _, hidden = lstm(x, jnp.ones(inputs.shape, bool), train=train)
         return nn.Dense(LETTERS + 1, use_bias=self.config.use_bias, name="say")(hidden)
 
@@ -143,7 +143,7 @@ class Adding(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: Float[Array, "batch time two"], train: bool = False) -> Float[Array, "batch"]:
-        lstm = LSTM(self.config, self.config.hidden, 2, name="lstm")
+        lstm = LSTM(self.config, self.config.hidden_dim, 2, name="lstm")
         _, hidden = lstm(inputs, jnp.ones(inputs.shape[:2], bool), train=train)
         return nn.Dense(1, use_bias=self.config.use_bias, name="say")(hidden[:, -1])[:, 0]
 
@@ -160,13 +160,13 @@ class Recall(nn.Module):
     @nn.compact
     def __call__(self, inputs: Int[Array, "doc sent word"], train: bool = False) -> Float[Array, "doc sent symbol"]:
         config, (docs, sents, _) = self.config, inputs.shape
-        x = nn.Embed(SYMBOLS, config.embed, embedding_init=nn.initializers.normal(1.0), name="words")(inputs)
-        word = LSTM(config, config.hidden, config.embed, name="word")
+        x = nn.Embed(SYMBOLS, config.embed_dim, embedding_init=nn.initializers.normal(1.0), name="words")(inputs)
+        word = LSTM(config, config.hidden_dim, config.embed_dim, name="word")
         _, hidden = word(x, jnp.ones(inputs.shape, bool), train=train)
-        sentence = LSTM(config, config.sentence_hidden, config.hidden, name="sentence")
+        sentence = LSTM(config, config.sentence_dim, config.hidden_dim, name="sentence")
         real = jnp.ones((docs, sents), bool)
         _, sentences = sentence(hidden[:, :, -1], real, train=train)
-        teller = LSTM(config, config.sentence_hidden, 0, config.sentence_hidden, name="teller")
+        teller = LSTM(config, config.sentence_dim, 0, config.sentence_dim, name="teller")
         _, told = teller(None, real, context=sentences[:, -1], train=train)
         return nn.Dense(SYMBOLS, use_bias=config.use_bias, name="say")(told)
 

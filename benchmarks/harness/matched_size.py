@@ -24,7 +24,9 @@ def parameters(config: ModelConfig, vocab: int) -> int:
         vocab: number of word ids.
 
     Example:
-        >>> parameters(ModelConfig(kind="flat", embed=2, hidden=1, tied=False, use_bias=False, state="all"), vocab=5)
+        >>> parameters(ModelConfig(
+        ...     kind="flat", embed_dim=2, hidden_dim=1, tie_embeddings=False, use_bias=False, bridge="all_states"
+        ... ), vocab=5)
         47
     """
     batch = Batch((jnp.zeros((2, 2), jnp.int32),), jnp.arange(2)[None])
@@ -33,7 +35,7 @@ def parameters(config: ModelConfig, vocab: int) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(shapes))
 
 
-def equalised(config: ModelConfig, vocab: int, target: int, fields: tuple[str, ...] = ("hidden",)) -> ModelConfig:
+def equalised(config: ModelConfig, vocab: int, target: int, fields: tuple[str, ...] = ("hidden_dim",)) -> ModelConfig:
     """Returns the model with those widths whose number of parameters comes nearest to the target.
 
     Args:

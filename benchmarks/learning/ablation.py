@@ -31,26 +31,28 @@ SEEDS = (0, 1, 2)
 STEPS = 300
 NAIVE: dict[str, Any] = {
     "model.initializer": "keras", "model.layer_norm": "none", "model.sentence_loss": 0.0, "model.vector_loss": 0.0,
-    "model.feed": "start", "model.reverse": False, "model.tied": False, "model.feedback": "word",
-    "optim.sentence_rate": 1.0,
+    "model.conditioning": "initial_state", "model.reverse": False, "model.tie_embeddings": False,
+    "model.feedback": "word",
+    "optim.sentence_lr_scale": 1.0,
 }  # fmt: skip
 """All ingredients undone: the model as published, but for its sizes and optimizer, with the weights of Keras."""
 ORTHOGONAL: dict[str, Any] = {
-    "model.initializer": "orthogonal", "model.layer_norm": "none", "model.vector_loss": 0.3, "model.feed": "every",
-    "model.sentence_hidden": 512, "optim.learning_rate": 4e-3, "optim.sentence_rate": 1.0,
+    "model.initializer": "orthogonal", "model.layer_norm": "none", "model.vector_loss": 0.3,
+    "model.conditioning": "every_step",
+    "model.sentence_dim": 512, "optim.learning_rate": 4e-3, "optim.sentence_lr_scale": 1.0,
 }  # fmt: skip
 """The best recipe that was found for usual weights, with the learning rate that suits it."""
 RECIPE: dict[str, dict[str, Any]] = {
     "the recipe": {},
-    "one learning rate for both levels": {"optim.sentence_rate": 1.0},
+    "one learning rate for both levels": {"optim.sentence_lr_scale": 1.0},
     "constant learning rate": {"optim.final": 1.0},
     "no layer norm": {"model.layer_norm": "none", "model.vector_loss": 0.3},
-    "code of 512": {"model.sentence_hidden": 512},
+    "code of 512": {"model.sentence_dim": 512},
     "no sentence loss": {"model.sentence_loss": 0.0},
     "no vector loss": {"model.vector_loss": 0.0},
     "neither of the two": {"model.vector_loss": 0.0, "model.sentence_loss": 0.0},
-    "vector beside every word": {"model.feed": "every"},
-    "untied softmax": {"model.tied": False},
+    "vector beside every word": {"model.conditioning": "every_step"},
+    "untied softmax": {"model.tie_embeddings": False},
     "feedback word": {"model.feedback": "word"},
     "word dropout 0.3": {"model.word_dropout": 0.3},
     "no clip": {"optim.clip": "none"},
@@ -61,12 +63,13 @@ RECIPE: dict[str, dict[str, Any]] = {
 CURED: dict[str, dict[str, Any]] = {
     "naive": {},
     "mirrored weights, with what they need": {
-        "model.initializer": "mirror", "model.layer_norm": "output", "model.reverse": True, "optim.sentence_rate": 0.1,
+        "model.initializer": "mirror", "model.layer_norm": "output", "model.reverse": True,
+        "optim.sentence_lr_scale": 0.1,
     },
     "sentence and vector loss": {"model.sentence_loss": 1.0, "model.vector_loss": 0.3},
-    "vector beside every word": {"model.feed": "every"},
+    "vector beside every word": {"model.conditioning": "every_step"},
     "read backwards": {"model.reverse": True},
-    "tied softmax": {"model.tied": True},
+    "tied softmax": {"model.tie_embeddings": True},
     "layer norm of outputs": {"model.layer_norm": "output"},
     "orthogonal weights, forget bias 2": {"model.initializer": "orthogonal", "model.forget_bias": 2.0},
     "nothing heard": {"model.feedback": "none"},
@@ -83,7 +86,7 @@ USUAL: dict[str, dict[str, Any]] = {
     "layer norm in the cell": {"model.layer_norm": "cell"},
     "no biases": {"model.use_bias": False},
     "read forwards": {"model.reverse": False},
-    "all states handed over": {"model.state": "all", "model.hidden": 256, "model.sentence_hidden": 256},
+    "all states handed over": {"model.bridge": "all_states", "model.hidden_dim": 256, "model.sentence_dim": 256},
 }
 """Usual weights at their best, with one of the choices changed that mirrored ones do not leave."""
 VARIANTS: dict[str, dict[str, Any]] = (

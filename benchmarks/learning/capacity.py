@@ -20,18 +20,19 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness.matched_size import equalised, parameters
+from benchmarks.harness.plots import draw_lines
 from benchmarks.harness.record import Benchmark, Cell, Record
 from benchmarks.learning.random_sequences import VOCAB, Setting, learn
 from hae_jax.config import ModelConfig, OptimConfig
 from hae_jax.config.presets import preset
-from hae_jax.plots import draw_lines
 
-RECIPE: dict[str, Any] = {"embed": 9, "hidden": 102}
+RECIPE: dict[str, Any] = {"embed_dim": 9, "hidden_dim": 102}
 """Fields of the model's config in which all models here differ from the preset `small`: room for the ten symbols of a
 sentence and its end mark, and in the code for ten sentences."""
 NAIVE: dict[str, Any] = {
-    "initializer": "keras", "layer_norm": "none", "sentence_loss": 0.0, "vector_loss": 0.0, "feed": "start",
-    "reverse": False, "tied": False, "feedback": "word", "embed": 64,
+    "initializer": "keras", "layer_norm": "none", "sentence_loss": 0.0, "vector_loss": 0.0,
+    "conditioning": "initial_state",
+    "reverse": False, "tie_embeddings": False, "feedback": "word", "embed_dim": 64,
 }  # fmt: skip
 """What the reporter had, and anybody else would: the weights of Keras, and nothing that makes it train."""
 OPTIM: dict[str, Any] = {"final": 0.02}
@@ -50,7 +51,7 @@ TARGETS = (0.5, 0.9, 0.99)
 
 def hierarchical(code: int, recipe: dict[str, Any] = RECIPE) -> ModelConfig:
     """Returns the hierarchical model with a code of that size."""
-    return dataclasses.replace(preset("small").model, **recipe | {"sentence_hidden": code})
+    return dataclasses.replace(preset("small").model, **recipe | {"sentence_dim": code})
 
 
 def flat(target: int, recipe: dict[str, Any] = RECIPE) -> ModelConfig:
@@ -63,26 +64,26 @@ def setting(model: ModelConfig, length: int, minutes: float) -> Setting:
     """Returns what a cell is about; a flat model reads a sequence as one sentence."""
     optim: OptimConfig = dataclasses.replace(preset("small").optim, **OPTIM)
     if model.initializer != "mirror":
-        optim = dataclasses.replace(optim, sentence_rate=1.0)
-    elif model.kind == "flat" and model.hidden >= WIDE:
+        optim = dataclasses.replace(optim, sentence_lr_scale=1.0)
+    elif model.kind == "flat" and model.hidden_dim >= WIDE:
         # Its one layer is as wide as the sentence level, which has this share of the rate.
-        optim = dataclasses.replace(optim, learning_rate=optim.learning_rate * optim.sentence_rate)
+        optim = dataclasses.replace(optim, learning_rate=optim.learning_rate * optim.sentence_lr_scale)
     return Setting(length, length if model.kind == "flat" else SEGMENT, BATCH, minutes, model, optim)
 
 
 def cells(quick: bool) -> list[Cell]:
     """All models; two tiny ones for seconds if it has to be quick."""
     if quick:
-        small = {"embed": 16, "hidden": 32}
+        small = {"embed_dim": 16, "hidden_dim": 32}
         chosen = {"hierarchical, code 48": hierarchical(48, small), "flat": flat(48, small)}
         return [Cell(name, (0,), setting(model, 20, 0.05).to_dict()) for name, model in chosen.items()]
     chosen = {
         f"hierarchical, code of {CODE:,}": hierarchical(CODE),
-        f"flat, {UNITS} units, naive": dataclasses.replace(flat(CODE), hidden=UNITS, **NAIVE),
+        f"flat, {UNITS} units, naive": dataclasses.replace(flat(CODE), hidden_dim=UNITS, **NAIVE),
         "flat, as many parameters": flat(CODE),
-        f"hierarchical, code of {CODE:,}, naive": hierarchical(CODE, NAIVE | {"hidden": 128}),
-        f"flat, {UNITS} units": dataclasses.replace(flat(CODE), hidden=UNITS),
-        f"hierarchical, {UNITS} units": hierarchical(UNITS, RECIPE | {"hidden": UNITS}),
+        f"hierarchical, code of {CODE:,}, naive": hierarchical(CODE, NAIVE | {"hidden_dim": 128}),
+        f"flat, {UNITS} units": dataclasses.replace(flat(CODE), hidden_dim=UNITS),
+        f"hierarchical, {UNITS} units": hierarchical(UNITS, RECIPE | {"hidden_dim": UNITS}),
     }
     return [Cell(name, (0,), setting(model, LENGTH, MINUTES).to_dict()) for name, model in chosen.items()]
 
@@ -91,7 +92,7 @@ def grid(quick: bool) -> list[Cell]:
     """One cell a kind, length and size of the code, those of 100 symbols first; one if it has to be quick."""
     sizes = [(16, 10)] if quick else [(code, length) for code in CODES for length in LENGTHS]
     sizes.sort(key=lambda size: (abs(size[1] - LENGTH), size[0]) if not quick else 0)
-    recipe, minutes = ({"embed": 8, "hidden": 16}, 0.05) if quick else (RECIPE, FEW)
+    recipe, minutes = ({"embed_dim": 8, "hidden_dim": 16}, 0.05) if quick else (RECIPE, FEW)
     return [
         Cell(f"{kind}, length {length}, code {code}", (0,), setting(model(code, recipe), length, minutes).to_dict()
              | {"column": code})

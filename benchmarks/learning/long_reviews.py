@@ -24,11 +24,11 @@ from hae_jax.config.presets import preset
 
 MINUTES = 20.0
 CODES: dict[str, dict[str, Any]] = {
-    "a code of 5,120": {"embed": 512, "hidden": 512, "sentence_hidden": 5120, "dtype": "bfloat16"},
-    "a code of 1,024": {"embed": 512, "hidden": 1024, "sentence_hidden": 1024, "dtype": "bfloat16"},
+    "a code of 5,120": {"embed_dim": 512, "hidden_dim": 512, "sentence_dim": 5120, "dtype": "bfloat16"},
+    "a code of 1,024": {"embed_dim": 512, "hidden_dim": 1024, "sentence_dim": 1024, "dtype": "bfloat16"},
 }
 DATA: dict[str, Any] = {
-    "corpus": "reviews", "vocab_size": 25_000, "max_sentences": 10, "max_words": 25, "batch_size": 128, "buckets": 4,
+    "corpus": "reviews", "vocab_size": 25_000, "max_sentences": 10, "max_tokens": 25, "batch_size": 128, "buckets": 4,
     "holdout": 0.02,
 }  # fmt: skip
 """Fields in which the run differs from the preset `reviews`, which has the recipe."""
@@ -37,7 +37,7 @@ DATA: dict[str, Any] = {
 def cells(quick: bool) -> list[Cell]:
     """Both codes; a few steps of the preset `tiny` on addresses, with documents as long, if it has to be quick."""
     base = preset("tiny" if quick else "reviews")
-    length = {name: DATA[name] for name in ("max_sentences", "max_words")}
+    length = {name: DATA[name] for name in ("max_sentences", "max_tokens")}
     data = dataclasses.replace(base.data, **length | {"holdout": 0.01} if quick else DATA)
     train = dataclasses.replace(base.train, minutes=0.1 if quick else MINUTES)
     models = {"tiny": {"dtype": "bfloat16"}} if quick else CODES

@@ -29,7 +29,7 @@ from hae_jax.inference.generate import greedy, split
 from hae_jax.inference.teacher_forcing import encode
 from hae_jax.training import optim, step
 
-DATA = DataConfig(max_sentences=3, max_words=8, batch_size=16, buckets=1)
+DATA = DataConfig(max_sentences=3, max_tokens=8, batch_size=16, buckets=1)
 OPTIM = OptimConfig(learning_rate=5e-3, warmup=20, final=1.0)
 LIMIT = 1500
 """Steps after which a model has failed."""
@@ -85,7 +85,7 @@ def one_batch() -> tuple[Batch, list[list[list[int]]], int]:
 
 def small(hidden: int = 64, **variant: Any) -> ModelConfig:
     """Returns a model's config, all sizes alike."""
-    return ModelConfig(embed=hidden, hidden=hidden, sentence_hidden=2 * hidden, **variant)
+    return ModelConfig(embed_dim=hidden, hidden_dim=hidden, sentence_dim=2 * hidden, **variant)
 
 
 def overfit(config: ModelConfig, seed: int = 0, limit: int = LIMIT) -> Outcome:
@@ -97,7 +97,7 @@ def overfit(config: ModelConfig, seed: int = 0, limit: int = LIMIT) -> Outcome:
     optimizer = optim.build(OPTIM, limit)
     train = step.make_step(model, optimizer, Config(model=config))
     state, key = step.start(params, optimizer), jax.random.key(seed + 1)
-    room = DATA.max_sentences * (DATA.max_words + 1)
+    room = DATA.max_sentences * (DATA.max_tokens + 1)
     exact, done = False, 0
     while not exact and done < limit:
         for _ in range(EVERY):

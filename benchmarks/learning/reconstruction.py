@@ -25,6 +25,7 @@ import jax
 
 from benchmarks.harness import statistics
 from benchmarks.harness.matched_size import equalised, parameters
+from benchmarks.harness.plots import draw_lines
 from benchmarks.harness.record import Benchmark, Cell, Record
 from benchmarks.harness.time_budget import planned, training
 from benchmarks.learning import quickstart
@@ -32,7 +33,6 @@ from benchmarks.learning.ablation import NAIVE, changed
 from hae_jax.config import Config
 from hae_jax.config.presets import preset
 from hae_jax.data import Dataset, prepare
-from hae_jax.plots import draw_lines
 
 SEEDS = (0, 1, 2)
 LOOKS, LOOKED_AT = 10, 64
@@ -45,7 +45,7 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 """Fields of the config in which a row differs from the preset. One wide layer wants smaller steps, as the preset's
 sentence level does; 5e-4 is worse."""
-NARROWED = {"hierarchical, attention": ("hidden", "embed", "sentence_hidden")}
+NARROWED = {"hierarchical, attention": ("hidden_dim", "embed_dim", "sentence_dim")}
 """What is made narrower to save parameters, if not the words' LSTMs alone: mirrored weights want a code with room for a
 vector a sentence, and word vectors that fit, so all of it in proportion."""
 ROWS = {"sotu": list(MODELS), "reviews": list(MODELS)[:3]}
@@ -82,7 +82,7 @@ def varied(config: Config, name: str, seed: int) -> Config:
     other = changed(config, MODELS[name])
     model = other.model
     if MODELS[name]:
-        model = equalised(model, vocab, parameters(config.model, vocab), NARROWED.get(name, ("hidden",)))
+        model = equalised(model, vocab, parameters(config.model, vocab), NARROWED.get(name, ("hidden_dim",)))
     return dataclasses.replace(other, model=model, train=dataclasses.replace(config.train, seed=seed))
 
 

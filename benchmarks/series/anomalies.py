@@ -1,16 +1,15 @@
-"""Does an autoencoder's error point at anomalies, better than simpler things do?
+"""Do an autoencoder's reconstruction errors detect anomalies better than simpler methods do?
 
     python -m benchmarks run anomalies
 
-Two long series with labelled anomalies, learned from clean data alone: blood pressure (one event of 12 steps among
-6,301), and a made electrocardiogram (three events of 100 among 10,000). All detectors see the same windows; thresholds
-are the best there are, for all of them. Errors of a model become scores in two ways: squared, and as the surprise that
-the estimator scores by. F1 with point adjustment stands there because it is often published: see what it makes of
-random numbers.
+Two long series with labelled anomalies, with training on clean data only: blood pressure (one event of 12 steps among
+6,301), and a synthetic electrocardiogram (three events of 100 steps among 10,000). All detectors get the same windows
+and the best possible threshold. A model's errors become scores in two ways: squared, and as the estimator's score,
+`surprise`. F1 with point adjustment is included because it is often published: compare its value for random scores.
 
 Device: one CPU core, 20 minutes; resumable.
-Expected: surprise points at anomalies better than squared errors do, whatever the model; with squared errors, principal
-components and distances to the nearest clean window are hard to beat.
+Expected: surprise detects anomalies better than squared errors do, whatever the model; with squared errors, principal
+components and distances to the nearest clean window are strong baselines.
 """
 
 from pathlib import Path
@@ -20,20 +19,21 @@ import numpy as np
 
 from benchmarks.harness import statistics
 from benchmarks.harness.record import Benchmark, Cell, Record
+from benchmarks.series.aeon import monitored
 from benchmarks.series.detection_metrics import Detection, detection
 from benchmarks.series.detectors import DETECTORS, LEARNED
-from hae_jax.data import aeon
+from hae_jax.data.aeon import ANOMALIES
 
 SEEDS = (0, 1, 2)
 STEPS = 400
 
 
 def cells(quick: bool) -> list[Cell]:
-    """One cell a series and detector."""
+    """Returns one cell per series and detector."""
     if quick:
         names = (LEARNED[0], "principal components", "random numbers")
         return [_cell("KDD-TSAD_135", name, (0,), 10) for name in names]
-    return [_cell(data, name, SEEDS, STEPS) for data in aeon.ANOMALIES for name in DETECTORS]
+    return [_cell(data, name, SEEDS, STEPS) for data in ANOMALIES for name in DETECTORS]
 
 
 def _cell(data: str, name: str, seeds: tuple[int, ...], steps: int) -> Cell:
@@ -41,31 +41,31 @@ def _cell(data: str, name: str, seeds: tuple[int, ...], steps: int) -> Cell:
 
 
 def measure(cell: Cell, folder: Path) -> dict[str, Any]:
-    """Judges a series, once a seed."""
-    found = aeon.monitored(cell.config["data"])
-    judge = DETECTORS[cell.config["detector"]]
+    """Scores a series, once per seed."""
+    data = monitored(cell.config["data"])
+    detect = DETECTORS[cell.config["detector"]]
     results: dict[str, list[Detection]] = {}
     for seed in cell.seeds:
-        for way, scores in judge(found.train[:, 0], found.test[:, 0], cell.config["steps"], seed).items():
-            results.setdefault(way, []).append(detection(scores, found.anomalous))
+        for kind, scores in detect(data.train[:, 0], data.test[:, 0], cell.config["steps"], seed).items():
+            results.setdefault(kind, []).append(detection(scores, data.anomalous))
     return {
-        way: {name: [float(getattr(each, name)) for each in found] for name in Detection._fields}
-        for way, found in results.items()
+        kind: {name: [float(getattr(each, name)) for each in found] for name in Detection._fields}
+        for kind, found in results.items()
     }
 
 
 def render(records: list[Record]) -> str:
-    """One row a series, detector and way of scoring."""
+    """Renders one row per series, detector and kind of score."""
     lines = [
-        "| series | detector | score | AUC-PR | F1 of steps | F1, point-adjusted | highest score at an event |",
+        "| series | detector | score | AUC-PR | F1 of steps | F1, point-adjusted | highest score in an event |",
         "|---|---|---|---|---|---|---|",
     ]
     for record in records:
         data, name = record["cell"].split(" | ")
-        for way, numbers in record["numbers"].items():
+        for kind, numbers in record["numbers"].items():
             shown = [statistics.show(numbers[key]) for key in ("auc_pr", "f1", "adjusted_f1")]
             hits = f"{int(np.sum(numbers['hit']))}/{len(numbers['hit'])}"
-            lines.append(f"| {data} | {name} | {way} | {' | '.join(shown)} | {hits} |")
+            lines.append(f"| {data} | {name} | {kind} | {' | '.join(shown)} | {hits} |")
     return "\n".join(lines)
 
 

@@ -1,14 +1,14 @@
-"""What do codes know of a class that nobody told them?
+"""How well do codes that were learned without labels predict the class of a series?
 
     python -m benchmarks run classification
 
 Autoencoders are trained on the training series without their classes; then a linear probe is fitted to the codes of the
-training series, and its accuracy measured on those of the test series. Beside it the same probe on simpler features,
-and the nearest neighbour of padded series.
+training series and evaluated on those of the test series. Baselines: the same probe on simpler features, and the
+nearest neighbour of padded series.
 
 Device: one CPU core, 15 minutes; resumable.
-Expected: codes of mirrored windows hold much before they are trained; means and deviations of channels are hard to beat
-on BasicMotions, which differ in little else.
+Expected: codes of mirrored windows contain much class information before training; means and standard deviations of the
+channels are a strong baseline on BasicMotions, whose classes differ in little else.
 """
 
 import dataclasses
@@ -21,9 +21,9 @@ from jaxtyping import Float
 
 from benchmarks.harness import statistics
 from benchmarks.harness.record import Benchmark, Cell, Record
+from benchmarks.series.aeon import classified
 from benchmarks.series.keras_examples import REPAIRED
 from hae_jax.config.series import SERIES, SeriesConfig
-from hae_jax.data import aeon
 from hae_jax.data.series import One, Scaler, signals
 from hae_jax.estimators import SeriesAutoencoder
 
@@ -32,59 +32,59 @@ STEPS = 500
 CODE = 64
 
 Features = Callable[[list[One], list[One], int, int], tuple[np.ndarray, np.ndarray]]
-"""Takes training and test series, a number of steps of training and a seed; returns features of both."""
+"""Takes training series, test series, a number of training steps and a seed; returns the features of both."""
 
 
 def codes(config: SeriesConfig) -> Features:
-    """Codes of an autoencoder of training series."""
+    """Returns the codes of an autoencoder fitted to the training series."""
 
-    def find(learned: list[One], held: list[One], steps: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        model = SeriesAutoencoder(config=config, steps=steps, random_state=seed).fit(learned)
-        return model.transform(learned), model.transform(held)
+    def features(train: list[One], test: list[One], steps: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        model = SeriesAutoencoder(config=config, steps=steps, random_state=seed).fit(train)
+        return model.transform(train), model.transform(test)
 
-    return find
+    return features
 
 
 def untrained(config: SeriesConfig) -> Features:
-    """Codes of fresh weights, trained for a single step of no length."""
-    still = dataclasses.replace(config, optim=dataclasses.replace(config.optim, learning_rate=1e-12))
-    return lambda learned, held, steps, seed: codes(still)(learned, held, 1, seed)
+    """Returns the codes at initialization: one training step with a negligible learning rate."""
+    frozen = dataclasses.replace(config, optim=dataclasses.replace(config.optim, learning_rate=1e-12))
+    return lambda train, test, steps, seed: codes(frozen)(train, test, 1, seed)
 
 
 def padded(series: list[One], scaler: Scaler, length: int) -> Float[np.ndarray, "series feat"]:
-    """Scaled series with zeros behind their ends, as rows."""
+    """Returns scaled series, padded with zeros, as rows."""
     return np.asarray(signals(series, scaler, length=length).values).reshape(len(series), -1)
 
 
-def whole(learned: list[One], held: list[One], steps: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """All values, padded to the longest."""
-    scaler, length = Scaler.of(learned), max(map(len, [*learned, *held]))
-    return padded(learned, scaler, length), padded(held, scaler, length)
+def all_values(train: list[One], test: list[One], steps: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns all values, padded to the longest series."""
+    scaler, length = Scaler.of(train), max(map(len, [*train, *test]))
+    return padded(train, scaler, length), padded(test, scaler, length)
 
 
-def components(learned: list[One], held: list[One], steps: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Principal components of all values, as many as a code has numbers, if there are so many."""
+def principal_components(train: list[One], test: list[One], steps: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns principal components of all values, as many as a code has numbers, or as there are."""
     from sklearn.decomposition import PCA
 
-    train, test = whole(learned, held, steps, seed)
-    model = PCA(min(CODE, len(train) - 1), random_state=seed).fit(train)
-    return model.transform(train), model.transform(test)
+    train_rows, test_rows = all_values(train, test, steps, seed)
+    model = PCA(min(CODE, len(train_rows) - 1), random_state=seed).fit(train_rows)
+    return model.transform(train_rows), model.transform(test_rows)
 
 
-def moments(learned: list[One], held: list[One], steps: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Means and deviations of the channels."""
-    train, test = (np.array([[*one.mean(0), *one.std(0)] for one in part]) for part in (learned, held))
-    return train, test
+def moments(train: list[One], test: list[One], steps: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns means and standard deviations of the channels."""
+    rows = [np.array([[*one.mean(0), *one.std(0)] for one in part]) for part in (train, test)]
+    return rows[0], rows[1]
 
 
 FEATURES: dict[str, Features] = {
-    "codes, in windows (ours)": lambda learned, held, steps, seed: codes(_windows(learned))(learned, held, steps, seed),
+    "codes, in windows (ours)": lambda train, test, steps, seed: codes(_windows(train))(train, test, steps, seed),
     "codes, as in the article": codes(SERIES["remedy-clipping"]),
-    "codes, in windows, untrained": lambda learned, held, steps, seed: untrained(_windows(learned))(
-        learned, held, steps, seed
+    "codes, in windows, untrained": lambda train, test, steps, seed: untrained(_windows(train))(
+        train, test, steps, seed
     ),
-    "all values": whole,
-    "principal components": components,
+    "all values": all_values,
+    "principal components": principal_components,
     "means and deviations": moments,
 }
 
@@ -95,7 +95,7 @@ def _windows(series: list[One]) -> SeriesConfig:
 
 
 def cells(quick: bool) -> list[Cell]:
-    """One cell a data set and kind of features, and one for the nearest neighbour."""
+    """Returns one cell per data set and kind of features, the nearest neighbour included."""
     names = [*FEATURES, "nearest neighbour"]
     if quick:
         return [_cell("JapaneseVowels", name, (0,), 10) for name in (names[0], names[5])]
@@ -107,20 +107,20 @@ def _cell(data: str, name: str, seeds: tuple[int, ...], steps: int) -> Cell:
 
 
 def measure(cell: Cell, folder: Path) -> dict[str, Any]:
-    """Finds features and probes them, once a seed."""
-    (learned, classes), (held, expected) = (aeon.classified(cell.config["data"], part) for part in ("TRAIN", "TEST"))  # type: ignore[arg-type]
+    """Fits a probe to the features, once per seed."""
+    (train, train_classes), (test, test_classes) = classified(cell.config["data"])
     accuracy = []
     for seed in cell.seeds:
         if cell.config["features"] == "nearest neighbour":
             from sklearn.neighbors import KNeighborsClassifier
 
-            train, test = whole(learned, held, 0, seed)
+            train_rows, test_rows = all_values(train, test, 0, seed)
             model: Any = KNeighborsClassifier(1)
         else:
-            train, test = FEATURES[cell.config["features"]](learned, held, cell.config["steps"], seed)
+            train_rows, test_rows = FEATURES[cell.config["features"]](train, test, cell.config["steps"], seed)
             model = probe()
-        accuracy.append(float(model.fit(train, classes).score(test, expected)))
-    return {"accuracy": accuracy, "size": int(train.shape[1])}
+        accuracy.append(float(model.fit(train_rows, train_classes).score(test_rows, test_classes)))
+    return {"accuracy": accuracy, "size": int(train_rows.shape[1])}
 
 
 def probe() -> Any:
@@ -133,11 +133,11 @@ def probe() -> Any:
 
 
 def render(records: list[Record]) -> str:
-    """One row a kind of features, one column a data set."""
-    found = {record["cell"]: record["numbers"] for record in records}
+    """Renders one row per kind of features, one column per data set."""
+    numbers = {record["cell"]: record["numbers"] for record in records}
     lines = [f"| features | {' | '.join(REPAIRED)} |", f"|---|{'---|' * len(REPAIRED)}"]
     for name in (*FEATURES, "nearest neighbour"):
-        cells = [found.get(f"{data} | {name}") for data in REPAIRED]
+        cells = [numbers.get(f"{data} | {name}") for data in REPAIRED]
         shown = [f"{statistics.show([100 * x for x in each['accuracy']], 1)} %" if each else "-" for each in cells]
         lines.append(f"| {name} | {' | '.join(shown)} |")
     return "\n".join(lines)

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import statistics
+from benchmarks.harness.plots import draw_lines
 from benchmarks.harness.record import Benchmark, Cell, Record
 from hae_jax.config.series import SERIES, SeriesConfig
 from hae_jax.data.series import One, Scaler, signals
 from hae_jax.inference import series as inference
 from hae_jax.models.series import Series
-from hae_jax.plots import draw_lines
 from hae_jax.training.series import train
 
 SEEDS = (0, 1, 2)

@@ -1,4 +1,4 @@
-"""How well scores point at labelled anomalies."""
+"""Metrics of anomaly detection, and sliding windows."""
 
 from typing import NamedTuple
 
@@ -7,14 +7,14 @@ from jaxtyping import Bool, Float
 
 
 class Detection(NamedTuple):
-    """What scores are worth.
+    """Metrics of anomaly scores.
 
     Attributes:
-        auc_pr: area under precision and recall of single steps; a guess gets the share of anomalous steps.
+        auc_pr: area under the precision-recall curve of single steps; random scores get the fraction of anomalous steps.
         f1: of single steps, at the best of all thresholds.
-        adjusted_f1: the same after point adjustment, that is, a single alarm in an event counts as the whole event. It
-            flatters: long events make a random score look good.
-        hit: whether the highest score lies in an event, or at most `SLACK` steps from it.
+        adjusted_f1: the same after point adjustment, that is, a single alarm in an event counts as detecting all of its
+            steps. It is optimistic: with long events random scores appear good.
+        hit: whether the highest score lies in an event, or at most `SLACK` steps from one.
     """
 
     auc_pr: float
@@ -28,10 +28,10 @@ SLACK = 100
 
 
 def detection(scores: Float[np.ndarray, "time"], anomalous: Bool[np.ndarray, "time"]) -> Detection:
-    """Sums up how well scores point at anomalies.
+    """Returns the metrics of a series of scores.
 
     Reference:
-        Point adjustment and what is wrong with it: Kim et al., 2022, https://arxiv.org/abs/2109.05257
+        Point adjustment and its bias: Kim et al., 2022, https://arxiv.org/abs/2109.05257
 
     Example:
         >>> labels = np.array([0, 0, 1, 1, 1, 0], bool)
@@ -44,18 +44,18 @@ def detection(scores: Float[np.ndarray, "time"], anomalous: Bool[np.ndarray, "ti
     return Detection(
         float(average_precision_score(anomalous, scores)),
         best_f1(scores, anomalous),
-        best_f1(adjusted(scores, anomalous), anomalous),
+        best_f1(point_adjusted(scores, anomalous), anomalous),
         bool(near[np.argmax(scores)]),
     )
 
 
-def adjusted(scores: Float[np.ndarray, "time"], anomalous: Bool[np.ndarray, "time"]) -> Float[np.ndarray, "time"]:
-    """Gives every step of an event the highest score of the event."""
+def point_adjusted(scores: Float[np.ndarray, "time"], anomalous: Bool[np.ndarray, "time"]) -> Float[np.ndarray, "time"]:
+    """Returns scores in which every step of an event has the highest score of the event."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], anomalous.astype(int), [0]])))
-    raised = scores.copy()
-    for first, last in zip(edges[::2], edges[1::2], strict=True):
-        raised[first:last] = scores[first:last].max()
-    return raised
+    adjusted = scores.copy()
+    for first, end in zip(edges[::2], edges[1::2], strict=True):
+        adjusted[first:end] = scores[first:end].max()
+    return adjusted
 
 
 def best_f1(scores: Float[np.ndarray, "time"], anomalous: Bool[np.ndarray, "time"]) -> float:
@@ -66,22 +66,22 @@ def best_f1(scores: Float[np.ndarray, "time"], anomalous: Bool[np.ndarray, "time
     return float((2 * precision * recall / np.maximum(precision + recall, 1e-12)).max())
 
 
-def windows(series: Float[np.ndarray, "time"], width: int, stride: int) -> Float[np.ndarray, "window width"]:
-    """Cuts a series into windows, one every `stride` steps, and one at the very end."""
-    starts = starts_of(len(series), width, stride)
+def sliding_windows(series: Float[np.ndarray, "time"], width: int, stride: int) -> Float[np.ndarray, "window width"]:
+    """Cuts a series into windows, one every `stride` steps, and one that ends with the series."""
+    starts = window_starts(len(series), width, stride)
     return np.stack([series[start : start + width] for start in starts])
 
 
-def starts_of(time: int, width: int, stride: int) -> list[int]:
-    """Says where the windows begin."""
+def window_starts(time: int, width: int, stride: int) -> list[int]:
+    """Returns the first step of every window."""
     return sorted({*range(0, time - width + 1, stride), time - width})
 
 
-def spread(scores: Float[np.ndarray, "window width"], time: int, stride: int) -> Float[np.ndarray, "time"]:
-    """Returns the score of every step of a series, the mean over the windows in which it stands."""
+def average_windows(scores: Float[np.ndarray, "window width"], time: int, stride: int) -> Float[np.ndarray, "time"]:
+    """Returns the score of every step of a series, the mean over the windows that contain it."""
     total, count = np.zeros(time), np.zeros(time)
     width = scores.shape[1]
-    for score, start in zip(scores, starts_of(time, width, stride), strict=True):
+    for score, start in zip(scores, window_starts(time, width, stride), strict=True):
         total[start : start + width] += score
         count[start : start + width] += 1
     return total / count

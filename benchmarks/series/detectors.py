@@ -1,4 +1,4 @@
-"""Detectors of anomalies, all of one kind: a clean series and one to be judged go in, scores of every step come out."""
+"""Anomaly detectors with one signature: a clean series and one to be scored in, scores of every step out."""
 
 import dataclasses
 from collections.abc import Callable
@@ -11,85 +11,92 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from benchmarks.series.detection_metrics import spread, windows
+from benchmarks.series.detection_metrics import average_windows, sliding_windows
 from hae_jax.config import ModelConfig
 from hae_jax.config.series import SERIES, SeriesConfig
 from hae_jax.estimators import SeriesAutoencoder
 from hae_jax.estimators.anomaly_score import MahalanobisScorer
 from hae_jax.layers.recurrent import LSTM
 
-WIDTH, CLOSE, FAR = 128, 4, 8
-"""Steps of a window, from one window to the next while learning, and while judging."""
+WIDTH, TRAIN_STRIDE, TEST_STRIDE = 128, 4, 8
+"""Steps of a window, and from one window to the next in training and in scoring."""
 CODE = 16
-"""Numbers that a window has to pass through, in autoencoders and in principal components."""
+"""Numbers in the code of a window, for autoencoders and principal components."""
 HIDDEN = 64
-UNREAD = 8
-"""Steps at a window's start of which a predictor is not asked."""
+WARM_UP = 8
+"""Steps at a window's start at which a predictor is not evaluated."""
 OURS = dataclasses.replace(SERIES["series"], sizes=(8, CODE), spans=(16,), memory=64)
 FLAT = dataclasses.replace(SERIES["remedy-clipping"], sizes=(HIDDEN, CODE))
 
 One = Float[np.ndarray, "_"]
 Windows = Float[np.ndarray, "window width"]
 Scores = dict[str, One]
-"""Scores of every step by the ways in which errors become scores: `SQUARED` and `SURPRISE`, or `OWN`."""
+"""Scores of every step by the kind of score: `SQUARED` and `SURPRISE` of a model's errors, or `OWN`."""
 SQUARED, SURPRISE, OWN = "squared error", "surprise", "its own"
 Detector = Callable[[One, One, int, int], Scores]
-"""Takes the clean series, the one to be judged, a number of steps of training, and a seed."""
+"""Takes the clean series, the one to be scored, a number of training steps, and a seed."""
 
 
-def scored(clean: Windows, seen: Windows, time: int, unread: int = 0) -> Scores:
-    """Turns errors of windows into scores of steps, in both ways; a window's first `unread` errors do not count."""
-    surprise = MahalanobisScorer.of([one[unread:, None] for one in clean])
-    found = {
-        SQUARED: np.square(seen[:, unread:]),
-        SURPRISE: np.stack([surprise.of_steps(one[unread:, None]) for one in seen]),
+def scores_of_errors(clean: Windows, test: Windows, time: int, warm_up: int = 0) -> Scores:
+    """Returns both kinds of scores of every step from the errors of windows.
+
+    Args:
+        clean: errors on the clean series.
+        test: errors on the series to be scored.
+        time: length of that series.
+        warm_up: steps at the start of a window whose errors are ignored.
+    """
+    scorer = MahalanobisScorer.of([one[warm_up:, None] for one in clean])
+    scores = {
+        SQUARED: np.square(test[:, warm_up:]),
+        SURPRISE: np.stack([scorer.of_steps(one[warm_up:, None]) for one in test]),
     }
-    every = {name: np.pad(each, [(0, 0), (unread, 0)], "edge") for name, each in found.items()}
-    return {name: spread(each, time, FAR) for name, each in every.items()}
+    padded = {name: np.pad(each, [(0, 0), (warm_up, 0)], "edge") for name, each in scores.items()}
+    return {name: average_windows(each, time, TEST_STRIDE) for name, each in padded.items()}
 
 
 def autoencoder(config: SeriesConfig) -> Detector:
-    """Errors of what comes back of windows."""
+    """Returns a detector by the reconstruction errors of windows."""
 
-    def judge(clean: One, judged: One, steps: int, seed: int) -> Scores:
+    def detect(clean: One, series: One, steps: int, seed: int) -> Scores:
         model = SeriesAutoencoder(config=config, steps=steps, random_state=seed)
-        model.fit(windows(clean, WIDTH, CLOSE))
-        seen = windows(judged, WIDTH, FAR)
-        found = {SQUARED: model.errors(seen), SURPRISE: model.surprise(seen)}
-        return {name: spread(np.stack(each), len(judged), FAR) for name, each in found.items()}
+        model.fit(sliding_windows(clean, WIDTH, TRAIN_STRIDE))
+        windows = sliding_windows(series, WIDTH, TEST_STRIDE)
+        scores = {SQUARED: model.errors(windows), SURPRISE: model.surprise(windows)}
+        return {name: average_windows(np.stack(each), len(series), TEST_STRIDE) for name, each in scores.items()}
 
-    return judge
+    return detect
 
 
 class Predictor(nn.Module):
-    """An LSTM that says the next value."""
+    """An LSTM that predicts the next value."""
 
     @nn.compact
     def __call__(self, x: Float[Array, "window width"]) -> Float[Array, "window width"]:
-        read = jnp.pad(x, ((0, 0), (1, 0)))[:, :-1, None]
-        _, hidden = LSTM(ModelConfig(), HIDDEN, 1)(read, jnp.ones(x.shape, bool))
+        previous = jnp.pad(x, ((0, 0), (1, 0)))[:, :-1, None]
+        _, hidden = LSTM(ModelConfig(), HIDDEN, 1)(previous, jnp.ones(x.shape, bool))
         return nn.Dense(1)(hidden)[..., 0]
 
 
-def predictor(clean: One, judged: One, steps: int, seed: int) -> Scores:
-    """Errors of an LSTM's prediction of the next value.
+def predictor(clean: One, series: One, steps: int, seed: int) -> Scores:
+    """Detects by the errors of an LSTM's prediction of the next value.
 
     Reference:
         Malhotra et al., 2015, "Long Short Term Memory Networks for Anomaly Detection in Time Series"
     """
-    centre, deviation = clean.mean(), clean.std()
-    learned, seen = (
-        jnp.asarray((windows(each, WIDTH, stride) - centre) / deviation, jnp.float32)
-        for each, stride in ((clean, CLOSE), (judged, FAR))
+    mean, deviation = clean.mean(), clean.std()
+    train, test = (
+        jnp.asarray((sliding_windows(each, WIDTH, stride) - mean) / deviation, jnp.float32)
+        for each, stride in ((clean, TRAIN_STRIDE), (series, TEST_STRIDE))
     )
     model, optimizer = Predictor(), optax.chain(optax.clip_by_global_norm(1.0), optax.adam(2e-3))
-    params = jax.jit(model.init)(jax.random.key(seed), learned[:1])
+    params = jax.jit(model.init)(jax.random.key(seed), train[:1])
     state = optimizer.init(params)
 
-    # The first steps of a window are said without having read anything: not what is to be learned.
+    # Predictions at the first steps of a window have little or no input; they are excluded from the loss.
     def loss(params: Any, x: Float[Array, "window width"]) -> Float[Array, ""]:
-        said: Any = model.apply(params, x)
-        return jnp.square(said - x)[:, UNREAD:].mean()
+        prediction: Any = model.apply(params, x)
+        return jnp.square(prediction - x)[:, WARM_UP:].mean()
 
     @jax.jit
     def step(params: Any, state: Any, x: Float[Array, "window width"]) -> Any:
@@ -98,62 +105,65 @@ def predictor(clean: One, judged: One, steps: int, seed: int) -> Scores:
 
     rng = np.random.default_rng(seed)
     for _ in range(steps):
-        params, state = step(params, state, learned[rng.integers(0, len(learned), 32)])
-    run: Any = jax.jit(model.apply)
-    clean_errors, errors = (np.asarray(run(params, each), np.float64) - np.asarray(each) for each in (learned, seen))
-    return scored(clean_errors, errors, len(judged), UNREAD)
+        params, state = step(params, state, train[rng.integers(0, len(train), 32)])
+    predict: Any = jax.jit(model.apply)
+    clean_errors, errors = (np.asarray(predict(params, x), np.float64) - np.asarray(x) for x in (train, test))
+    return scores_of_errors(clean_errors, errors, len(series), WARM_UP)
 
 
-def components(clean: One, judged: One, steps: int, seed: int) -> Scores:
-    """Errors of what comes back of windows through principal components: the linear autoencoder."""
+def principal_components(clean: One, series: One, steps: int, seed: int) -> Scores:
+    """Detects by the reconstruction errors of windows from principal components: the linear autoencoder."""
     from sklearn.decomposition import PCA
 
-    learned, seen = windows(clean, WIDTH, CLOSE), windows(judged, WIDTH, FAR)
-    model = PCA(CODE, random_state=seed).fit(learned)
-    clean_errors, errors = (each - model.inverse_transform(model.transform(each)) for each in (learned, seen))
-    return scored(clean_errors, errors, len(judged))
+    train, test = sliding_windows(clean, WIDTH, TRAIN_STRIDE), sliding_windows(series, WIDTH, TEST_STRIDE)
+    model = PCA(CODE, random_state=seed).fit(train)
+    clean_errors, errors = (each - model.inverse_transform(model.transform(each)) for each in (train, test))
+    return scores_of_errors(clean_errors, errors, len(series))
 
 
-def mean(clean: One, judged: One, steps: int, seed: int) -> Scores:
-    """Errors of saying the mean: no model at all."""
-    centre = clean.mean()
-    return scored(windows(clean - centre, WIDTH, CLOSE), windows(judged - centre, WIDTH, FAR), len(judged))
+def mean(clean: One, series: One, steps: int, seed: int) -> Scores:
+    """Detects by the errors of predicting the mean: no model at all."""
+    center = clean.mean()
+    train, test = (
+        sliding_windows(each - center, WIDTH, stride)
+        for each, stride in ((clean, TRAIN_STRIDE), (series, TEST_STRIDE))
+    )
+    return scores_of_errors(train, test, len(series))
 
 
-def nearest(clean: One, judged: One, steps: int, seed: int) -> Scores:
-    """Distance of each window to the nearest clean one."""
+def nearest(clean: One, series: One, steps: int, seed: int) -> Scores:
+    """Detects by the distance of each window to the nearest clean one."""
     from sklearn.neighbors import NearestNeighbors
 
-    model = NearestNeighbors(n_neighbors=1).fit(windows(clean, WIDTH, 1))
-    distance, _ = model.kneighbors(windows(judged, WIDTH, FAR))
-    return {OWN: spread(np.repeat(distance, WIDTH, axis=1), len(judged), FAR)}
+    model = NearestNeighbors(n_neighbors=1).fit(sliding_windows(clean, WIDTH, 1))
+    distance, _ = model.kneighbors(sliding_windows(series, WIDTH, TEST_STRIDE))
+    return {OWN: average_windows(np.repeat(distance, WIDTH, axis=1), len(series), TEST_STRIDE)}
 
 
-def forest(clean: One, judged: One, steps: int, seed: int) -> Scores:
-    """An isolation forest's scores of windows."""
+def forest(clean: One, series: One, steps: int, seed: int) -> Scores:
+    """Detects by an isolation forest's scores of windows."""
     from sklearn.ensemble import IsolationForest
 
-    scores = (
-        -IsolationForest(random_state=seed).fit(windows(clean, WIDTH, CLOSE)).score_samples(windows(judged, WIDTH, FAR))
-    )
-    return {OWN: spread(np.repeat(scores[:, None], WIDTH, axis=1), len(judged), FAR)}
+    model = IsolationForest(random_state=seed).fit(sliding_windows(clean, WIDTH, TRAIN_STRIDE))
+    scores = -model.score_samples(sliding_windows(series, WIDTH, TEST_STRIDE))
+    return {OWN: average_windows(np.repeat(scores[:, None], WIDTH, axis=1), len(series), TEST_STRIDE)}
 
 
-def difference(clean: One, judged: One, steps: int, seed: int) -> Scores:
-    """Distance from the value before."""
-    return {OWN: np.abs(np.diff(judged, prepend=judged[:1]))}
+def difference(clean: One, series: One, steps: int, seed: int) -> Scores:
+    """Detects by the difference from the previous value."""
+    return {OWN: np.abs(np.diff(series, prepend=series[:1]))}
 
 
-def chance(clean: One, judged: One, steps: int, seed: int) -> Scores:
-    """Random numbers."""
-    return {OWN: np.random.default_rng(seed).random(len(judged))}
+def chance(clean: One, series: One, steps: int, seed: int) -> Scores:
+    """Returns random scores."""
+    return {OWN: np.random.default_rng(seed).random(len(series))}
 
 
 DETECTORS: dict[str, Detector] = {
     "autoencoder in windows (ours)": autoencoder(OURS),
     "autoencoder as in the article": autoencoder(FLAT),
     "LSTM predictor": predictor,
-    "principal components": components,
+    "principal components": principal_components,
     "the mean": mean,
     "nearest clean window": nearest,
     "isolation forest": forest,
@@ -161,4 +171,4 @@ DETECTORS: dict[str, Detector] = {
     "random numbers": chance,
 }
 LEARNED = tuple(DETECTORS)[:3]
-"""Those that are trained step by step."""
+"""Detectors trained by gradient descent."""

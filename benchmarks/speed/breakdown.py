@@ -11,11 +11,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from benchmarks.harness.plots import draw_shares
 from benchmarks.harness.record import Benchmark, Cell, Record
 from benchmarks.harness.stopwatch import Contender, compile_anew, contender, race
 from benchmarks.learning.quickstart import as_json
 from benchmarks.speed.workload import QUICK, Workload, config_of, step, workload
-from hae_jax import models, plots
+from hae_jax import models
 from hae_jax.batch import PAD, Batch
 from hae_jax.config.presets import preset
 from hae_jax.models import objective
@@ -112,7 +113,7 @@ def render(records: list[Record]) -> str:
 def draw(records: list[Record], folder: Path) -> None:
     """Draws the shares as stacked bars."""
     bars = {record["cell"].replace("`", ""): record["numbers"]["shares"] for record in records}
-    plots.draw_shares(bars, "share of a training step's time", folder / PICTURE)
+    draw_shares(bars, "share of a training step's time", folder / PICTURE)
 
 
 TABLE = Benchmark("speed_parts", cells, measure, render, draw)

@@ -44,25 +44,25 @@ def training(config: ModelConfig, vocab: int, size: Size) -> dict[str, int]:
     """Returns the operations of a training step's parts.
 
     Args:
-        config: a hierarchical model with `state` "last" and `feedback` "none".
+        config: a hierarchical model with `bridge` "top_hidden" and `feedback` "none".
         vocab: number of word ids.
         size: of the batch.
 
     Example:
-        >>> work = training(ModelConfig(embed=3, hidden=2, sentence_hidden=5), 7, Size(1, 1, 1))
+        >>> work = training(ModelConfig(embed_dim=3, hidden_dim=2, sentence_dim=5), 7, Size(1, 1, 1))
         >>> work["encoder, words"], work["softmax"]
         (240, 162)
     """
-    e, h, s = config.embed, config.hidden, config.sentence_hidden
-    bridge = 2 * h * e if config.tied and e != h else 0
-    layers, beside = config.layers, 8 * h * h if config.feed == "every" else 0
+    e, h, s = config.embed_dim, config.hidden_dim, config.sentence_dim
+    bridge = 2 * h * e if config.tie_embeddings and e != h else 0
+    layers, beside = config.layers, 8 * h * h if config.conditioning == "every_step" else 0
     forward = {
         "encoder, words": size.words * stack(e, h, layers),
         "encoder, sentences": size.sentences * stack(h, s, layers),
         "decoder, sentences": size.sentences * (stack(0, s, layers) + 2 * s * h)
         + size.documents * (8 * s * s + 4 * layers * s * s),
         "decoder, words": size.words * stack(e, h, layers) + size.sentences * (beside + 4 * layers * h * h),
-        "softmax": size.words * (2 * (e if config.tied else h) * vocab + bridge),
+        "softmax": size.words * (2 * (e if config.tie_embeddings else h) * vocab + bridge),
     }
     return {part: 3 * operations for part, operations in forward.items()}
 

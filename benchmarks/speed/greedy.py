@@ -44,7 +44,7 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
     config = QUICK if quick else preset(cell.config["preset"])
     load = workload(config, folder.parents[1], babble=quick)
     load = load._replace(params=trained(load, 2 if quick else STEPS))
-    room = config.data.max_sentences * (config.data.max_words + 1)
+    room = config.data.max_sentences * (config.data.max_tokens + 1)
     entrants = contenders(load, room)
     ours, theirs = (np.asarray(each.run(1)) for each in entrants)
     off = admit(entrants[1].name, float((ours != theirs).mean()), TOLERANCE)

@@ -24,8 +24,8 @@ from benchmarks.speed.workload import QUICK, config_of, of, step, texts, workloa
 from hae_jax.config import Config, DataConfig, ModelConfig
 
 LONG = Config(
-    ModelConfig(embed=512, hidden=512, sentence_hidden=512),
-    DataConfig(corpus="sotu", vocab_size=25_000, max_sentences=125, max_words=16, batch_size=64, buckets=1),
+    ModelConfig(embed_dim=512, hidden_dim=512, sentence_dim=512),
+    DataConfig(corpus="sotu", vocab_size=25_000, max_sentences=125, max_tokens=16, batch_size=64, buckets=1),
 )
 STEPS = 2
 

@@ -14,8 +14,8 @@ from hae_jax.config.presets import preset
 
 SIZES: dict[str, tuple[str, tuple[int, ...]]] = {
     "documents a batch": ("batch_size", (8, 32, 128)),
-    "units": ("hidden", (128, 256, 512)),
-    "words a sentence, at most": ("max_words", (8, 16, 32)),
+    "units": ("hidden_dim", (128, 256, 512)),
+    "words a sentence, at most": ("max_tokens", (8, 16, 32)),
     "layers": ("layers", (1, 2, 4)),
     "vocabulary": ("vocab_size", (1000, 4000, 16_000)),
 }
@@ -24,10 +24,10 @@ SIZES: dict[str, tuple[str, tuple[int, ...]]] = {
 
 def scaled(config: Config, field: str, value: int) -> Config:
     """Returns a config of another size; with the units grow word vectors and the sentence level."""
-    if field == "hidden":
+    if field == "hidden_dim":
         sizes = {
-            name: getattr(config.model, name) * value // config.model.hidden
-            for name in ("embed", "hidden", "sentence_hidden")
+            name: getattr(config.model, name) * value // config.model.hidden_dim
+            for name in ("embed_dim", "hidden_dim", "sentence_dim")
         }
         return dataclasses.replace(config, model=dataclasses.replace(config.model, **sizes))
     section = "model" if field == "layers" else "data"

@@ -33,7 +33,7 @@ def plain(config: Config, **model: Any) -> Config:
     fields: dict[str, Any] = {
         "initializer": "orthogonal",
         "layer_norm": "none",
-        "feed": "every",
+        "conditioning": "every_step",
         "sentence_loss": 0.0,
         "vector_loss": 0.0,
     }
@@ -48,7 +48,7 @@ def plain(config: Config, **model: Any) -> Config:
 def cells(quick: bool) -> list[Cell]:
     """The preset `small` on a CPU; four layers of 1,000 units and 25,000 words on a GPU; each tiny if it is quick."""
     if jax.default_backend() == "gpu":
-        sizes = {"embed": 1000, "hidden": 1000, "sentence_hidden": 1000, "layers": 4}
+        sizes = {"embed_dim": 1000, "hidden_dim": 1000, "sentence_dim": 1000, "layers": 4}
         runs = {
             f"4 x 1,000 units, 25,000 words, {dtype}": plain(preset("reviews"), **sizes, dtype=dtype)
             for dtype in ("float32", "bfloat16")
@@ -67,8 +67,8 @@ def tiny(config: Config) -> Config:
     """Returns the run with a model of a few units, for a few random words."""
     return dataclasses.replace(
         config,
-        model=dataclasses.replace(config.model, embed=8, hidden=8, sentence_hidden=12, layers=2),
-        data=dataclasses.replace(config.data, vocab_size=20, max_sentences=3, max_words=6, batch_size=5, buckets=1),
+        model=dataclasses.replace(config.model, embed_dim=8, hidden_dim=8, sentence_dim=12, layers=2),
+        data=dataclasses.replace(config.data, vocab_size=20, max_sentences=3, max_tokens=6, batch_size=5, buckets=1),
     )
 
 
@@ -123,11 +123,11 @@ def twin(load: Workload, packed: bool) -> Any:
 def products(config: Config) -> list[tuple[Contender, int]]:
     """Returns products of matrices as the step has them, and how many operations each is."""
     model, data = config.model, config.data
-    tokens = data.batch_size * data.max_sentences * data.max_words
+    tokens = data.batch_size * data.max_sentences * data.max_tokens
     sizes = {
-        "softmax": (tile_size(tokens), model.embed, data.vocab_size),
-        "inputs": (tokens, model.embed, 4 * model.hidden),
-        "recurrence": (data.batch_size * data.max_sentences, model.hidden, 4 * model.hidden),
+        "softmax": (tile_size(tokens), model.embed_dim, data.vocab_size),
+        "inputs": (tokens, model.embed_dim, 4 * model.hidden_dim),
+        "recurrence": (data.batch_size * data.max_sentences, model.hidden_dim, 4 * model.hidden_dim),
     }
     made = []
     for name, (rows, inner, columns) in sizes.items():

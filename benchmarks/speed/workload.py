@@ -39,8 +39,8 @@ VISITED = 4
 WIDEST, WORDS = 32, 25_000
 """Words a sentence, and of the vocabulary, with which texts are prepared; a config takes what it has room for."""
 QUICK = Config(
-    ModelConfig(embed=4, hidden=4, sentence_hidden=4),
-    DataConfig(vocab_size=9, max_words=5, batch_size=4, buckets=1),
+    ModelConfig(embed_dim=4, hidden_dim=4, sentence_dim=4),
+    DataConfig(vocab_size=9, max_tokens=5, batch_size=4, buckets=1),
 )
 """What is measured where it has to be quick, over random words."""
 
@@ -98,7 +98,7 @@ def workload(config: Config, folder: Path, babble: bool = False) -> Workload:
     """
     data = config.data
     if babble:
-        documents = _babble(data.vocab_size, data.max_sentences, data.max_words)
+        documents = _babble(data.vocab_size, data.max_sentences, data.max_tokens)
     else:
         documents = texts(data.corpus, data.max_sentences, folder)
     return of(config, documents)
@@ -108,7 +108,7 @@ def of(config: Config, documents: list[list[np.ndarray]]) -> Workload:
     """Cuts documents into a config's batches."""
     data = config.data
     cut = [
-        [np.where(s < data.vocab_size, s, UNK)[: data.max_words] for s in document[: data.max_sentences]]
+        [np.where(s < data.vocab_size, s, UNK)[: data.max_tokens] for s in document[: data.max_sentences]]
         for document in documents
     ]
     batches = Batches(Corpus.of(cut), data, config.train.seed)
@@ -177,7 +177,7 @@ def _program(config: Config, setting: Setting, structure: Any, shapes: tuple[tup
 def texts(corpus: str, sentences: int, folder: Path) -> list[list[np.ndarray]]:
     """Returns documents of a corpus, of long sentences; it is prepared once for all workloads."""
     data = dataclasses.replace(
-        Config().data, corpus=corpus, vocab_size=WORDS, max_sentences=sentences, max_words=WIDEST
+        Config().data, corpus=corpus, vocab_size=WORDS, max_sentences=sentences, max_tokens=WIDEST
     )
     name = hashlib.sha256(repr(data).encode()).hexdigest()[:8]
     train = prepare(data, folder / f"text-{name}").train.spread(DOCUMENTS)

@@ -47,9 +47,8 @@ def of_training(config: Config, workdir: Path) -> str:
         parts = round(size / half) * config.optim.accumulate
         repairs.append(f"data.batch_size {half} and optim.accumulate {parts}{' in a new workdir' if saved else ''}")
     if not repairs:
-        hidden = config.model.hidden
-        return (
-            f"model.hidden must fit into memory, got {hidden}. Use model.hidden {max(hidden // 2, 1)} in a new workdir."
-        )
+        hidden = config.model.hidden_dim
+        repair = f"Use model.hidden_dim {max(hidden // 2, 1)} in a new workdir."
+        return f"model.hidden_dim must fit into memory, got {hidden}. {repair}"
     kept = f" What is trained so far is kept, up to step {saved[-1]}." if saved else ""
     return f"data.batch_size must leave memory for a step, got {size}. Use {', or '.join(repairs)}.{kept}"

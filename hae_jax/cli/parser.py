@@ -20,6 +20,7 @@ from hae_jax.cli.commands import COMMANDS, Command
 from hae_jax.cli.options import Configured, Trained
 from hae_jax.cli.series import SeriesTrain
 from hae_jax.config import Config
+from hae_jax.config.migration import VALUES, new_name
 from hae_jax.config.presets import preset
 from hae_jax.config.series import SERIES
 
@@ -107,6 +108,11 @@ def read(command: str, words: Sequence[str], known: dict[str, Any]) -> tuple[dic
         else:
             name, has_value, value = word[2:].partition("=")
             name = name.replace("-", "_")
+            renamed = new_name(name)
+            if renamed in known:
+                values = VALUES.get(str(renamed), {})
+                what = f" with {', '.join(f'{new} for {old}' for old, new in values.items())}" if values else ""
+                raise ValueError(f"--{name} must be written --{renamed}, got its old name. Use --{renamed}{what}.")
             if name not in known:
                 raise ValueError(f"option must be one of hae {command}, got --{name}. {near(name, known, '--')}")
             if not has_value:
@@ -186,9 +192,9 @@ def near(name: str, known: Iterable[str], dashes: str = "") -> str:
     """Suggests the nearest name.
 
     Example:
-        >>> near("hidden", ["model.hidden", "model.hide"], "--"), near("xyz", ["model.hidden"])
+        >>> near("hidden", ["model.hidden_dim", "model.hide"], "--"), near("xyz", ["model.hidden_dim"])
         ('Did you mean --model.hidden?', 'See --help.')
     """
     known = list(known)
-    found = [each for each in known if each.endswith(f".{name}")] or difflib.get_close_matches(name, known, 1)
+    found = [each for each in known if f".{name}" in each] or difflib.get_close_matches(name, known, 1)
     return f"Did you mean {dashes}{found[0]}?" if found else "See --help."

@@ -6,36 +6,41 @@ from typing import Any
 from hae_jax.config.model import ModelConfig
 from hae_jax.config.run import Config, DataConfig, OptimConfig, TrainConfig
 
-MIRROR: dict[str, Any] = {"initializer": "mirror", "layer_norm": "output", "feed": "start", "vector_loss": 0.02}
-"""What makes it train, next to the defaults. The code has room for a sentence vector each: `sentence_hidden` is
-`max_sentences` times `hidden`, or as much of it as the device can bear."""
+MIRROR: dict[str, Any] = {
+    "initializer": "mirror",
+    "layer_norm": "output",
+    "conditioning": "initial_state",
+    "vector_loss": 0.02,
+}
+"""The options that make the model train, beside the defaults. `sentence_dim` should be `max_sentences` times
+`hidden_dim`, so that the code can store every sentence vector, or as much of it as fits into memory."""
 
 PRESETS: dict[str, Config] = {
     "tiny": Config(
-        ModelConfig(embed=32, hidden=32, sentence_hidden=96, **MIRROR),
-        DataConfig(vocab_size=1000, max_sentences=3, max_words=10, batch_size=8),
-        OptimConfig(warmup=20, sentence_rate=0.3),
+        ModelConfig(embed_dim=32, hidden_dim=32, sentence_dim=96, **MIRROR),
+        DataConfig(vocab_size=1000, max_sentences=3, max_tokens=10, batch_size=8),
+        OptimConfig(warmup=20, sentence_lr_scale=0.3),
         TrainConfig(steps=200, eval_every=100, eval_documents=64, save_every=100),
     ),
     "small": Config(
-        ModelConfig(sentence_hidden=1024, **MIRROR),
+        ModelConfig(sentence_dim=1024, **MIRROR),
         DataConfig(batch_size=16),
-        OptimConfig(learning_rate=1e-3, sentence_rate=0.1),
+        OptimConfig(learning_rate=1e-3, sentence_lr_scale=0.1),
         TrainConfig(steps=2400, minutes=15, eval_every=600, save_every=600),
     ),
     "reviews": Config(
-        ModelConfig(embed=512, hidden=512, sentence_hidden=4096, **MIRROR),
-        DataConfig(corpus="reviews", vocab_size=25_000, max_sentences=16, max_words=32, buckets=4),
-        OptimConfig(learning_rate=5e-4, warmup=500, sentence_rate=0.1),
+        ModelConfig(embed_dim=512, hidden_dim=512, sentence_dim=4096, **MIRROR),
+        DataConfig(corpus="reviews", vocab_size=25_000, max_sentences=16, max_tokens=32, buckets=4),
+        OptimConfig(learning_rate=5e-4, warmup=500, sentence_lr_scale=0.1),
         TrainConfig(steps=50_000, eval_every=2000, save_every=2000),
     ),
     "paper": Config(
         ModelConfig(
-            embed=1000, hidden=1000, sentence_hidden=1000, layers=4, state="all", feedback="word", feed="start",
-            reverse=False, initializer="uniform", use_bias=False, forget_bias=0.0, input_dropout=0.2,
-            sentence_loss=0.0, vector_loss=0.0, tied=False,
+            embed_dim=1000, hidden_dim=1000, sentence_dim=1000, layers=4, bridge="all_states", feedback="word",
+            conditioning="initial_state", reverse=False, initializer="uniform", use_bias=False,
+            forget_bias=0.0, input_dropout=0.2, sentence_loss=0.0, vector_loss=0.0, tie_embeddings=False,
         ),
-        DataConfig(corpus="reviews", vocab_size=25_000, max_sentences=16, max_words=50, buckets=4),
+        DataConfig(corpus="reviews", vocab_size=25_000, max_sentences=16, max_tokens=50, buckets=4),
         OptimConfig(learning_rate=1e-3, warmup=500),
         TrainConfig(steps=50_000, eval_every=2000, save_every=2000),
     ),

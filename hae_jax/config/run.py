@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from hae_jax.config.migration import migrate
 from hae_jax.config.model import ModelConfig
 from hae_jax.config.validate import require, require_choice, require_finite, require_positive, require_rate
 
@@ -28,8 +29,8 @@ class DataConfig:
     """Number of ids, the four special ones included."""
     max_sentences: int = 4
     """Sentences a document; longer paragraphs are cut into several documents."""
-    max_words: int = 16
-    """Tokens a sentence, without its end mark; longer sentences are cut off."""
+    max_tokens: int = 16
+    """Tokens of a sentence, without its end mark; longer sentences are cut off."""
     min_sentences: int = 2
     """Shorter documents are left out of training."""
     holdout: float = 0.05
@@ -43,7 +44,7 @@ class DataConfig:
         require_choice(self, "data")
         require_positive(self, "data", "batch_size")
         # The table widths are found by trying all pairs of lengths.
-        require_positive(self, "data", "max_sentences", "max_words", "min_sentences", "buckets", most=10_000)
+        require_positive(self, "data", "max_sentences", "max_tokens", "min_sentences", "buckets", most=10_000)
         require(self.vocab_size >= 5, "data.vocab_size", "be at least 5", self.vocab_size, "Four ids are special.")
         require(
             0 < self.holdout < 1, "data.holdout", "lie in (0, 1)", self.holdout,
@@ -78,7 +79,7 @@ class OptimConfig:
     """Adam's epsilon."""
     weight_decay: float = 0.0
     """Decoupled weight decay (AdamW)."""
-    sentence_rate: float = 1.0
+    sentence_lr_scale: float = 1.0
     """Learning rate of the sentence level's parameters, as a share of the others'. Adam moves every weight alike, so
     the wider a layer the further one step moves what it computes."""
 
@@ -88,8 +89,8 @@ class OptimConfig:
     def __post_init__(self) -> None:
         require_choice(self, "optim")
         require_positive(self, "optim", "accumulate", most=100_000)
-        require_finite(self, "optim", "learning_rate", "clip_norm", "eps", "weight_decay", "sentence_rate")
-        for name in ("learning_rate", "clip_norm", "eps", "sentence_rate"):
+        require_finite(self, "optim", "learning_rate", "clip_norm", "eps", "weight_decay", "sentence_lr_scale")
+        for name in ("learning_rate", "clip_norm", "eps", "sentence_lr_scale"):
             got = getattr(self, name)
             require(got is None or got > 0, f"optim.{name}", "be positive", got, "Use a number above 0.")
         require_rate(self, "optim", "b1", "b2")
@@ -146,7 +147,7 @@ class Config:
 
     @classmethod
     def from_json(cls, text: str) -> "Config":
-        """Reads what `to_json` wrote.
+        """Reads what `to_json` wrote, in this version or an earlier one (see `hae_jax.config.migration`).
 
         Raises:
             ValueError: if the text is no JSON object, or holds an unknown section or field.
@@ -159,8 +160,16 @@ class Config:
         require(isinstance(raw, dict), "config", "be a JSON object", type(raw).__name__, "Restore config.json.")
         for section, values in raw.items():
             require(section in sections, "config section", f"be one of {', '.join(sections)}", section, "Remove it.")
+            require(
+                isinstance(values, dict),
+                f"config section {section}",
+                "be a JSON object",
+                values,
+                "Restore config.json.",
+            )
+            raw[section] = migrate(section, values)
             known = [f.name for f in dataclasses.fields(sections[section])]
-            for name in values:
+            for name in raw[section]:
                 near = difflib.get_close_matches(name, known, 1)
                 hint = f"Did you mean {near[0]!r}?" if near else "Remove it."
                 require(name in known, f"config field of {section}", "be known", name, hint)

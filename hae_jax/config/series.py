@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from hae_jax.config.migration import migrate
 from hae_jax.config.model import ModelConfig
 from hae_jax.config.run import OptimConfig
 from hae_jax.config.validate import require, require_choice, require_positive
@@ -61,7 +62,7 @@ class SeriesConfig:
         )  # fmt: skip
         require(self.seed >= 0, "series.seed", "be at least 0", self.seed, "Use any whole number from 0 on.")
         require(
-            self.cell.state == "last", "series.cell.state", 'be "last"', self.cell.state,
+            self.cell.bridge == "top_hidden", "series.cell.bridge", 'be "top_hidden"', self.cell.bridge,
             "The code is what the top layer gives away.",
         )  # fmt: skip
         self._check_mirror()
@@ -112,7 +113,10 @@ class SeriesConfig:
         """
         try:
             raw: dict[str, Any] = json.loads(text)
-            parts: dict[str, Any] = {"cell": ModelConfig(**raw.pop("cell")), "optim": OptimConfig(**raw.pop("optim"))}
+            parts: dict[str, Any] = {
+                "cell": ModelConfig(**migrate("model", raw.pop("cell"))),
+                "optim": OptimConfig(**migrate("optim", raw.pop("optim"))),
+            }
             raw |= {name: tuple(raw[name]) for name in ("sizes", "spans")}
             return cls(**parts, **raw)
         except (json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:

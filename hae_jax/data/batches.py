@@ -30,13 +30,13 @@ class Batches:
     ordered by length, are cut into `batch_size` strata, and position p of the endless sequence of documents takes one
     from stratum p mod batch_size. So all batches are nearly of one size, which saves rows and steadies the gradient.
 
-    Table widths minimise the cells that the corpus fills; the widest holds `max_words` and an end mark. Sentences that
+    Table widths minimise the cells that the corpus fills; the widest holds `max_tokens` and an end mark. Sentences that
     find their table full go into the next wider one. Should the widest overflow too, it is enlarged to hold any batch,
     so that all batches of a run have one of two shapes.
 
     Args:
         corpus: the documents; 24 bytes of memory are needed for each.
-        config: `batch_size`, `buckets`, `max_sentences` and `max_words` are used.
+        config: `batch_size`, `buckets`, `max_sentences` and `max_tokens` are used.
         seed: seed of the order.
 
     Raises:
@@ -120,7 +120,7 @@ def sequential_batches(
 
     Args:
         documents: a corpus, or what `encode_text` returns.
-        config: `buckets`, `max_sentences` and `max_words` are used.
+        config: `buckets`, `max_sentences` and `max_tokens` are used.
         batch_size: documents a batch.
 
     Yields:
@@ -148,7 +148,7 @@ class StreamBatcher:
     stream, each of which has to be compiled for, are few however long it is.
 
     Args:
-        config: `buckets`, `max_sentences` and `max_words` are used.
+        config: `buckets`, `max_sentences` and `max_tokens` are used.
 
     Attributes:
         widths: columns of each table, end mark included; none before the first part.
@@ -193,7 +193,7 @@ def encode_text(
     Args:
         texts: one document each, of any length.
         tokenizer: the run's tokenizer.
-        config: `max_sentences` and `max_words` are used.
+        config: `max_sentences` and `max_tokens` are used.
         first: the number by which a complaint calls the first of them.
 
     Returns:
@@ -207,6 +207,6 @@ def encode_text(
         encoded = [ids for ids in tokenizer.encode_all(split_sentences(text)) if ids]
         if not encoded:
             raise ValueError(f"text must hold at least one word, got {text!r} as text {number}. Remove it.")
-        documents.append([np.asarray(ids[: config.max_words], np.int32) for ids in encoded[: config.max_sentences]])
-        truncated.append(len(encoded) > config.max_sentences or max(map(len, encoded)) > config.max_words)
+        documents.append([np.asarray(ids[: config.max_tokens], np.int32) for ids in encoded[: config.max_sentences]])
+        truncated.append(len(encoded) > config.max_sentences or max(map(len, encoded)) > config.max_tokens)
     return documents, truncated

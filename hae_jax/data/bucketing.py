@@ -50,11 +50,11 @@ def ceil(rows: SupportsFloat) -> int:
 
 def sentence_lengths(corpus: Corpus, config: DataConfig) -> Int[np.ndarray, "length"]:
     """Counts sentences by length, end mark included; a piece at a time, as the corpus may exceed memory."""
-    counts = np.zeros(config.max_words + 2, np.int64)
+    counts = np.zeros(config.max_tokens + 2, np.int64)
     for start in range(0, len(corpus.sentences) - 1, 1 << 20):
         lengths = np.diff(corpus.sentences[start : start + (1 << 20) + 1])
-        if lengths.max() > config.max_words:
-            raise ValueError(_TOO_LARGE.format("words a sentence", "max_words", config.max_words, lengths.max()))
+        if lengths.max() > config.max_tokens:
+            raise ValueError(_TOO_LARGE.format("words a sentence", "max_tokens", config.max_tokens, lengths.max()))
         counts += np.bincount(lengths + 1, minlength=len(counts))
     most = np.diff(corpus.documents).max()
     if most > config.max_sentences:

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from hae_jax.config import DataConfig
+from hae_jax.config.migration import migrate
 from hae_jax.data import corpora
 from hae_jax.data.corpora import CorpusError
 from hae_jax.data.documents import Corpus
@@ -73,7 +74,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 def prepare(config: DataConfig, folder: Path, progress: Progress | None = None) -> Dataset:
     """Opens the store in `folder`, after building it if there is none.
 
-    Paragraphs are split into sentences and tokenised; a sentence ends after `max_words` tokens, and a paragraph of more
+    Paragraphs are split into sentences and tokenized; a sentence is cut after `max_tokens` tokens, a paragraph of more
     than `max_sentences` sentences becomes several documents, of which a last one shorter than `min_sentences` is left
     out. Groups are held out as a whole, those whose names have the lowest hashes; the tokenizer sees the others only.
     The store appears all at once when it is complete, and is the same for the same corpus and options.
@@ -100,7 +101,8 @@ def prepare(config: DataConfig, folder: Path, progress: Progress | None = None) 
                 if not (folder / "manifest.json").is_file():
                     raise
     found = _manifest(folder)
-    changed = [name for name, value in wanted["options"].items() if found["options"].get(name) != value]
+    stored = migrate("data", found["options"])
+    changed = [name for name, value in wanted["options"].items() if stored.get(name) != value]
     if changed or found["format"] != FORMAT:
         raise CacheError(
             f"data options must stay as they were when {folder} was built, got another "
@@ -140,7 +142,7 @@ def _build(config: DataConfig, work: Path, wanted: dict[str, Any], progress: Pro
     while chunk := list(islice(rows, _CHUNK)):
         ids = iter(tokenizer.encode_all([sentence for _, paragraph in chunk for sentence in paragraph]))
         for group, paragraph in chunk:
-            encoded = [words[: config.max_words] for words in islice(ids, len(paragraph)) if words]
+            encoded = [words[: config.max_tokens] for words in islice(ids, len(paragraph)) if words]
             writers[group in heldout].write(
                 window for window in _windows(encoded, config.max_sentences) if len(window) >= config.min_sentences
             )

@@ -25,13 +25,7 @@ def recordings(source: str) -> list[np.ndarray]:
         SeriesError: if it is none of these, or holds no numbers.
     """
     if source.startswith(AEON):
-        name = source.removeprefix(AEON)
-        if name in aeon.ANOMALIES:
-            return [aeon.monitored(name).train]
-        if name in aeon.CLASSIFICATION:
-            return aeon.classified(name, "TRAIN").series
-        known = ", ".join([*aeon.CLASSIFICATION, *aeon.ANOMALIES])
-        raise SeriesError(f"corpus must be {AEON} and one of {known}, got {source!r}. Choose one of them.")
+        return aeon.training_series(source.removeprefix(AEON))
     path = Path(source)
     if path.suffix.lower() not in KINDS.split(", "):
         raise SeriesError(f"series must stand in one of {KINDS}, got {source}. Convert the file.")
@@ -83,8 +77,10 @@ def sliding_windows(series: One, width: int) -> list[One]:
     """Cuts a series that is longer than a window into windows that overlap by seven eighths.
 
     Example:
-        >>> [int(one[0, 0]) for one in sliding_windows(np.arange(20.0)[:, None], 16)], len(sliding_windows(np.zeros((7, 1)), 16))
-        ([0, 2, 4], 1)
+        >>> [int(one[0, 0]) for one in sliding_windows(np.arange(20.0)[:, None], 16)]
+        [0, 2, 4]
+        >>> len(sliding_windows(np.zeros((7, 1)), 16))
+        1
     """
     return [series[start : start + width] for start in _starts(len(series), width)]
 

@@ -61,7 +61,7 @@ def enduring(config: Config, e: Evidence) -> Changes:
 
 def reading(config: Config, e: Evidence) -> Changes:
     """What makes the decoder read its code: the vector beside every word, and sentences told from their own vectors."""
-    return {"model.feed": "every", "model.feedback": "none", "model.sentence_loss": 1.0, "model.sentence_share": 0.5}
+    return {"model.conditioning": "every_step", "model.feedback": "none", "model.sentence_loss": 1.0, "model.sentence_share": 0.5}
 
 
 def normalised(config: Config, e: Evidence) -> Changes:
@@ -69,7 +69,7 @@ def normalised(config: Config, e: Evidence) -> Changes:
 
 
 def wider(config: Config, e: Evidence) -> Changes:
-    return {"model.sentence_hidden": 4 * config.model.sentence_hidden} if config.model.state == "last" else {}
+    return {"model.sentence_dim": 4 * config.model.sentence_dim} if config.model.bridge == "top_hidden" else {}
 
 
 def drier(config: Config, e: Evidence) -> Changes:

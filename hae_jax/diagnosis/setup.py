@@ -75,7 +75,7 @@ def training_setup(config: Config, model: Any, params: Any, data: Any, batches: 
         return laid_out(np.asarray(greedy(model, params, encode(params, batch, key), shape[1] * shape[2])), shape)
 
     rates = replace(config.optim, warmup=min(config.optim.warmup, WARMUP))
-    given, width = Batches(data.train, config.data, config.train.seed), config.data.max_words + 1
+    given, width = Batches(data.train, config.data, config.train.seed), config.data.max_tokens + 1
     tables = (jax.tree.map(jnp.asarray, given.at(step)) for step in range(batches))
     dense = [np.asarray(dense_tokens(batch)) for batch in tables]
     return TrainingSetup(

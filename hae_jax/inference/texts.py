@@ -62,7 +62,7 @@ def encode(
         model: an autoencoder of `hae_jax.models`.
         params: its parameters.
         tokenizer: the one it was trained with.
-        config: the data it was trained on; what exceeds `max_sentences` or `max_words` is cut off.
+        config: the data it was trained on; what exceeds `max_sentences` or `max_tokens` is cut off.
         texts: one document each.
 
     Returns:
@@ -115,7 +115,7 @@ def decode(
     like = jax.eval_shape(
         lambda params, batch: encode_batch(model, params, batch),
         params,
-        Batch((jnp.zeros((ROWS, config.max_words + 1), int),), jnp.zeros((1, config.max_sentences), int)),
+        Batch((jnp.zeros((ROWS, config.max_tokens + 1), int),), jnp.zeros((1, config.max_sentences), int)),
     )
     if like.memory is not None:
         raise ValueError(
@@ -224,6 +224,6 @@ def write(
     part: int,
 ) -> list[str]:
     """Turns the first `count` of some codes into texts."""
-    limit = config.max_sentences * (config.max_words + 1)
+    limit = config.max_sentences * (config.max_tokens + 1)
     documents = split(decoding(model, params, code, limit, part))[:count]
     return [join(tokenizer.decode(sentence) for sentence in document) for document in documents]

@@ -60,12 +60,12 @@ class AutoregressiveDecoder(nn.Module):
     def start(self, code: Code) -> DecoderState:
         """Returns the decoder's state before the first word; hand PAD to the first `step`."""
         config, docs = self.config, len(code.document)
-        zeros = zero_states(config, docs, config.hidden)
+        zeros = zero_states(config, docs, config.hidden_dim)
         return DecoderState(
             code,
             self.open(code),
             zeros,
-            jnp.zeros((docs, vector_size(config, config.hidden)), config.dtype),
+            jnp.zeros((docs, vector_size(config, config.hidden_dim)), config.dtype),
             zeros if config.feedback == "sentence" else None,
         )
 
@@ -94,7 +94,7 @@ class AutoregressiveDecoder(nn.Module):
             reading, lower = self.encoder.word.weights(), _silence(self.encoder.word, docs)
             reader, *_ = stack_step(state.reader, self.words(token), reading, lower, still)
             feedback = jnp.where(follows, final_vector(reader, reading, config), 0)
-            reader = choose(zero_states(config, docs, config.hidden), reader)
+            reader = choose(zero_states(config, docs, config.hidden_dim), reader)
         weights, upper = self.sentence_decoder.weights(), _silence(self.sentence_decoder.recurrent, docs)
         sentence, vector, _ = next_sentence(state.sentence, feedback, state.code, weights, upper, still, config)
         sentence, vector = choose((sentence, vector), (state.sentence, state.vector))

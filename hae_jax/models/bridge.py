@@ -14,17 +14,17 @@ from hae_jax.layers.stack import States
 
 def vector_size(config: ModelConfig, hidden: int) -> int:
     """Returns the size of the vector that stands for a stack's states."""
-    return 2 * config.layers * hidden if config.state == "all" else hidden
+    return 2 * config.layers * hidden if config.bridge == "all_states" else hidden
 
 
 def final_vector(states: States, layers: tuple[LSTMWeights, ...], config: ModelConfig) -> Float[Array, "batch vec"]:
     """Turns a stack's states into one vector.
 
     Returns:
-        With `state="last"` the top layer's output. With `state="all"` c and h of all layers as they are, as in the
-        program of Li, Luong & Jurafsky (2015), whose document code of 4 layers of 1,000 units has 8,000 numbers.
+        With `bridge="top_hidden"` the top layer's output. With `bridge="all_states"` c and h of all layers, concatenated,
+        as in the program of Li, Luong & Jurafsky (2015), whose document code of 4 layers of 1,000 units has 8,000 numbers.
     """
-    if config.state == "last":
+    if config.bridge == "top_hidden":
         return layer_output(states[-1].hidden, layers[-1])
     return jnp.concatenate([part.astype(states[0].hidden.dtype) for state in states for part in state], axis=-1)
 
@@ -45,8 +45,8 @@ class BridgeParams(NamedTuple):
 def initial_states(vector: Float[Array, "batch vec"], opening: BridgeParams | None, config: ModelConfig) -> States:
     """Turns a vector into the states in which a stack starts.
 
-    With `state="all"` the vector is cut into the states it was made of, and there is nothing to learn; with
-    `state="last"` an affine map finds c and h of all layers.
+    With `bridge="all_states"` the vector is cut into the states it was made of, and there is nothing to learn; with
+    `bridge="top_hidden"` an affine map finds c and h of all layers.
     """
     wide = jnp.promote_types(config.dtype, jnp.float32)
     if opening is not None:
@@ -73,7 +73,7 @@ class Bridge(nn.Module):
 
     @nn.compact
     def __call__(self) -> BridgeParams | None:
-        if self.config.state == "all":
+        if self.config.bridge == "all_states":
             return None
         layers = self.config.layers
         size, init = 2 * layers * self.hidden, nn.initializers.lecun_normal()

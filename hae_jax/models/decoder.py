@@ -32,8 +32,8 @@ class SentenceWeights(NamedTuple):
 
     Attributes:
         layers: of the LSTM stack.
-        opening: from the code to the stack's first states; None with `state="all"`.
-        readout: from the stack's top h to a sentence vector; None with `state="all"`, where the states are the vector.
+        opening: from the code to the stack's first states; None with `bridge="all_states"`.
+        readout: from the stack's top h to a sentence vector; None with `bridge="all_states"`.
         attention: None without attention.
     """
 
@@ -82,7 +82,7 @@ def next_sentence(
         weights.layers,
         noises,
         nudges,
-        code.document if config.feed == "every" else None,
+        code.document if config.conditioning == "every_step" else None,
     )
     return states, readout_vectors(final_vector(states, weights.layers, config), weights.readout), gates
 
@@ -105,14 +105,14 @@ class SentenceDecoder(nn.Module):
 
     def setup(self) -> None:
         config = self.config
-        self.vec = vector_size(config, config.hidden)
-        self.code = vector_size(config, config.sentence_hidden)
-        read = (0 if config.feedback == "none" else self.vec) + (config.sentence_hidden if config.attention else 0)
-        context = self.code if config.feed == "every" else 0
-        self.recurrent = LSTM(config, config.sentence_hidden, read, context, tells=self.vec)
-        self.opening = Bridge(config, config.sentence_hidden, self.code, self.vec)
-        glorot, hidden = nn.initializers.glorot_uniform(), config.sentence_hidden
-        if config.state == "last":
+        self.vec = vector_size(config, config.hidden_dim)
+        self.code = vector_size(config, config.sentence_dim)
+        read = (0 if config.feedback == "none" else self.vec) + (config.sentence_dim if config.attention else 0)
+        context = self.code if config.conditioning == "every_step" else 0
+        self.recurrent = LSTM(config, config.sentence_dim, read, context, tells=self.vec)
+        self.opening = Bridge(config, config.sentence_dim, self.code, self.vec)
+        glorot, hidden = nn.initializers.glorot_uniform(), config.sentence_dim
+        if config.bridge == "top_hidden":
             init = nn.initializers.lecun_normal()
             if config.initializer == "mirror":
                 init = mirror_init.first_block_readout(
@@ -135,7 +135,7 @@ class SentenceDecoder(nn.Module):
         return SentenceWeights(
             self.recurrent.weights(),
             self.opening(),
-            self.readout if config.state == "last" else None,
+            self.readout if config.bridge == "top_hidden" else None,
             self.attention if config.attention else None,
         )
 
@@ -159,10 +159,10 @@ class SentenceDecoder(nn.Module):
         """
         weights = self.weights()
         states = initial_states(code.document, weights.opening, self.config)
-        if self.config.attention or self.config.state == "all":
+        if self.config.attention or self.config.bridge == "all_states":
             return self._in_turn(states, code, previous, mask, weights, train)
         # Only the top layer's outputs are asked for: the loop over sentences holds nothing but the cell.
-        context = code.document if self.config.feed == "every" else None
+        context = code.document if self.config.conditioning == "every_step" else None
         return readout_vectors(self.recurrent(previous, mask, states, context, train)[1], weights.readout)
 
     def _in_turn(self, states, code, previous, mask, weights, train):
@@ -208,18 +208,18 @@ class WordDecoder(nn.Module):
 
     def setup(self) -> None:
         config = self.config
-        vec = vector_size(config, config.hidden)
-        context = vec if config.feed == "every" else 0
-        self.recurrent = LSTM(config, config.hidden, config.embed, context, tells=config.embed)
-        self.opening = Bridge(config, config.hidden, vec, config.embed)
+        vec = vector_size(config, config.hidden_dim)
+        context = vec if config.conditioning == "every_step" else 0
+        self.recurrent = LSTM(config, config.hidden_dim, config.embed_dim, context, tells=config.embed_dim)
+        self.opening = Bridge(config, config.hidden_dim, vec, config.embed_dim)
 
     def weights(self) -> tuple[tuple[LSTMWeights, ...], BridgeParams | None]:
         """Returns the parameters of the stack and of its start, for loops that must not hold Flax modules."""
         return self.recurrent.weights(), self.opening()
 
     def context(self, vectors: Float[Array, "*batch vec"]) -> Float[Array, "*batch vec"] | None:
-        """Returns what the stack reads of the vectors at every step: with `feed="start"` nothing."""
-        return vectors if self.config.feed == "every" else None
+        """Returns what the stack reads of the vectors at every step: with `conditioning="initial_state"` nothing."""
+        return vectors if self.config.conditioning == "every_step" else None
 
     def __call__(
         self,

@@ -18,8 +18,8 @@ class TokenEmbedding(nn.Module):
     """The vocabulary: a table of word vectors, and the output layer.
 
     PAD's vector is zero: it is what the decoder reads at the start of a sentence, where the paper has no token either.
-    With `tied` the output layer says a word by the vector that it is read by, so that the two need not find each other;
-    where hidden states and word vectors differ in size, a linear map stands between.
+    With `tie_embeddings` the kernel of the softmax is the transposed embedding table; where hidden states and embeddings
+    differ in size, a linear map comes between them.
 
     Reference:
         Press & Wolf, 2017, https://arxiv.org/abs/1608.05859
@@ -34,13 +34,13 @@ class TokenEmbedding(nn.Module):
 
     def setup(self) -> None:
         config = self.config
-        self.table = self.param("embedding", nn.initializers.normal(EMBEDDING_STD), (self.vocab, config.embed))
+        self.table = self.param("embedding", nn.initializers.normal(EMBEDDING_STD), (self.vocab, config.embed_dim))
         lecun = nn.initializers.lecun_normal()
-        if not config.tied:
-            self.kernel = self.param("kernel", lecun, (config.hidden, self.vocab))
-        elif config.hidden != config.embed:
+        if not config.tie_embeddings:
+            self.kernel = self.param("kernel", lecun, (config.hidden_dim, self.vocab))
+        elif config.hidden_dim != config.embed_dim:
             bridge = first_block_readout() if config.initializer == "mirror" else lecun
-            self.bridge = self.param("bridge", bridge, (config.hidden, config.embed))
+            self.bridge = self.param("bridge", bridge, (config.hidden_dim, config.embed_dim))
         self.bias = self.param("bias", nn.initializers.zeros, (self.vocab,)) if config.use_bias else None
 
     def __call__(self, words: Int[Array, "*batch"]) -> Float[Array, "*batch embed"]:
@@ -53,9 +53,9 @@ class TokenEmbedding(nn.Module):
     ) -> tuple[Float[Array, "*batch feat"], Float[Array, "feat vocab"], Float[Array, "vocab"] | None]:
         """Returns what the softmax multiplies: the states, brought to the size of the word vectors if they share them;
         the kernel; and the bias."""
-        if not self.config.tied:
+        if not self.config.tie_embeddings:
             return hidden, self.kernel, self.bias
-        if self.config.hidden != self.config.embed:
+        if self.config.hidden_dim != self.config.embed_dim:
             hidden = hidden @ self.bridge.astype(hidden.dtype)
         return hidden, self.table.T, self.bias
 

@@ -31,9 +31,9 @@ class Encoder(nn.Module):
 
     def setup(self) -> None:
         config = self.config
-        self.word = LSTM(config, config.hidden, config.embed, spread=EMBEDDING_STD)
+        self.word = LSTM(config, config.hidden_dim, config.embed_dim, spread=EMBEDDING_STD)
         self.sentence = LSTM(
-            config, config.sentence_hidden, vector_size(config, config.hidden), spread=vector_std(config)
+            config, config.sentence_dim, vector_size(config, config.hidden_dim), spread=vector_std(config)
         )
 
     def sentences(self, words: TokenEmbedding, batch: Batch, train: bool = False) -> Float[Array, "row vec"]:

@@ -41,7 +41,7 @@ class Flat(nn.Module):
 
     def setup(self) -> None:
         self.words = TokenEmbedding(self.config, self.vocab)
-        self.encoder = LSTM(self.config, self.config.hidden, self.config.embed, spread=EMBEDDING_STD)
+        self.encoder = LSTM(self.config, self.config.hidden_dim, self.config.embed_dim, spread=EMBEDDING_STD)
         self.decoder = WordDecoder(self.config)
 
     def __call__(self, batch: Batch, train: bool = False) -> Losses:

@@ -206,7 +206,7 @@ class Hierarchical(AutoregressiveDecoder):
             return (states, final_vector(said, layers, config)), (vector, hidden, upper_gates, lower_gates)
 
         begun = initial_states(code.document, weights.opening, config)
-        silence = jnp.zeros((docs, vector_size(config, config.hidden)), config.dtype)
+        silence = jnp.zeros((docs, vector_size(config, config.hidden_dim)), config.dtype)
         swap = lambda tree: jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), tree)  # noqa: E731
         _, (vectors, hidden, upper_gates, lower_gates) = jax.lax.scan(advance, (begun, silence), swap(steps))
         upper.show(swap(upper_gates), sentence_mask(batch))

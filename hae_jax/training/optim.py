@@ -86,7 +86,7 @@ def build(config: OptimConfig, steps: int) -> optax.GradientTransformation:
         adam = optax.adam(rate, config.b1, config.b2, config.eps)
     clip, usual = CLIPPERS[config.clip]
     chain = optax.chain(
-        clipping.record_clipping(clip(config.clip_norm or usual)), adam, scale_sentence_level(config.sentence_rate)
+        clipping.record_clipping(clip(config.clip_norm or usual)), adam, scale_sentence_level(config.sentence_lr_scale)
     )
     return chain if config.accumulate == 1 else optax.MultiSteps(chain, config.accumulate).gradient_transformation()
 
@@ -97,7 +97,7 @@ def binding(state: optax.OptState) -> Bool[Array, ""]:
     return inner[0].binding
 
 
-def scale_sentence_level(sentence_rate: float) -> optax.GradientTransformation:
+def scale_sentence_level(sentence_lr_scale: float) -> optax.GradientTransformation:
     """Multiplies the updates of the sentence level, of encoder and decoder.
 
     Example:
@@ -107,6 +107,6 @@ def scale_sentence_level(sentence_rate: float) -> optax.GradientTransformation:
     """
 
     def scale(path: tuple, update: Float[Array, "..."]) -> Float[Array, "..."]:
-        return sentence_rate * update if "sentence" in jax.tree_util.keystr(path) else update
+        return sentence_lr_scale * update if "sentence" in jax.tree_util.keystr(path) else update
 
     return optax.stateless(lambda updates, _: jax.tree.map_with_path(scale, updates))

@@ -10,12 +10,13 @@ from hae_jax.config import ModelConfig
 from hae_jax.models import Losses, build
 from support.documents import VOCAB, batch
 
-SIZES = {"embed": 5, "hidden": 3, "sentence_hidden": 7}
+SIZES = {"embed_dim": 5, "hidden_dim": 3, "sentence_dim": 7}
 VARIANTS = {
     "none": ModelConfig(**SIZES),
     "sentence, attention": ModelConfig(**SIZES, feedback="sentence", attention=True),
     "word, paper": ModelConfig(
-        embed=5, hidden=3, sentence_hidden=3, feedback="word", state="all", feed="start", layers=2, use_bias=False
+        embed_dim=5, hidden_dim=3, sentence_dim=3, feedback="word", bridge="all_states",
+        conditioning="initial_state", layers=2, use_bias=False
     ),
     "flat": ModelConfig(**SIZES, kind="flat"),
 }

@@ -63,12 +63,12 @@ class Oracle:
         return [(np.zeros(len(w.recurrent)), np.zeros(len(w.recurrent))) for w in stack]
 
     def summary(self, states, stack):
-        if self.config.state == "last":
+        if self.config.bridge == "top_hidden":
             return given(states[-1][1], stack[-1])
         return np.concatenate([part for state in states for part in state])
 
     def opening(self, vector, params):
-        if self.config.state == "last":
+        if self.config.bridge == "top_hidden":
             vector = affine(vector, params)
         parts = np.split(vector, 2 * self.config.layers)
         return list(zip(parts[::2], parts[1::2], strict=True))
@@ -81,7 +81,7 @@ class Oracle:
         words = self.params["words"]
         if "bridge" in words:
             hidden = times(hidden, words["bridge"])
-        kernel = words["embedding"].T if self.config.tied else words["kernel"]
+        kernel = words["embedding"].T if self.config.tie_embeddings else words["kernel"]
         return times(hidden, kernel) + words.get("bias", 0)
 
     def read(self, words, stack):
@@ -95,7 +95,7 @@ class Oracle:
         """Log-probabilities before each word, teacher forced, and the summary after the last word was read."""
         stack = layers(params["recurrent"])
         states = self.opening(vector, params.get("opening"))
-        context = vector if self.config.feed == "every" else None
+        context = vector if self.config.conditioning == "every_step" else None
         rows = []
         for word in [PAD, *words]:
             states = self.step(states, self.embed(word), stack, context)
@@ -143,9 +143,9 @@ class Oracle:
                 weights = SimpleNamespace(**{k: params[f"attention_{k}"] for k in ("query", "memory", "score")})
                 parts.append(attend(states[-1][1], np.array(memory), [True] * len(memory), weights))
             x = np.concatenate(parts) if parts else None
-            states = self.step(states, x, stack, code if config.feed == "every" else None)
+            states = self.step(states, x, stack, code if config.conditioning == "every_step" else None)
             vector = self.summary(states, stack)
-            if config.state == "last":
+            if config.bridge == "top_hidden":
                 vector = times(vector, params["readout_kernel"]) + params["readout_bias"]
             rows, said = self.say(vector, sentence, self.params["word_decoder"])
             results.append(rows)

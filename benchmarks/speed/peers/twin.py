@@ -1,9 +1,9 @@
 """The hierarchical autoencoder in PyTorch, as one writes it there: `nn.LSTM`, dense tensors or packed sequences.
 
-The same parameters, the same loss, the same clip and Adam as ours with `state` "last", `feed` "every", `feedback`
-"none", tied word vectors of the size of the hidden states, and neither layer normalisation nor auxiliary losses. Both
-read backwards; what can be prepared before a step, reversed sentences and their lengths, is. `nn.LSTM` knows no
-context, so that what is read at every step stands beside every word.
+The same parameters, loss, clip and Adam as ours with `bridge` "top_hidden", `conditioning` "every_step", `feedback`
+"none", tied embeddings of the size of the hidden states, and neither layer normalization nor auxiliary losses. Both
+read backwards; what can be prepared before a step, reversed sentences and their lengths, is. `nn.LSTM` has no
+context input, so the context is concatenated to the embedding of every word.
 """
 
 from typing import Any, NamedTuple
@@ -150,7 +150,7 @@ class Trainer:
         sentence = [p for name, p in self.model.named_parameters() if "sentence" in name and p.requires_grad]
         others = [p for name, p in self.model.named_parameters() if "sentence" not in name and p.requires_grad]
         optim = config.optim
-        slow: dict[str, Any] = {"params": sentence, "lr": optim.learning_rate * optim.sentence_rate}
+        slow: dict[str, Any] = {"params": sentence, "lr": optim.learning_rate * optim.sentence_lr_scale}
         self.optimizer = torch.optim.Adam(
             [slow, {"params": others}], optim.learning_rate, (optim.b1, optim.b2), optim.eps, fused=True
         )

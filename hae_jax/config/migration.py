@@ -1,0 +1,63 @@
+"""Names of config fields before version 0.4, and the conversion of configs that were saved with them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hae_jax.config.validate import require
+
+RENAMED: dict[str, dict[str, str]] = {
+    "model": {
+        "embed": "embed_dim",
+        "hidden": "hidden_dim",
+        "sentence_hidden": "sentence_dim",
+        "state": "bridge",
+        "feed": "conditioning",
+        "tied": "tie_embeddings",
+    },
+    "data": {"max_words": "max_tokens"},
+    "optim": {"sentence_rate": "sentence_lr_scale"},
+}
+"""For each section of a config, the old names of its fields and the present ones."""
+
+VALUES: dict[str, dict[str, str]] = {
+    "model.bridge": {"last": "top_hidden", "all": "all_states"},
+    "model.conditioning": {"start": "initial_state", "every": "every_step"},
+}
+"""For fields whose values were renamed as well, the old values and the present ones."""
+
+
+def migrate(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fields of a section under their present names.
+
+    Args:
+        section: `model`, `data` or `optim`; other sections are returned as they are.
+        values: fields under old or present names.
+
+    Raises:
+        ValueError: if a field is given under both names.
+
+    Example:
+        >>> migrate("model", {"hidden": 5, "feed": "start"})
+        {'hidden_dim': 5, 'conditioning': 'initial_state'}
+    """
+    names, migrated = RENAMED.get(section, {}), {}
+    for name, value in values.items():
+        new = names.get(name, name)
+        require(
+            new == name or new not in values, f"config field {section}.{new}", "be given once",
+            f"{name} and {new}", f"Remove {name}, its old name.",
+        )  # fmt: skip
+        migrated[new] = VALUES.get(f"{section}.{new}", {}).get(value, value) if name != new else value
+    return migrated
+
+
+def new_name(option: str) -> str | None:
+    """Returns the present name of an option under an old one; None if it was not renamed.
+
+    Example:
+        >>> new_name("data.max_words"), new_name("data.corpus")
+        ('data.max_tokens', None)
+    """
+    section, _, field = option.partition(".")
+    found = RENAMED.get(section, {}).get(field)
+    return found and f"{section}.{found}"
