@@ -10,7 +10,7 @@ class Detection(NamedTuple):
     """Metrics of anomaly scores.
 
     Attributes:
-        auc_pr: area under the precision-recall curve of single steps; random scores get the fraction of anomalous steps.
+        auc_pr: area under the precision-recall curve of single steps; random scores get the share of anomalous steps.
         f1: of single steps, at the best of all thresholds.
         adjusted_f1: the same after point adjustment, that is, a single alarm in an event counts as detecting all of its
             steps. It is optimistic: with long events random scores appear good.

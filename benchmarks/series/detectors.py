@@ -125,8 +125,7 @@ def mean(clean: One, series: One, steps: int, seed: int) -> Scores:
     """Detects by the errors of predicting the mean: no model at all."""
     center = clean.mean()
     train, test = (
-        sliding_windows(each - center, WIDTH, stride)
-        for each, stride in ((clean, TRAIN_STRIDE), (series, TEST_STRIDE))
+        sliding_windows(each - center, WIDTH, stride) for each, stride in ((clean, TRAIN_STRIDE), (series, TEST_STRIDE))
     )
     return scores_of_errors(train, test, len(series))
 

@@ -1,13 +1,13 @@
-"""Why do the article's autoencoders of series not train, and what of them has to be changed?
+"""Why do the three Keras examples of series autoencoders not train, and which change repairs them?
 
     python -m benchmarks run verdicts
 
-Two tables: what the doctor finds in the three on each of two data sets; and, where they fail, what one change at a time
-does to the form with a clip. An error of 1 is that of always saying the mean.
+Two tables: the doctor's findings for each of the three on two data sets; and, where they fail, the effect of one change
+at a time to the stack with clipping. An error of 1 is that of always predicting the mean.
 
 Device: one CPU core, half an hour; resumable.
-Expected: what is read first of a hundred steps does not reach the code. No rate, no forget bias and no normalisation
-heals that; shorter ways do: windows, or a decoder that is told the previous value.
+Expected: the first of a hundred steps do not reach the code. No learning rate, forget bias or normalization repairs
+that; shorter paths do: windows, or a decoder that is conditioned on the previous value.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ from hae_jax.training import optim
 from hae_jax.training.series import fresh, train
 
 BATCHES = 60
-"""That the doctor is given."""
+"""Batches passed to the doctor."""
 CHANGES: dict[str, dict[str, Any]] = {
     "as written": {},
     "read backwards": {"reverse": True},
@@ -43,33 +43,33 @@ CHANGES: dict[str, dict[str, Any]] = {
     "windows of 10 steps": {"spans": (10,)},
     "windows of 10 steps, five times the rate": {"spans": (10,), "optim": {"learning_rate": 5e-3}},
 }
-"""By name: fields of the config, those of `cell` and `optim` by themselves."""
+"""Changed fields of the config by name; those of `cell` and `optim` are nested."""
 
 
-def patients(quick: bool) -> list[Cell]:
-    """One cell a data set and preset."""
+def diagnosis_cells(quick: bool) -> list[Cell]:
+    """Returns one cell per data set and preset."""
     pairs = [("JapaneseVowels", PRESETS[2])] if quick else [(data, name) for data in REPAIRED for name in PRESETS]
     return [Cell(f"{data} | {name}", (0,), {"data": data, "preset": name}) for data, name in pairs]
 
 
-def patient(data: str, name: str) -> TrainingSetup:
-    """Returns a preset on a data set as the doctor wants it."""
-    learned, _ = load(data)
+def training_setup(data: str, name: str) -> TrainingSetup:
+    """Returns a preset on a data set as the doctor expects it."""
+    train_set, _ = load(data)
     config = config_of(data, name, STEPS, 0)
-    model = Series(config.architecture, learned.values.shape[-1])
+    model = Series(config.architecture, train_set.values.shape[-1])
 
     def loss(params: PyTree, batch: Signals, key: Array) -> Float[Array, ""]:
         losses: Any = model.apply({"params": params}, batch, True, rngs={"dropout": key})
         return losses.words.mean
 
-    rows = [sample_series(len(learned.values), config.batch_size, config.seed, at) for at in range(BATCHES)]
-    batches = [jax.tree.map(lambda x, row=row: x[row], learned) for row in rows]
-    return TrainingSetup(loss, fresh(config, learned), batches, optim.build(config.optim, config.steps))
+    rows = [sample_series(len(train_set.values), config.batch_size, config.seed, at) for at in range(BATCHES)]
+    batches = [jax.tree.map(lambda x, row=row: x[row], train_set) for row in rows]
+    return TrainingSetup(loss, fresh(config, train_set), batches, optim.build(config.optim, config.steps))
 
 
-def ask(cell: Cell, folder: Path) -> dict[str, Any]:
-    """Has a patient examined."""
-    report = examine(patient(cell.config["data"], cell.config["preset"]), 600)
+def diagnose(cell: Cell, folder: Path) -> dict[str, Any]:
+    """Examines a training setup."""
+    report = examine(training_setup(cell.config["data"], cell.config["preset"]), 600)
     e = report.evidence
     return {
         "causes": [finding.cause for finding in report.findings], "steps": e["recurrence_steps"],
@@ -78,32 +78,32 @@ def ask(cell: Cell, folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def render_verdicts(records: list[Record]) -> str:
-    """One row a patient."""
+def render_diagnoses(records: list[Record]) -> str:
+    """Renders one row per data set and preset."""
     lines = [
-        "| series | stack | the doctor says | steps | gradient of the first step beside the last's, decades | of one "
-        "batch learned | code gap | of a quarter |",
+        "| series | stack | diagnosis | steps | log10 gradient ratio, first to last step | loss reduction on one batch "
+        "| code gap | at a quarter of the length |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for record in records:
-        found, (data, name) = record["numbers"], record["cell"].split(" | ")
-        short = "-" if found["gap_short"] is None else f"{found['gap_short']:.2f}"
-        said = ", ".join(f"`{cause}`" for cause in found["causes"]) or "nothing found"
+        numbers, (data, name) = record["numbers"], record["cell"].split(" | ")
+        short = "-" if numbers["gap_short"] is None else f"{numbers['gap_short']:.2f}"
+        causes = ", ".join(f"`{cause}`" for cause in numbers["causes"]) or "nothing found"
         lines.append(
-            f"| {data} | {name.removeprefix('remedy-')} | {said} | {found['steps']:.0f} | {found['decades']:.1f} | "
-            f"{found['learned']:.0%} | {found['gap']:.2f} | {short} |"
+            f"| {data} | {name.removeprefix('remedy-')} | {causes} | {numbers['steps']:.0f} | {numbers['decades']:.1f} "
+            f"| {numbers['learned']:.0%} | {numbers['gap']:.2f} | {short} |"
         )
     return "\n".join(lines)
 
 
 def changes(quick: bool) -> list[Cell]:
-    """One cell a change."""
+    """Returns one cell per change."""
     names, seeds, steps = (["as written"], (0,), 4) if quick else (list(CHANGES), SEEDS, STEPS)
     return [Cell(f"BasicMotions | {name}", seeds, {"change": name, "steps": steps}) for name in names]
 
 
 def changed(name: str, steps: int, seed: int) -> SeriesConfig:
-    """Returns the article's stack with one change."""
+    """Returns the stack with clipping, with one change."""
     config, change = config_of("BasicMotions", PRESETS[0], steps, seed), dict(CHANGES[name])
     parts = {part: dataclasses.replace(getattr(config, part), **change.pop(part, {})) for part in ("cell", "optim")}
     return dataclasses.replace(config, **parts, **change)
@@ -111,26 +111,29 @@ def changed(name: str, steps: int, seed: int) -> SeriesConfig:
 
 def measure(cell: Cell, folder: Path) -> dict[str, Any]:
     """Trains all seeds of a change."""
-    learned, held = load("BasicMotions")
-    found: dict[str, list[float]] = {"final": [], "test": []}
+    train_set, test_set = load("BasicMotions")
+    numbers: dict[str, list[float]] = {"final": [], "test": []}
     for seed in cell.seeds:
         config = changed(cell.config["change"], cell.config["steps"], seed)
-        params, losses = train(config, learned)
-        error = inference.error(Series(config.architecture, held.values.shape[-1]), params, held)
-        found["final"].append(float(losses[-20:].mean()) / variance(learned))
-        found["test"].append(error / variance(held))
-    return found
+        params, losses = train(config, train_set)
+        error = inference.error(Series(config.architecture, test_set.values.shape[-1]), params, test_set)
+        numbers["final"].append(float(losses[-20:].mean()) / variance(train_set))
+        numbers["test"].append(error / variance(test_set))
+    return numbers
 
 
 def render(records: list[Record]) -> str:
-    """One row a change."""
-    lines = ["| change | loss of the last 20 steps, of the variance | held-out error |", "|---|---|---|"]
+    """Renders one row per change."""
+    lines = [
+        "| change | loss of the last 20 steps, fraction of the variance | held-out error, likewise |",
+        "|---|---|---|",
+    ]
     for record in records:
         shown = [statistics.show(record["numbers"][key]) for key in ("final", "test")]
         lines.append(f"| {record['config']['change']} | {' | '.join(shown)} |")
     return "\n".join(lines)
 
 
-VERDICTS = Benchmark("series_verdicts", patients, ask, render_verdicts)
+DIAGNOSES = Benchmark("series_verdicts", diagnosis_cells, diagnose, render_diagnoses)
 TABLE = Benchmark("series_changes", changes, measure, render)
-BENCHMARKS = [TABLE, VERDICTS]
+BENCHMARKS = [TABLE, DIAGNOSES]

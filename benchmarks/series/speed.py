@@ -1,14 +1,15 @@
-"""How long does a step of the article's 128 -> 64 autoencoder take, here and in Keras?
+"""How long does a training step of the examples' 128 -> 64 autoencoder take, here and in Keras?
 
     python -m benchmarks run series_speed
 
-The same weights, the same batch, the same loss first; then rounds of a few steps here and a few in Keras 3 on JAX, in
-turns, so that whatever else slows the machine down slows both. Keras trains by `train_on_batch`, as people do. The
+Both start from the same weights and the same batch, hence the same loss; then rounds of a few steps here and a few in
+Keras 3 on JAX alternate, so that other load slows both equally. Keras trains by `train_on_batch`, as is usual. The
 numbers are medians over rounds; the ratio is the median of the rounds' ratios.
 
-Device: two CPU cores, nobody else, 5 minutes.
-Expected: Keras takes 1.6 to 2.1 times as long on two cores; twice is wanted. Inputs are multiplied for all steps at
-once, and the loop that goes back holds a single product; but a stack of 64 and 128 units has little to multiply.
+Device: two CPU cores, no other load, 5 minutes.
+Expected: Keras takes 1.6 to 2.1 times as long on two cores; the target is twice. Here the input products of all steps
+are computed at once, and the backward loop contains a single product; but a stack of 64 and 128 units has little to
+multiply.
 """
 
 import time
@@ -32,16 +33,16 @@ ROUNDS, STEPS, BATCH = 15, 4, 32
 
 
 def cells(quick: bool) -> list[Cell]:
-    """One cell a preset."""
+    """Returns one cell per preset."""
     names, rounds = (PRESETS[:1], 2) if quick else (PRESETS, ROUNDS)
     return [Cell(name, (0,), {"data": "BasicMotions", "batch": BATCH, "rounds": rounds}) for name in names]
 
 
 def measure(cell: Cell, folder: Path) -> dict[str, Any]:
-    """Times both in turns; seconds a step, one number a round."""
+    """Times both in alternation; returns seconds per step, one number per round."""
     data, _ = load(cell.config["data"])
     batch = jax.tree.map(lambda x: jnp.asarray(x[: cell.config["batch"]]), data)
-    ours, keras = own(cell.name, data, batch), peer(cell.name, data, batch)
+    ours, keras = our_step(cell.name, data, batch), keras_step(cell.name, data, batch)
     first, other = ours(), keras()
     seconds: dict[str, list[float]] = {"ours": [], "keras": []}
     for _ in range(cell.config["rounds"]):
@@ -53,8 +54,8 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
     return {"first": {"ours": first, "keras": other}, **seconds}
 
 
-def own(name: str, data: Signals, batch: Signals) -> Callable[[], float]:
-    """Returns a function that makes a step and returns its loss."""
+def our_step(name: str, data: Signals, batch: Signals) -> Callable[[], float]:
+    """Returns a function that takes one training step and returns its loss."""
     config = SERIES[name]
     optimizer, step = program(config.architecture, config.optim, config.steps, data.values.shape[-1])
     # The step donates its state.
@@ -68,34 +69,34 @@ def own(name: str, data: Signals, batch: Signals) -> Callable[[], float]:
     return advance
 
 
-def peer(name: str, data: Signals, batch: Signals) -> Callable[[], float]:
-    """The same in Keras."""
+def keras_step(name: str, data: Signals, batch: Signals) -> Callable[[], float]:
+    """Returns the same function for Keras."""
     config = SERIES[name]
-    twin = keras_twin(config, data.values.shape[-1], data.values.shape[1])
+    model = keras_twin(config, data.values.shape[-1], data.values.shape[1])
     import keras
 
-    twin.set_weights(keras_weights(fresh(config, data)))
-    twin.compile(keras.optimizers.Adam(config.optim.learning_rate, clipnorm=config.optim.clip_norm), "mse")
+    model.set_weights(keras_weights(fresh(config, data)))
+    model.compile(keras.optimizers.Adam(config.optim.learning_rate, clipnorm=config.optim.clip_norm), "mse")
     values, mask = np.asarray(batch.values), np.asarray(batch.mask)
 
     def advance() -> float:
-        loss = float(twin.train_on_batch([values, mask], values))
-        twin.reset_metrics()
+        loss = float(model.train_on_batch([values, mask], values))
+        model.reset_metrics()
         return loss
 
     return advance
 
 
 def render(records: list[Record]) -> str:
-    """One row a preset."""
+    """Renders one row per preset."""
     lines = [
-        "| model | loss of step 0: here | in Keras | time of a step in Keras, ours = 1 |",
+        "| model | loss of step 0: here | in Keras | step time of Keras relative to ours |",
         "|---|---|---|---|",
     ]
     for record in records:
         numbers = record["numbers"]
         ours, keras = np.array(numbers["ours"]), np.array(numbers["keras"])
-        # Each draws its own dropout.
+        # With dropout, each draws its own masks.
         firsts = [f"{numbers['first'][name]:.5f}" for name in ("ours", "keras")]
         name = record["cell"].removeprefix("remedy-")
         lines.append(f"| {name} | {' | '.join(firsts)} | {np.median(keras / ours):.1f} |")

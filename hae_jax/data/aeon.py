@@ -18,8 +18,8 @@ ANOMALIES = {
     "KDD-TSAD_135": ("KDD-TSAD_135/135_UCR_Anomaly_InternalBleeding16", "TRAIN", "TEST"),
     "ecg-diff-count-3": ("UnitTest/ecg-diff-count-3", "TRAIN_NA", "TEST"),
 }
-"""Long series with labelled anomalies: file stem and the suffixes of the training and the test file. Blood pressure
-with one anomaly, of 12 steps, among 6,301; a synthetic electrocardiogram with three, of 100 steps each, among 10,000."""
+"""Long series with labelled anomalies: file stem, and suffixes of the training and the test file. Blood pressure with
+one anomaly, of 12 steps, among 6,301; a synthetic electrocardiogram with three, of 100 steps each, among 10,000."""
 
 
 class Labelled(NamedTuple):
