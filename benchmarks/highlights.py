@@ -112,10 +112,10 @@ def doctor(records: list[Record]) -> str:
 
 
 SUMMARIES = (
-    Summary("first_run_short", ("first_run",), first_run),
-    Summary("recipe_short", ("recipe",), recipe),
-    Summary("reconstruction_short", ("reconstruction",), reconstruction_verdicts),
-    Summary("initialization_short", ("gradient_initialisation", "gradient_training"), initialization),
-    Summary("speed_short", ("speed_step", "speed_layer"), speed),
-    Summary("doctor_short", ("doctor",), doctor),
+    Summary("first_run_short", ("first_run",), first_run, excerpt=True),
+    Summary("recipe_short", ("recipe",), recipe, excerpt=True),
+    Summary("reconstruction_short", ("reconstruction",), reconstruction_verdicts, excerpt=True),
+    Summary("initialization_short", ("gradient_initialisation", "gradient_training"), initialization, excerpt=True),
+    Summary("speed_short", ("speed_step", "speed_layer"), speed, excerpt=True),
+    Summary("doctor_short", ("doctor",), doctor, excerpt=True),
 )

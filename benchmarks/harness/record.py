@@ -72,12 +72,14 @@ class Summary:
         sources: tables whose records it is made of, the deciding one first.
         render: turns the records of all of them into the table.
         draw: draws pictures of them into a folder; None for a table without.
+        excerpt: whether it repeats numbers of a table that is shown elsewhere with their provenance.
     """
 
     table: str
     sources: tuple[str, ...]
     render: Callable[[list[Record]], str]
     draw: Callable[[list[Record], Path], None] | None = None
+    excerpt: bool = False
 
 
 def now() -> str:
@@ -109,9 +111,9 @@ def versions(peers: tuple[str, ...] = ()) -> dict[str, str]:
 
 
 def revision() -> dict[str, Any]:
-    """Returns the commit, and whether the code differs from it; results and README tables may differ."""
+    """Returns the commit, and whether the code differs from it; results and pages may differ."""
     commit = _git("rev-parse", "HEAD")
-    changed = _git("status", "--porcelain", "--", ".", ":!benchmarks/results", ":!README.md")
+    changed = _git("status", "--porcelain", "--", ".", ":!benchmarks/results", ":!README.md", ":!docs")
     return {"commit": commit, "dirty": None if changed is None else bool(changed)}
 
 

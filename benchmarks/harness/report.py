@@ -20,8 +20,12 @@ _TABLE = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def tables(table: Benchmark | Summary, results: Path) -> str:
-    """Renders one table per device, each followed by a line with the provenance of its numbers."""
-    parts = [f"{table.render(records)}\n\n{origin(records)}" for records in measured(table, results)]
+    """Renders one table per device, each followed by the provenance of its numbers unless it is an excerpt."""
+    parts = []
+    for records in measured(table, results):
+        parts.append(table.render(records))
+        if not (isinstance(table, Summary) and table.excerpt):
+            parts.append(origin(records))
     return "\n\n".join(parts) or "*Not measured yet.*"
 
 
