@@ -1,4 +1,4 @@
-"""What the README, the changelog and the architecture page say is so."""
+"""The README, the changelog and the architecture page agree with the code."""
 
 import re
 import shlex
@@ -6,22 +6,32 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import highlights
+from benchmarks.harness import report
+from benchmarks.harness.record import RESULTS
 from hae_jax import __version__
 from hae_jax.cli.parser import parse
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 PAGES = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")),
+    *(page.relative_to(ROOT).as_posix() for page in (ROOT / "hae_jax").rglob("README.md")),
 ]
 
 
+def block_after(text: str, heading: str) -> list[str]:
+    """Lines of the first code block under a heading."""
+    return text.split(f"## {heading}\n")[1].split("```\n")[1].splitlines()
+
+
 def mapped() -> list[str]:
-    """Paths that the README's tree names."""
-    lines = README.split("## The tree\n\n```\n")[1].split("\n```")[0].splitlines()
+    """Paths that the file list of the architecture page names."""
+    lines = block_after(ARCHITECTURE, "The files")
     folders, paths = [], []
     for line in lines:
         name = line.split()[0]
@@ -38,7 +48,57 @@ def commands() -> list[str]:
     return [line for block in blocks for line in block.splitlines() if line.startswith("hae ")]
 
 
-def test_the_tree_names_every_file_and_no_other():
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 200
+
+
+def test_the_readme_lists_every_folder_and_no_other():
+    lines = block_after(README, "Folders")
+    listed = {line.split()[0] for line in lines}
+    packages = {path.parent.relative_to(ROOT).as_posix() + "/" for path in (ROOT / "hae_jax").glob("*/__init__.py")}
+    assert packages == {name for name in listed if name.startswith("hae_jax/")}
+    assert not [name for name in listed if not (ROOT / name).is_dir()]
+    (benchmarks,) = (line for line in lines if line.startswith("benchmarks/"))
+    folders = {path.name for path in (ROOT / "benchmarks").iterdir() if path.is_dir() and path.name[0] not in "_."}
+    assert folders == set(re.findall(r"(\w+)/", benchmarks)) - {"benchmarks"}
+    assert not re.findall(r"\.py\b", "\n".join(lines))
+
+
+def test_the_readme_holds_excerpts_of_the_results_page():
+    assert {summary.table for summary in highlights.SUMMARIES} == set(re.findall(r"<!-- table:(\w+) -->", README))
+    numbers = r"\d[\d,.e+-]*"
+    results = set(re.findall(numbers, (ROOT / "docs" / "results.md").read_text(encoding="utf-8")))
+    for summary in highlights.SUMMARIES:
+        text = report.tables(summary, RESULTS)
+        assert text in README
+        assert set(re.findall(numbers, text)) <= results
+
+
+@pytest.mark.parametrize("rows", [highlights.ABLATION, highlights.INITIALIZATIONS], ids=["ablation", "initialization"])
+def test_every_selected_row_is_shown(rows):
+    assert not [name for name in rows.values() if f"| {name} |" not in README]
+
+
+def test_every_selected_contender_is_shown():
+    for cell, names in highlights.CONTENDERS.items():
+        assert not [name for name in (cell, *names) if f"| {name} |" not in README]
+
+
+def test_an_excerpt_keeps_numbers_and_order():
+    table = "| a | b | c |\n|---|---|---|\n| x | 1 | 2 |\n| y | 3 | 4 |\n| z | 5 | 6 |\n\nNot part of the table."
+    assert highlights.select(table, {"c": "loss", "a": "model"}).splitlines()[2:] == [
+        "| 2 | x |",
+        "| 4 | y |",
+        "| 6 | z |",
+    ]
+    rows = {"z": "last", "x": "first", "absent": "-"}
+    expected = ["| a | gap |", "|---|---|", "| first | 1 |", "| last | 5 |"]
+    assert highlights.select(table, {"a": "a", "b": "gap"}, rows).splitlines() == expected
+    with pytest.raises(ValueError, match="'d'"):
+        highlights.select(table, {"d": "d"})
+
+
+def test_the_file_list_names_every_file_and_no_other():
     written = {
         path.relative_to(ROOT).as_posix()
         for folder in ("hae_jax", "benchmarks", "notebooks")
