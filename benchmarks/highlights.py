@@ -21,7 +21,7 @@ INITIALIZATIONS = {
     "orthogonal, forget bias 2": "orthogonal, forget bias 2",
     "orthogonal, forget bias 2, layer norm in the cell": "the same with layer normalization in the cell",
 }
-"""Initializations of an LSTM that is no autoencoder, and their names in the README."""
+"""Initializations of LSTMs other than autoencoders, and their names in the README."""
 CONTENDERS = {
     "preset `small`, plain": ("PyTorch, packed sequences",),
     "batch 64, 32 steps, 512 units, float32": ("Flax nn.RNN(OptimizedLSTMCell)", "PyTorch nn.LSTM"),
@@ -82,7 +82,7 @@ def reconstruction_verdicts(records: list[Record]) -> str:
 
 
 def initialization(records: list[Record]) -> str:
-    """Renders three initializations of an LSTM that is no autoencoder."""
+    """Renders three initializations of LSTMs other than autoencoders."""
     columns = {
         "fresh weights": "initialization",
         "measured": "gradient slope, nats a step",
@@ -102,7 +102,13 @@ def speed(records: list[Record]) -> str:
         if names := CONTENDERS.get(record["cell"]):
             rows = [ours, *(row for row in others if row["name"] in names)]
             shown.append(record | {"numbers": {"rows": rows}})
-    return speed_summary.glance(shown)
+    columns = {
+        "": "workload",
+        "beside": "compared with",
+        "ours is so many times as fast": "speed of ours, relative",
+        "95 % interval": "95 % interval",
+    }
+    return select(speed_summary.glance(shown), columns)
 
 
 def doctor(records: list[Record]) -> str:
