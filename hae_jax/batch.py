@@ -1,7 +1,7 @@
 """A batch is a table of sentences; one of continuous series is dense.
 
 Dense `[doc, sent, word]` tensors waste most of their work on padding. So the sentences of all documents of a batch
-stand in flat tables, one table a length bucket, and `slots` says where each sentence of each document is to be found.
+stand in flat tables, one table a length bucket, and `row_index` says where each sentence of each document is to be found.
 """
 
 from typing import NamedTuple
@@ -17,14 +17,14 @@ class Batch(NamedTuple):
     """Documents as tables of sentences.
 
     Attributes:
-        tables: word ids, one table a length bucket, shortest first; every sentence ends with EOS, the last one of its
+        buckets: word ids, one table a length bucket, shortest first; every sentence ends with EOS, the last one of its
             document with EOD, then PAD. A row of PAD alone is spare room.
-        slots: for each sentence of each document, its row in the tables stacked upon each other; -1 where the document
+        row_index: for each sentence of each document, its row in the tables stacked upon each other; -1 where the document
             has no such sentence. A document of -1 alone is spare room.
     """
 
-    tables: tuple[Int[Array, "row word"], ...]
-    slots: Int[Array, "doc sent"]
+    buckets: tuple[Int[Array, "row word"], ...]
+    row_index: Int[Array, "doc sent"]
 
 
 class Signals(NamedTuple):

@@ -82,8 +82,8 @@ print(f"{outcome.step} steps, {len(dataset.train):,} documents to learn from, {l
 # work goes into documents that are shorter than others.
 
 # %%
-batch = Batches(dataset.train, config.data, seed=config.train.seed).at(0)
-(table,), slots = batch.tables, batch.slots
+batch = Batches(dataset.train, config.data, seed=config.train.seed).batch(0)
+(table,), slots = batch.buckets, batch.row_index
 owner = np.full(len(table), -1)
 for document, rows in enumerate(slots):
     owner[rows[rows >= 0]] = document

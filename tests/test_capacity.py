@@ -31,8 +31,8 @@ def setting(model, length=12, minutes=1.0):
 @pytest.mark.parametrize(("length", "segment"), [(20, 5), (23, 5), (3, 5), (5, 5), (1, 1)])
 def test_sequences_are_cut_into_sentences_and_marked(length, segment):
     batch = draw(jax.random.key(0), 7, length, segment)
-    (table,) = batch.tables
-    rows = np.asarray(table)[np.asarray(batch.slots)]
+    (table,) = batch.buckets
+    rows = np.asarray(table)[np.asarray(batch.row_index)]
     for document, ids in zip(split(rows.reshape(7, -1)), rows.reshape(7, -1), strict=True):
         assert [len(sentence) for sentence in document[:-1]] == [segment] * (len(document) - 1)
         assert sum(map(len, document)) == length
@@ -44,7 +44,7 @@ def test_sequences_are_cut_into_sentences_and_marked(length, segment):
 
 def test_symbols_are_independent_and_all_alike():
     batch = draw(jax.random.key(1), 2000, 10, 10)
-    symbols = np.asarray(batch.tables[0])[:, :10] - len(SPECIALS)
+    symbols = np.asarray(batch.buckets[0])[:, :10] - len(SPECIALS)
     share = np.bincount(symbols.ravel(), minlength=SYMBOLS) / symbols.size
     assert len(share) == SYMBOLS
     assert abs(share * SYMBOLS - 1).max() < 0.25

@@ -41,7 +41,7 @@ def test_a_shape_is_compiled_once_and_tells_it_once():
     assert 0 < small["compile_seconds"] < time.monotonic() - begun
     assert programs.costs() == {}
     programs(state, batch(rows=64), KEY)
-    assert programs.costs()["memory"] > small["memory"] + batch(rows=64).tables[0].nbytes
+    assert programs.costs()["memory"] > small["memory"] + batch(rows=64).buckets[0].nbytes
 
 
 def test_a_step_is_that_of_the_jitted_function():

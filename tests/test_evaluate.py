@@ -11,7 +11,7 @@ from support.markov_text import Markov
 
 from hae_jax.batch import EOD, EOS, PAD, UNK, Batch
 from hae_jax.config import ModelConfig
-from hae_jax.data.text import Tokenizer
+from hae_jax.data.tokenizer import Tokenizer
 from hae_jax.inference import metrics
 from hae_jax.inference.evaluate import evaluate, join
 from hae_jax.inference.generate import greedy, split
@@ -114,8 +114,8 @@ def test_the_loss_is_what_training_minimises(options):
     params = jax.tree.map(lambda x: random.normal(0, 0.7, x.shape).astype(np.float32), shapes)
     losses = jax.jit(model.apply)({"params": params}, batch)
     result = evaluate(model, params, [(batch, count)], TOKENIZER)
-    assert result.loss == pytest.approx(float(losses.words.mean), rel=1e-5)
-    assert result.tokens == losses.words.count
+    assert result.loss == pytest.approx(float(losses.reconstruction.mean), rel=1e-5)
+    assert result.tokens == losses.reconstruction.count
     assert result.code_gap != 0
 
 
@@ -143,7 +143,7 @@ def test_batch_size_and_padding_documents_change_nothing(size):
 def test_batches_without_documents_change_nothing():
     model, params = markov()
     some = list(batches(documents(), 13))
-    none = [(some[0][0]._replace(slots=np.full_like(some[0][0].slots, -1)), 0)]
+    none = [(some[0][0]._replace(row_index=np.full_like(some[0][0].row_index, -1)), 0)]
     results = [evaluate(model, params, given, TOKENIZER, False) for given in (some, none + some + none)]
     assert results[0] == results[1]
 

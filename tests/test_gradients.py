@@ -65,7 +65,7 @@ def test_theory_stands_beside_the_layers_that_it_speaks_of():
     layer = params["encoder"]["word"]["layer_0"]
     weights = LSTMWeights(layer["kernel"], None, layer["recurrent"], layer["bias"])
     # Reading backwards, padding comes first; the wider of the two tables.
-    words = np.asarray(batch().tables[1])[:, ::-1]
+    words = np.asarray(batch().buckets[1])[:, ::-1]
     words = words[(words > 0).any(1)]
     expected = predict(weights, params["words"]["embedding"][words] * (words > 0)[..., None], jnp.asarray(words > 0))
     np.testing.assert_allclose(found.levels[encoder[0]].predicted, expected.slope, rtol=1e-4)

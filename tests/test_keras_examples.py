@@ -1,4 +1,4 @@
-"""The article's autoencoders are the same here as in Keras: same weights, hence the same loss, gradients and step."""
+"""The example autoencoders equal their Keras versions: the same weights give the same loss, gradients and update."""
 
 import importlib.util
 from dataclasses import replace
@@ -38,26 +38,26 @@ def ours(name):
     return model, params
 
 
-def keras_loss(twin, weights, given, train=False):
-    """Mean squared error of the real values, as Keras' own `mse` with a mask as sample weights has it."""
+def keras_loss(twin, weights, data, train=False):
+    """Mean squared error of the real values, as Keras' `mse` with a mask as sample weights computes it."""
     import keras
 
-    said, _ = twin.stateless_call(
-        weights, [v.value for v in twin.non_trainable_variables], [given.values, given.mask], training=train
+    output, _ = twin.stateless_call(
+        weights, [v.value for v in twin.non_trainable_variables], [data.values, data.mask], training=train
     )
-    errors = keras.losses.mean_squared_error(given.values, said)
-    return (errors * given.mask).sum() / given.mask.sum()
+    errors = keras.losses.mean_squared_error(data.values, output)
+    return (errors * data.mask).sum() / data.mask.sum()
 
 
 @pytest.mark.parametrize("name", REMEDIES)
-def test_the_same_weights_give_the_loss_that_keras_gives_and_its_gradients(name):
+def test_equal_weights_give_the_loss_and_the_gradients_of_keras(name):
     model, params = ours(name)
-    given = batch()
-    loss, gradient = jax.jit(jax.value_and_grad(lambda p: model.apply({"params": p}, given).words.mean))(params)
-    # Keras counts on silent broadcasting.
+    data = batch()
+    loss, gradient = jax.jit(jax.value_and_grad(lambda p: model.apply({"params": p}, data).reconstruction.mean))(params)
+    # Keras relies on implicit rank promotion.
     with jax.numpy_rank_promotion("allow"):
         twin = keras_twin(SERIES[name], CHANNELS, int(LENGTHS.max()))
-        value, keras_gradient = jax.jit(jax.value_and_grad(lambda w: keras_loss(twin, w, given)))(
+        value, keras_gradient = jax.jit(jax.value_and_grad(lambda w: keras_loss(twin, w, data)))(
             [jnp.asarray(w) for w in keras_weights(params)]
         )
     assert abs(float(loss) - float(value)) < 1e-5
@@ -67,32 +67,32 @@ def test_the_same_weights_give_the_loss_that_keras_gives_and_its_gradients(name)
     assert_close(expected, [np.asarray(w) for w in kept])
 
 
-def test_a_step_of_the_article_is_keras_adam_after_its_clip():
+def test_an_update_equals_that_of_keras_adam_after_its_clip():
     """tf.clip_by_norm of each tensor at 1, then Adam 1e-3, for three steps of large gradients."""
     import keras
 
     model, params = ours("remedy-clipping")
-    given = batch()._replace(values=30 * batch().values)
-    # Keras adds epsilon before its bias correction, Optax after it: next to nothing, it is the same.
+    data = batch()._replace(values=30 * batch().values)
+    # Keras adds epsilon before its bias correction, Optax after it; with a tiny epsilon both are equal.
     optimizer = optim.build(replace(SERIES["remedy-clipping"].optim, eps=1e-15), steps=3)
-    slope = jax.jit(jax.grad(lambda p: model.apply({"params": p}, given).words.mean))
+    grad = jax.jit(jax.grad(lambda p: model.apply({"params": p}, data).reconstruction.mean))
     state, variables = optimizer.init(params), [keras.Variable(w) for w in jax.tree.leaves(params)]
     peer = keras.optimizers.Adam(learning_rate=0.001, epsilon=1e-15)
-    bound = []
+    clipped_leaves = []
     for _ in range(3):
-        gradient = slope(params)
+        gradient = grad(params)
         norms = [float(jnp.linalg.norm(leaf)) for leaf in jax.tree.leaves(gradient)]
-        bound += [norm > 1 for norm in norms]
+        clipped_leaves += [norm > 1 for norm in norms]
         clipped = [leaf / max(norm, 1.0) for leaf, norm in zip(jax.tree.leaves(gradient), norms, strict=True)]
         peer.apply(clipped, variables)
         updates, state = optimizer.update(gradient, state, params)
         params = optax.apply_updates(params, updates)
-    assert any(bound)
-    assert not all(bound)
+    assert any(clipped_leaves)
+    assert not all(clipped_leaves)
     assert_close(jax.tree.leaves(params), [jnp.asarray(v.value) for v in variables])
 
 
-def test_the_presets_say_what_the_article_says():
+def test_the_presets_have_the_settings_of_the_examples():
     clipping, dropout, norm = (SERIES[name] for name in REMEDIES)
     for config in (clipping, dropout, norm):
         assert config.sizes == (128, 64)
@@ -104,7 +104,7 @@ def test_the_presets_say_what_the_article_says():
     assert (norm.cell.use_bias, norm.cell.layer_norm, norm.cell.layer_norm_gain) == (False, "output", 1.0)
 
 
-def test_fresh_weights_are_drawn_as_keras_draws_them():
+def test_initial_weights_are_drawn_as_in_keras():
     """Glorot's bound over all four gates, an orthogonal recurrent kernel in one piece, a forget bias of 1."""
     _, params = ours("remedy-clipping")
     layer = params["encoder_0"]["layer_0"]["layer_0"]

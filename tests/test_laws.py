@@ -96,7 +96,7 @@ def test_jit_equals_eager(config):
 def test_spare_documents_get_no_gradient_and_give_none():
     """A batch of nothing but padding costs nothing and moves nothing."""
     model, params = drawn(VARIANTS["none"])
-    empty = jax.tree.map(jnp.zeros_like, batch())._replace(slots=jnp.full_like(batch().slots, -1))
+    empty = jax.tree.map(jnp.zeros_like, batch())._replace(row_index=jnp.full_like(batch().row_index, -1))
     value, gradient = jax.jit(jax.value_and_grad(lambda p: total(model.apply({"params": p}, empty))))(params)
     assert value == 0
     assert not any(leaf.any() for leaf in jax.tree.leaves(gradient))
@@ -111,7 +111,7 @@ def test_a_probe_reads_the_gradient_of_the_code():
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
 
     def probed(perturbations):
-        return model.apply({"params": params, "perturbations": perturbations}, given).words.total
+        return model.apply({"params": params, "perturbations": perturbations}, given).reconstruction.total
 
     def through(document):
         code = model.apply({"params": params}, given, method="encode")._replace(document=document)

@@ -32,7 +32,7 @@ def hits(**options) -> float:
     model, batch = models.build(ModelConfig(**SIZES | options), VOCAB), documents()
     params = model.init(jax.random.key(1), batch)
     scores = model.apply(params, model.apply(params, batch, method="encode"), batch, method="score")
-    return float((scores.hit & scores.mask).sum() / scores.mask.sum())
+    return float((scores.correct & scores.mask).sum() / scores.mask.sum())
 
 
 @pytest.mark.parametrize(

@@ -68,19 +68,19 @@ def test_answers_equal_the_slow_twins(name):
     codes = [oracle.encode(document) for document in DOCUMENTS]
     rows = [oracle.decode(*c, document) for c, document in zip(codes, DOCUMENTS, strict=True)]
     assert_close(code.document[: len(DOCUMENTS)], np.array([c for c, _ in codes]))
-    assert_close(losses.words, Loss(summed(rows), np.float64(WORDS)), slack=10)
+    assert_close(losses.reconstruction, Loss(summed(rows), np.float64(WORDS)), slack=10)
     if config.kind == "flat" or config.sentence_loss == 0:
-        assert losses.sentences is None
+        assert losses.sentence is None
     else:
         beside = summed([oracle.beside(document) for document in DOCUMENTS])
-        assert_close(losses.sentences, Loss(beside, np.float64(WORDS)), slack=10)
+        assert_close(losses.sentence, Loss(beside, np.float64(WORDS)), slack=10)
     expected, likeliest = {}, {}
     for number, (document, r) in enumerate(zip(DOCUMENTS, rows, strict=True)):
         for place, (sentence, values) in enumerate(zip(nats(r, document), r, strict=True)):
             expected[number, place] = np.array(sentence)
             likeliest[number, place] = [np.argmax(v) == w for v, w in zip(values, document[place], strict=True)]
     assert_close(by_sentence(scores), expected, slack=10)
-    assert_close(by_sentence(scores._replace(nll=scores.hit)), {k: np.array(v) for k, v in likeliest.items()})
+    assert_close(by_sentence(scores._replace(nll=scores.correct)), {k: np.array(v) for k, v in likeliest.items()})
 
 
 @pytest.mark.parametrize("name", VARIANTS)

@@ -34,7 +34,7 @@ def test_dense_words_make_the_same_documents_again(wrap):
     words = dense_tokens(batch())
     again = wrap(from_dense)(words)
     np.testing.assert_array_equal(dense_tokens(again), words)
-    np.testing.assert_array_equal(again.slots >= 0, np.asarray(batch().slots) >= 0)
+    np.testing.assert_array_equal(again.row_index >= 0, np.asarray(batch().row_index) >= 0)
 
 
 @both
@@ -49,23 +49,23 @@ def test_flat_words_have_no_gaps(wrap):
 @both
 def test_rows_and_documents_hold_the_same_things(wrap, rng):
     given = batch(order=lambda place: (-place[1], place[0]))
-    values = jnp.asarray(rng.normal(size=(*given.slots.shape, 5)), jnp.float32)
+    values = jnp.asarray(rng.normal(size=(*given.row_index.shape, 5)), jnp.float32)
     rows = wrap(gather_rows)(values, given)
     back = np.asarray(wrap(gather_documents)(rows, given))
-    real = np.asarray(given.slots) >= 0
+    real = np.asarray(given.row_index) >= 0
     np.testing.assert_array_equal(back, np.where(real[..., None], values, 0))
     place = np.asarray(wrap(sentence_of_row)(given))
     assert (place >= 0).sum() == real.sum()
     assert not np.asarray(rows)[place < 0].any()
     for d, s in zip(*np.nonzero(real), strict=True):
-        assert place[given.slots[d, s]] == d * given.slots.shape[1] + s
+        assert place[given.row_index[d, s]] == d * given.row_index.shape[1] + s
 
 
 def test_rows_are_cut_at_the_tables_edges():
     given = batch(widths=(2, 3, 7))
-    stacked = jnp.arange(sum(map(len, given.tables)))[:, None] * 1.0
+    stacked = jnp.arange(sum(map(len, given.buckets)))[:, None] * 1.0
     parts = split_buckets(stacked, given)
-    assert [len(part) for part in parts] == [len(table) for table in given.tables]
+    assert [len(part) for part in parts] == [len(table) for table in given.buckets]
     assert (jnp.concatenate(parts) == stacked).all()
 
 

@@ -56,7 +56,7 @@ def compiled(config):
     def answers(batch):
         code = model.apply({"params": params}, batch, method="encode")
         said = model.apply({"params": params}, code, batch.mask, method="decode")
-        return model.apply({"params": params}, batch).words, code.document, said
+        return model.apply({"params": params}, batch).reconstruction, code.document, said
 
     return jax.jit(answers)
 
@@ -105,7 +105,7 @@ def test_the_loss_is_the_squared_error_of_what_is_decoded(config):
 @every_variant
 def test_every_parameter_of_every_level_is_used(config):
     model, params = drawn(config)
-    gradient = jax.jit(jax.grad(lambda p: model.apply({"params": p}, batch()).words.total))(params)
+    gradient = jax.jit(jax.grad(lambda p: model.apply({"params": p}, batch()).reconstruction.total))(params)
     assert all((np.abs(leaf) > 0).any() for leaf in jax.tree.leaves(gradient))
 
 
@@ -181,7 +181,7 @@ def test_dropout_is_on_only_while_training_and_reaches_the_code():
 
     @jax.jit
     def run(variables, seed):
-        return model.apply(variables, batch(), train=True, rngs={"dropout": jax.random.key(seed)}).words.total
+        return model.apply(variables, batch(), train=True, rngs={"dropout": jax.random.key(seed)}).reconstruction.total
 
     assert float(run(variables, 0)) != float(run(variables, 1))
     # A code of zeros has nothing to drop, and the mirrored stack's inner layers are all the noise there is.

@@ -27,7 +27,7 @@ train_step, state = step.make_step(model, optimizer, config, mesh), sharding.rep
 for seed in range(3):
     state, info = train_step(state, sharding.spread(batch(seed), mesh), jax.random.key(0))
 assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state))
-assert sharding.spread(batch(), mesh).slots.addressable_shards[0].data.shape[0] == 8 // jax.device_count()
+assert sharding.spread(batch(), mesh).row_index.addressable_shards[0].data.shape[0] == 8 // jax.device_count()
 np.savez(sys.argv[1], jax.device_count(), info.loss, info.norm, *jax.tree.leaves(state.params))
 """
 

@@ -57,7 +57,7 @@ def test_operations_are_those_of_the_traced_model(load, layers):
     size = flops.room(batch)
     work = flops.training(config, 11, size)
     # Tables have spare rows.
-    rows = sum(map(len, batch.tables)) - size.sentences
+    rows = sum(map(len, batch.buckets)) - size.sentences
     spare = rows * (8 + 4 * layers) * 5**2
     assert multiplications(traced.jaxpr) == sum(work.values()) // 3 + spare
 

@@ -64,7 +64,7 @@ def test_the_loss_falls():
 def test_tokens_are_the_words_that_are_not_padding():
     state, train_step = ready()
     _, info = train_step(state, batch(), KEY)
-    assert int(info.tokens) == np.count_nonzero(batch().tables[0])
+    assert int(info.tokens) == np.count_nonzero(batch().buckets[0])
 
 
 def test_randomness_is_a_function_of_key_and_step():
@@ -137,9 +137,9 @@ def test_one_shape_compiles_once():
 def test_two_accumulated_halves_move_the_parameters_as_the_whole_batch():
     """Halves of as many words each: in the mean batches count alike, however many words they have."""
     half = batch(docs=4, rows=16)
-    other = np.where(half.tables[0] < 4, half.tables[0], 4 + half.tables[0] * 5 % 19)
-    slots = np.concatenate([half.slots, np.where(half.slots < 0, -1, half.slots + len(other))])
-    whole = Batch((np.concatenate([*half.tables, other]),), slots)
+    other = np.where(half.buckets[0] < 4, half.buckets[0], 4 + half.buckets[0] * 5 % 19)
+    slots = np.concatenate([half.row_index, np.where(half.row_index < 0, -1, half.row_index + len(other))])
+    whole = Batch((np.concatenate([*half.buckets, other]),), slots)
     model = Fake(dropout=0.0)
     params = jax.jit(model.init)(jax.random.key(1), half)["params"]
 
@@ -153,7 +153,7 @@ def test_two_accumulated_halves_move_the_parameters_as_the_whole_batch():
         assert info.binding
         return state.params
 
-    found, wanted = trained(2, [half, half._replace(tables=(other,))]), trained(1, [whole])
+    found, wanted = trained(2, [half, half._replace(buckets=(other,))]), trained(1, [whole])
     assert optax.tree.norm(optax.tree.sub(wanted, params)) > 0.1
     jax.tree.map(partial(np.testing.assert_allclose, rtol=0, atol=1e-5), found, wanted)
 

@@ -60,7 +60,7 @@ def training_setup(data: str, name: str) -> TrainingSetup:
 
     def loss(params: PyTree, batch: Signals, key: Array) -> Float[Array, ""]:
         losses: Any = model.apply({"params": params}, batch, True, rngs={"dropout": key})
-        return losses.words.mean
+        return losses.reconstruction.mean
 
     rows = [sample_series(len(train_set.values), config.batch_size, config.seed, at) for at in range(BATCHES)]
     batches = [jax.tree.map(lambda x, row=row: x[row], train_set) for row in rows]

@@ -47,7 +47,7 @@ def hidden(model: nn.Module, batch: Batch) -> Array:
     told = split_buckets(gather_rows(vectors(model, batch), batch), batch)
     return sum(
         model.word_decoder(each, model.words(shift_right(table)), table != PAD, True, part).sum()
-        for part, (each, table) in enumerate(zip(told, batch.tables, strict=True))
+        for part, (each, table) in enumerate(zip(told, batch.buckets, strict=True))
     )
 
 

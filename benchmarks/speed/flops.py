@@ -29,15 +29,15 @@ class Size(NamedTuple):
 
 def real(batch: Batch) -> Size:
     """Counts what is real in a batch."""
-    sentences = batch.slots >= 0
+    sentences = batch.row_index >= 0
     return Size(
-        sum(int((table != PAD).sum()) for table in batch.tables), int(sentences.sum()), int(sentences.any(-1).sum())
+        sum(int((table != PAD).sum()) for table in batch.buckets), int(sentences.sum()), int(sentences.any(-1).sum())
     )
 
 
 def room(batch: Batch) -> Size:
     """Counts the cells of a batch, padding included."""
-    return Size(sum(math.prod(table.shape) for table in batch.tables), batch.slots.size, len(batch.slots))
+    return Size(sum(math.prod(table.shape) for table in batch.buckets), batch.row_index.size, len(batch.row_index))
 
 
 def training(config: ModelConfig, vocab: int, size: Size) -> dict[str, int]:

@@ -14,6 +14,7 @@ from unittest.mock import patch
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import PyTree
 
 from benchmarks.harness.record import Cell
@@ -55,12 +56,14 @@ class Setting:
         loss: with the logits of all tokens, or in tiles.
         layout: documents as dense tensors, or as tables of sentences.
         donate: whether the new state takes the memory of the old one.
+        clip: the fused clip of `hae_jax.training.clipping`, or `optax.clip_by_global_norm`.
     """
 
     scan: Literal["loop", "hoisted", "own"] = "own"
     loss: Literal["full", "tiled"] = "tiled"
     layout: Literal["dense", "tables"] = "tables"
     donate: bool = True
+    clip: Literal["fused", "optax"] = "fused"
 
 
 class Workload(NamedTuple):
@@ -111,9 +114,9 @@ def of(config: Config, documents: list[list[np.ndarray]]) -> Workload:
         [np.where(s < data.vocab_size, s, UNK)[: data.max_tokens] for s in document[: data.max_sentences]]
         for document in documents
     ]
-    batches = Batches(Corpus.of(cut), data, config.train.seed)
-    usual = (batches.at(step) for step in range(100 * VISITED))
-    chosen = list(islice((b for b in usual if tuple(map(len, b.tables)) == batches.rows), VISITED))
+    batches = Batches(Corpus.from_documents(cut), data, config.train.seed)
+    usual = (batches.batch(step) for step in range(100 * VISITED))
+    chosen = list(islice((b for b in usual if tuple(map(len, b.buckets)) == batches.rows), VISITED))
     model = models.build(config.model, data.vocab_size)
     shapes = jax.eval_shape(lambda key, batch: model.init(key, batch)["params"], jax.random.key(0), chosen[0])
     rng = np.random.default_rng(0)
@@ -164,7 +167,10 @@ def _shapes(batch: Batch) -> tuple[tuple[int, ...], ...]:
 def _program(config: Config, setting: Setting, structure: Any, shapes: tuple[tuple[int, ...], ...]) -> Program:
     """Compiles a step; that of the step which others are compared with is found again."""
     batch = jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(shape, jnp.int32) for shape in shapes])
-    model, optimizer = models.build(config.model, config.data.vocab_size), optim.build(config.optim, config.train.steps)
+    model = models.build(config.model, config.data.vocab_size)
+    clippers = {"global_norm": (optax.clip_by_global_norm, 1.0)} if setting.clip == "optax" else {}
+    with patch.dict(optim.CLIPPERS, clippers):
+        optimizer = optim.build(config.optim, config.train.steps)
     key = jax.random.key(0)
     params = jax.eval_shape(lambda key, batch: model.init(key, batch)["params"], key, batch)
     state = jax.eval_shape(lambda params: start(params, optimizer), params)
@@ -180,7 +186,7 @@ def texts(corpus: str, sentences: int, folder: Path) -> list[list[np.ndarray]]:
         Config().data, corpus=corpus, vocab_size=WORDS, max_sentences=sentences, max_tokens=WIDEST
     )
     name = hashlib.sha256(repr(data).encode()).hexdigest()[:8]
-    train = prepare(data, folder / f"text-{name}").train.spread(DOCUMENTS)
+    train = prepare(data, folder / f"text-{name}").train.evenly_spaced(DOCUMENTS)
     return [train.document(place) for place in range(len(train))]
 
 

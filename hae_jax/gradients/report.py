@@ -127,7 +127,7 @@ def examine(
         derivative = differentiate(model, config, params, batch, key, watch=True)
         alone = gradient_flow(differentiate(through, bare, params, batch, key, watch=True))
         norm = optax.tree.norm(derivative.gradient)
-        return derivative.losses.words.mean, norm, gradient_flow(derivative).levels, alone.crossings, derivative.flow
+        return derivative.losses.reconstruction.mean, norm, gradient_flow(derivative).levels, alone.crossings, derivative.flow
 
     seen: list[tuple[Any, Any, dict[str, LevelFlow], dict[str, Any]]] = []
     flow = None

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, PyTree
 
 from hae_jax.batch import SPECIALS, UNK, Batch
-from hae_jax.data.text import Tokenizer
+from hae_jax.data.tokenizer import Tokenizer
 from hae_jax.inference import metrics
 from hae_jax.inference.generate import greedy, sentences, split
 from hae_jax.inference.teacher_forcing import Tokens, encode, tokens_of
@@ -111,10 +111,10 @@ def pairs_of(
     model: nn.Module, params: PyTree, batch: Batch, documents: int, code: Code, tokenizer: Tokenizer
 ) -> list[Pair]:
     """Reconstructs the first documents of a batch from their codes, greedily and running free."""
-    rows = [row for table in batch.tables for row in np.asarray(table).tolist()]
-    slots = np.asarray(batch.slots)[:documents].tolist()
+    rows = [row for table in batch.buckets for row in np.asarray(table).tolist()]
+    slots = np.asarray(batch.row_index)[:documents].tolist()
     sources = [sentences(token for slot in document if slot >= 0 for token in rows[slot]) for document in slots]
-    limit = batch.slots.shape[1] * max(table.shape[1] for table in batch.tables)
+    limit = batch.row_index.shape[1] * max(table.shape[1] for table in batch.buckets)
     outputs = split(greedy(model, params, code, limit))[:documents]
     texts = ([[tokenizer.decode(ids) for ids in document] for document in side] for side in (sources, outputs))
     return [Pair(*pair) for pair in zip(*texts, strict=True)]

@@ -56,6 +56,6 @@ def tokens_of(model: nn.Module, params: PyTree, batches: Sequence[tuple[Batch, i
         )
         real = own.mask & (own.doc < documents)
         nll, wrong = own.nll[real].astype(np.float64), other.nll[real].astype(np.float64)
-        parts.append(Tokens(nll, wrong, own.hit[real].astype(bool), own.doc[real] + seen, own.sent[real]))
+        parts.append(Tokens(nll, wrong, own.correct[real].astype(bool), own.doc[real] + seen, own.sent[real]))
         seen += documents
     return Tokens(*(np.concatenate(column) for column in zip(*parts, strict=True)))

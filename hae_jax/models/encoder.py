@@ -41,7 +41,7 @@ class Encoder(nn.Module):
         vectors = []
         # With this coupling a sentence is also read while it is being said, which goes forwards only.
         backwards = self.config.reverse and self.config.feedback != "sentence"
-        for part, table in enumerate(batch.tables):
+        for part, table in enumerate(batch.buckets):
             # Padding then comes first, where it does as little harm: a masked step leaves the state of zeros alone.
             table = table[:, ::-1] if backwards else table
             states, _ = self.word(words(table), table != PAD, train=train, part=part)

@@ -12,15 +12,7 @@ from hae_jax.models.bridge import final_vector, initial_states, vector_size
 from hae_jax.models.decoder import every_step, next_sentence
 from hae_jax.models.embedding import word_dropout
 from hae_jax.models.outputs import Code, Losses, Scores
-from hae_jax.models.ragged import (
-    dense_tokens,
-    gather_documents,
-    gather_rows,
-    sentence_mask,
-    sentence_of_row,
-    shift_right,
-    split_buckets,
-)
+from hae_jax.models.ragged import dense_tokens, gather_documents, gather_rows, sentence_mask, sentence_of_row, shift_right, split_buckets
 
 
 class Hierarchical(AutoregressiveDecoder):
@@ -81,10 +73,10 @@ class Hierarchical(AutoregressiveDecoder):
 
     def score(self, code: Code, batch: Batch) -> Scores:
         """Scores the words of a batch, teacher forced, decoded through the given codes."""
-        sents = batch.slots.shape[1]
+        sents = batch.row_index.shape[1]
         if self.config.feedback == "word":
             _, hidden, words = self._in_turn(code, batch, False)
-            place = jnp.broadcast_to(jnp.arange(batch.slots.size).reshape(*batch.slots.shape, 1), words.shape)
+            place = jnp.broadcast_to(jnp.arange(batch.row_index.size).reshape(*batch.row_index.shape, 1), words.shape)
             pieces = [(hidden, words, place)]
         else:
             own = self.encoder.sentences(self.words, batch)
@@ -92,7 +84,7 @@ class Hierarchical(AutoregressiveDecoder):
             holders = split_buckets(sentence_of_row(batch)[:, None], batch)
             pieces = [
                 (self._say(v, table, False, k), table, jnp.broadcast_to(p, table.shape))
-                for k, (v, table, p) in enumerate(zip(vectors, batch.tables, holders, strict=True))
+                for k, (v, table, p) in enumerate(zip(vectors, batch.buckets, holders, strict=True))
             ]
         hidden = jnp.concatenate([h.reshape(-1, h.shape[-1]) for h, _, _ in pieces])
         words = jnp.concatenate([w.ravel() for _, w, _ in pieces])
@@ -119,7 +111,7 @@ class Hierarchical(AutoregressiveDecoder):
         """Sums the nats of the words decoded from `vectors`, and of those decoded from `own`."""
         losses = []
         for part, (words, given, known) in enumerate(
-            zip(batch.tables, split_buckets(vectors, batch), split_buckets(own, batch), strict=True)
+            zip(batch.buckets, split_buckets(vectors, batch), split_buckets(own, batch), strict=True)
         ):
             if not self.config.sentence_loss:
                 losses.append([self._nats(self._say(given, words, train, part), words)])
@@ -144,8 +136,8 @@ class Hierarchical(AutoregressiveDecoder):
             if self.config.sentence_loss:
                 beside = self._tell_side_by_side(jnp.zeros_like(own), own, batch, False)[1]
             return vectors, self._nats(hidden, words), beside
-        order, cut = self._draw(batch.slots.size)
-        known = jnp.zeros(batch.slots.size, bool).at[order[:cut]].set(True).reshape(batch.slots.shape)
+        order, cut = self._draw(batch.row_index.size)
+        known = jnp.zeros(batch.row_index.size, bool).at[order[:cut]].set(True).reshape(batch.row_index.shape)
         vectors, hidden, words = self._in_turn(code, batch, train, (known, gather_documents(own, batch)))
         hidden, words = (x.reshape(-1, *x.shape[2:])[order] for x in (hidden, words))
         return vectors, self._nats(hidden[cut:], words[cut:]), self._nats(hidden[:cut], words[:cut])
@@ -190,7 +182,7 @@ class Hierarchical(AutoregressiveDecoder):
             every_step(upper.noises(docs, sents, train), docs, sents),
             upper.nudges(docs, sents),
             _by_sentence(lower.noises(docs * sents, width + 1, train), docs, sents),
-            lower.nudges(docs, sents, width + 1, part=len(batch.tables)),
+            lower.nudges(docs, sents, width + 1, part=len(batch.buckets)),
             instead,
         )
 
@@ -210,7 +202,7 @@ class Hierarchical(AutoregressiveDecoder):
         swap = lambda tree: jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), tree)  # noqa: E731
         _, (vectors, hidden, upper_gates, lower_gates) = jax.lax.scan(advance, (begun, silence), swap(steps))
         upper.show(swap(upper_gates), sentence_mask(batch))
-        lower.show(swap(lower_gates), mask, len(batch.tables))
+        lower.show(swap(lower_gates), mask, len(batch.buckets))
         return jnp.swapaxes(vectors, 0, 1), jnp.swapaxes(hidden, 0, 1)[:, :, :width], words
 
 

@@ -26,15 +26,15 @@ class Losses(NamedTuple):
     """Sums over what a batch really holds.
 
     Attributes:
-        words: nats of words decoded through the document's code; squared errors of values, where series are decoded.
-        sentences: nats of words decoded from their own sentence's vector; None where the model has no such loss.
-        vectors: squared distances from the sentence vectors that the decoder finds to those that the encoder found, one
+        reconstruction: nats of words decoded through the document's code; squared errors of values, where series are decoded.
+        sentence: nats of words decoded from their own sentence's vector; None where the model has no such loss.
+        vector: squared distances from the sentence vectors that the decoder finds to those that the encoder found, one
             a sentence; None where the model has no such loss.
     """
 
-    words: Loss
-    sentences: Loss | None = None
-    vectors: Loss | None = None
+    reconstruction: Loss
+    sentence: Loss | None = None
+    vector: Loss | None = None
 
 
 class Scores(NamedTuple):
@@ -42,14 +42,14 @@ class Scores(NamedTuple):
 
     Attributes:
         nll: -ln p(word), in nats.
-        hit: whether the word was the likeliest.
+        correct: whether the word was the likeliest.
         mask: True where the position holds a real token.
         doc: index of the token's document in the batch.
         sent: index of the token's sentence in its document.
     """
 
     nll: Float[Array, "token"]
-    hit: Bool[Array, "token"]
+    correct: Bool[Array, "token"]
     mask: Bool[Array, "token"]
     doc: Int[Array, "token"]
     sent: Int[Array, "token"]
@@ -57,9 +57,9 @@ class Scores(NamedTuple):
 
 def objective(losses: Losses, config: ModelConfig) -> Float[Array, ""]:
     """Returns what training minimises: the mean of each loss, weighted as the config says."""
-    weighted = losses.words.mean
-    if losses.sentences is not None:
-        weighted += config.sentence_loss * losses.sentences.mean
-    if losses.vectors is not None:
-        weighted += config.vector_loss * losses.vectors.mean
+    weighted = losses.reconstruction.mean
+    if losses.sentence is not None:
+        weighted += config.sentence_loss * losses.sentence.mean
+    if losses.vector is not None:
+        weighted += config.vector_loss * losses.vector.mean
     return weighted

@@ -8,25 +8,25 @@ from hae_jax.batch import PAD, Batch
 
 def sentence_mask(batch: Batch) -> Bool[Array, "doc sent"]:
     """Returns True where a document has a sentence."""
-    return batch.slots >= 0
+    return batch.row_index >= 0
 
 
 def num_rows(batch: Batch) -> int:
     """Counts the rows of all tables, spare ones included."""
-    return sum(len(table) for table in batch.tables)
+    return sum(len(table) for table in batch.buckets)
 
 
 def sentence_of_row(batch: Batch) -> Int[Array, "row"]:
     """Returns for each row of the stacked tables the sentence it holds, as doc * sents + sent; -1 for a spare row."""
     spare = num_rows(batch)
-    targets = jnp.where(batch.slots < 0, spare, batch.slots).ravel()
-    return jnp.full(spare, -1).at[targets].set(jnp.arange(batch.slots.size), mode="drop")
+    targets = jnp.where(batch.row_index < 0, spare, batch.row_index).ravel()
+    return jnp.full(spare, -1).at[targets].set(jnp.arange(batch.row_index.size), mode="drop")
 
 
 def gather_documents(values: Float[Array, "row feat"], batch: Batch) -> Float[Array, "doc sent feat"]:
     """Takes what belongs to rows to the sentences of the documents; zeros where there is no sentence."""
     real = sentence_mask(batch)
-    return jnp.where(real[..., None], values[jnp.where(real, batch.slots, 0)], 0)
+    return jnp.where(real[..., None], values[jnp.where(real, batch.row_index, 0)], 0)
 
 
 def gather_rows(values: Float[Array, "doc sent feat"], batch: Batch) -> Float[Array, "row feat"]:
@@ -38,16 +38,16 @@ def gather_rows(values: Float[Array, "doc sent feat"], batch: Batch) -> Float[Ar
 
 def split_buckets(values: Shaped[Array, "*batch row feat"], batch: Batch) -> list[Shaped[Array, "*batch part feat"]]:
     """Cuts what belongs to the stacked rows into the tables' shares."""
-    ends = [sum(len(table) for table in batch.tables[: k + 1]) for k in range(len(batch.tables) - 1)]
+    ends = [sum(len(table) for table in batch.buckets[: k + 1]) for k in range(len(batch.buckets) - 1)]
     return jnp.split(values, ends, axis=-2)
 
 
 def dense_tokens(batch: Batch) -> Int[Array, "doc sent word"]:
     """Lays the words out as documents of sentences, all as wide as the widest table."""
-    width = max(table.shape[1] for table in batch.tables)
-    stacked = jnp.concatenate([jnp.pad(t, ((0, 0), (0, width - t.shape[1]))) for t in batch.tables])
+    width = max(table.shape[1] for table in batch.buckets)
+    stacked = jnp.concatenate([jnp.pad(t, ((0, 0), (0, width - t.shape[1]))) for t in batch.buckets])
     real = sentence_mask(batch)
-    return jnp.where(real[..., None], stacked[jnp.where(real, batch.slots, 0)], PAD)
+    return jnp.where(real[..., None], stacked[jnp.where(real, batch.row_index, 0)], PAD)
 
 
 def from_dense(words: Int[Array, "doc sent word"]) -> Batch:

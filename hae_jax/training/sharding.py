@@ -47,13 +47,13 @@ def spread(batch: Batch, mesh: Mesh) -> Batch:
 
 def check(batch: Batch, devices: int) -> None:
     """Raises a ValueError unless the batch can be cut into so many equal pieces."""
-    docs = len(batch.slots)
+    docs = len(batch.row_index)
     if docs % devices:
         raise ValueError(
             f"data.batch_size must be divisible by the number of devices ({devices}), got {docs}. "
             f"Use {-(-docs // devices) * devices}."
         )
-    for rows in (len(table) for table in batch.tables):
+    for rows in (len(table) for table in batch.buckets):
         if rows % devices:
             raise ValueError(
                 f"rows of a table must be divisible by the number of devices ({devices}), got {rows}. "

@@ -172,11 +172,11 @@ def make_step(
         finite &= jnp.all(within)
         skip = jnp.where(finite, 0, 1)
         info = StepInfo(
-            loss=losses.words.mean,
-            sentence_loss=None if losses.sentences is None else losses.sentences.mean,
-            vector_loss=None if losses.vectors is None else losses.vectors.mean,
+            loss=losses.reconstruction.mean,
+            sentence_loss=None if losses.sentence is None else losses.sentence.mean,
+            vector_loss=None if losses.vector is None else losses.vector.mean,
             # While training every sentence is decoded once, through the code or from its own vector.
-            tokens=losses.words.count + (0 if losses.sentences is None else losses.sentences.count),
+            tokens=losses.reconstruction.count + (0 if losses.sentence is None else losses.sentence.count),
             norm=optax.tree.norm(norms),
             binding=binding(opt_state) & finite,
             finite=finite,

@@ -65,4 +65,4 @@ def by_sentence(scores):
 
 def total(losses: Losses):
     """One number in which both losses count, differently."""
-    return losses.words.total + (0 if losses.sentences is None else 0.3 * losses.sentences.total)
+    return losses.reconstruction.total + (0 if losses.sentence is None else 0.3 * losses.sentence.total)

@@ -18,11 +18,11 @@ class Fake(nn.Module):
 
     @nn.compact
     def __call__(self, batch, train=False):
-        words = jnp.concatenate([table.reshape(-1) for table in batch.tables])
-        owner = jnp.concatenate([owners(table, batch.slots, at) for table, at in places(batch)])
+        words = jnp.concatenate([table.reshape(-1) for table in batch.buckets])
+        owner = jnp.concatenate([owners(table, batch.row_index, at) for table, at in places(batch)])
         mask = (words != 0) & (owner >= 0)
         vectors = nn.Embed(VOCAB, 7, name="embed")(words) * mask[:, None]
-        mean = jnp.zeros((len(batch.slots), 7)).at[owner].add(vectors)
+        mean = jnp.zeros((len(batch.row_index), 7)).at[owner].add(vectors)
         mean = nn.Dropout(self.dropout, deterministic=not train)(jnp.tanh(nn.Dense(7, name="code")(mean)))
         kernel = self.param("kernel", nn.initializers.lecun_normal(), (7, VOCAB))
         nats = -jnp.take_along_axis(nn.log_softmax(mean[owner] @ kernel), words[:, None], axis=1)[:, 0]
@@ -31,8 +31,8 @@ class Fake(nn.Module):
 
 def places(batch):
     """Tables with the number of rows before each."""
-    ends = np.cumsum([0, *(len(table) for table in batch.tables)])
-    return zip(batch.tables, ends[:-1].tolist(), strict=True)
+    ends = np.cumsum([0, *(len(table) for table in batch.buckets)])
+    return zip(batch.buckets, ends[:-1].tolist(), strict=True)
 
 
 def owners(table, slots, at):
