@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.series.aeon import classified, monitored
 from hae_jax.data import aeon
-from hae_jax.data.series import SeriesError, series_of
+from hae_jax.data.series import SeriesError, as_series
 
 installed = pytest.mark.skipif(importlib.util.find_spec("aeon") is None, reason="pip install --no-deps aeon")
 
@@ -28,7 +28,7 @@ def test_series_with_classes_are_as_published(name, part, number, shortest, long
     assert (min(map(len, series)), max(map(len, series))) == (shortest, longest)
     assert {one.shape[1] for one in series} == {channels}
     assert len(set(labels)) == classes
-    assert len(series_of(series)) == number
+    assert len(as_series(series)) == number
 
 
 @installed

@@ -16,7 +16,7 @@ from support.trained_run import OPTIONS, corpus, trained
 from hae_jax import training
 from hae_jax.cli import main
 from hae_jax.cli.parser import parse
-from hae_jax.data.text import Tokenizer
+from hae_jax.data.tokenizer import Tokenizer
 from hae_jax.training import checkpoint
 from hae_jax.training.compiled import CompiledStep
 

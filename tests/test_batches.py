@@ -18,7 +18,6 @@ from hae_jax.data.batches import Batches, sequential_batches
 from hae_jax.data.bucketing import ROWS, optimal_widths, pack
 from hae_jax.data.documents import Corpus
 from hae_jax.data.stream import StreamBatcher
-from hae_jax.data.tokenizer import Tokenizer, encode_text
 
 CONFIG = DataConfig(max_sentences=7, max_tokens=13, batch_size=5, buckets=3)
 sizes = st.lists(st.lists(st.integers(1, 13), min_size=1, max_size=7), min_size=1, max_size=43)
@@ -190,7 +189,7 @@ def test_a_run_has_two_shapes_at_most(spare, monkeypatch):
 
 
 def test_a_full_table_spills_into_the_next():
-    # 9 sentences of one word for a table of 8 rows; the ninth stands in the wider one.
+    # 9 sentences of one word for a table of 8 rows; the ninth spills into the wider one.
     corpus = Corpus.from_documents([[[5 + i]] for i in range(9)])
     batch = pack(corpus, np.arange(9), (2, 5), (8, 8), 9, 1)
     assert [table.shape for table in batch.buckets] == [(8, 2), (8, 5)]
@@ -244,23 +243,6 @@ def test_a_batch_of_32_takes_less_than_3_milliseconds():
         data.batch(step)
         seconds.append(time.perf_counter() - start)
     assert np.median(seconds) < 3e-3
-
-
-def test_new_text_is_truncated_and_marked():
-    tokenizer = Tokenizer.train(["a b c d e f g ."], "word", 97)
-    config = DataConfig(max_sentences=2, max_tokens=4)
-    texts = ["A b c.", "A b c d e f.", "A!\n\nB?\n\nC", "g"]
-    documents, truncated = encode_text(texts, tokenizer, config)
-    said = [[tokenizer.decode(ids) for ids in document] for document in documents]
-    assert said == [["a b c ."], ["a b c d"], ["a <unk>", "b <unk>"], ["g"]]
-    assert truncated == [False, True, True, False]
-
-
-@pytest.mark.parametrize("blank", ["", " \n\n\t", "\ufeff"])
-def test_blank_text_is_reported_with_its_number(blank):
-    tokenizer = Tokenizer.train(["a b"], "word", 97)
-    with pytest.raises(ValueError, match=r"must hold at least one word, got .* as text 2"):
-        encode_text(["a", blank], tokenizer, CONFIG)
 
 
 def test_no_documents_make_no_batches():

@@ -1,4 +1,4 @@
-"""The store: what is kept, who is held out, and that nothing half-built or damaged is ever used."""
+"""The cache: what is kept, what is held out, and that nothing incomplete or damaged is ever used."""
 
 import dataclasses
 import json
@@ -9,9 +9,10 @@ import pytest
 
 from hae_jax.config import DataConfig
 from hae_jax.data import cache, corpora
-from hae_jax.data.cache import CacheError, Dataset, prepare
+from hae_jax.data.cache import Dataset, prepare
 from hae_jax.data.corpora import CorpusError
-from hae_jax.data.documents import Corpus
+from hae_jax.data.documents import ARRAYS, Corpus
+from hae_jax.data.manifest import CacheError
 from hae_jax.data.text import split_sentences
 
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven")
@@ -93,20 +94,20 @@ def test_arrays_are_memory_mapped_and_small(config, tmp_path):
     assert data.train.tokens.itemsize == 2
 
 
-def test_a_store_is_built_once(config, tmp_path, monkeypatch):
+def test_a_cache_is_built_once(config, tmp_path, monkeypatch):
     first = prepare(config, tmp_path / "data")
     monkeypatch.setattr(corpora, "read", lambda corpus, field: pytest.fail("the corpus was read again"))
     again = prepare(dataclasses.replace(config, batch_size=3, buckets=5), tmp_path / "data")
     assert texts(again.train, again.tokenizer) == texts(first.train, first.tokenizer)
 
 
-def test_two_stores_of_one_corpus_are_equal_to_the_byte(config, tmp_path):
+def test_two_caches_of_one_corpus_are_equal_to_the_byte(config, tmp_path):
     for name in ("one", "two/deep"):
         prepare(config, tmp_path / name)
     assert content(tmp_path / "one") == content(tmp_path / "two" / "deep")
 
 
-def test_a_store_opens_without_its_corpus(config, tmp_path):
+def test_a_cache_opens_without_its_corpus(config, tmp_path):
     data = prepare(config, tmp_path / "data")
     for path in (tmp_path / "corpus").iterdir():
         path.unlink()
@@ -114,7 +115,7 @@ def test_a_store_opens_without_its_corpus(config, tmp_path):
     assert texts(loaded.heldout, loaded.tokenizer) == texts(data.heldout, data.tokenizer)
 
 
-def test_progress_is_told_stage_by_stage(config, tmp_path, monkeypatch):
+def test_progress_is_reported_stage_by_stage(config, tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "_CHUNK", 7)
     seen = []
     prepare(config, tmp_path / "data", lambda *call: seen.append(call))
@@ -133,7 +134,7 @@ def test_an_interrupted_build_leaves_nothing(config, tmp_path):
     assert len(prepare(config, tmp_path / "run" / "data").train)
 
 
-def test_the_store_of_a_faster_process_is_used(config, tmp_path):
+def test_the_cache_of_a_faster_process_is_used(config, tmp_path):
     def race(stage, done, total):
         if stage == "tokens":
             prepare(config, tmp_path / "data")
@@ -143,8 +144,8 @@ def test_the_store_of_a_faster_process_is_used(config, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "data"]
 
 
-@pytest.mark.parametrize("name", [f"{part}/{array}" for part in ("train", "heldout") for array in cache._ARRAYS])
-def test_a_flipped_bit_is_told(config, tmp_path, name):
+@pytest.mark.parametrize("name", [f"{part}/{array}" for part in ("train", "heldout") for array in ARRAYS])
+def test_a_flipped_bit_is_reported(config, tmp_path, name):
     prepare(config, tmp_path / "data")
     path = tmp_path / "data" / name
     damaged = bytearray(path.read_bytes())
@@ -155,7 +156,7 @@ def test_a_flipped_bit_is_told(config, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["train/tokens", "tokenizer.json"])
-def test_a_file_that_is_cut_off_or_missing_is_told(config, tmp_path, name):
+def test_a_file_that_is_cut_off_or_missing_is_reported(config, tmp_path, name):
     prepare(config, tmp_path / "data")
     path = tmp_path / "data" / name
     size = path.stat().st_size
@@ -170,11 +171,11 @@ def test_a_file_that_is_cut_off_or_missing_is_told(config, tmp_path, name):
 @pytest.mark.parametrize(
     "damage", [lambda t: t[:-9], lambda t: t.replace("<u2", "<u4"), lambda t: "[]", lambda t: "{}"]
 )
-def test_a_damaged_manifest_is_told(config, tmp_path, damage):
+def test_a_damaged_manifest_is_reported(config, tmp_path, damage):
     prepare(config, tmp_path / "data")
     path = tmp_path / "data" / "manifest.json"
     path.write_text(damage(path.read_text()))
-    with pytest.raises(CacheError, match=re.escape(f"{path} must be as it was written")):
+    with pytest.raises(CacheError, match=re.escape(f"{path} must be unchanged since it was written")):
         prepare(config, tmp_path / "data")
 
 
@@ -186,16 +187,16 @@ def test_a_folder_of_something_else_is_left_alone(config, tmp_path):
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["precious.txt"]
 
 
-def test_other_options_are_told_by_name(config, tmp_path):
+def test_other_options_are_reported_by_name(config, tmp_path):
     prepare(config, tmp_path / "data")
     with pytest.raises(CacheError, match=r"got another data.vocab_size, data.max_tokens. Use a new folder"):
         prepare(dataclasses.replace(config, max_tokens=5, vocab_size=31), tmp_path / "data")
 
 
-def test_another_corpus_is_told(config, tmp_path):
+def test_another_corpus_is_reported(config, tmp_path):
     prepare(config, tmp_path / "data")
     (tmp_path / "corpus" / "0.txt").write_text("Changed. Text.")
-    with pytest.raises(CacheError, match="corpus must stay as it was"):
+    with pytest.raises(CacheError, match="corpus must be the one that"):
         prepare(config, tmp_path / "data")
 
 
@@ -213,7 +214,7 @@ def test_a_corpus_may_move(config, tmp_path):
         ("One. Two.\n\nOne. Two.", "at least 2 different texts or files"),
     ],
 )
-def test_a_corpus_that_is_too_small_is_told(config, tmp_path, text, message):
+def test_a_corpus_that_is_too_small_is_reported(config, tmp_path, text, message):
     path = tmp_path / "small.txt"
     path.write_text(text)
     with pytest.raises(CorpusError, match=message):

@@ -1,4 +1,4 @@
-"""Corpora: what is read, what belongs together, and what each fault is told as."""
+"""Corpora: what is read, what belongs together, and how each fault is reported."""
 
 import csv
 import gzip
@@ -72,7 +72,7 @@ def test_a_missing_package_names_the_extra(name, monkeypatch):
 @pytest.mark.parametrize("gz", ["", ".gz"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_paragraphs_stand_between_blank_lines(write, gz, mark, end):
+def test_paragraphs_are_separated_by_blank_lines(write, gz, mark, end):
     path = write("a.txt" + gz, (mark + EDGE.join(["", *PARAGRAPHS, ""])).replace("\n", end))
     assert texts(path) == PARAGRAPHS
 
@@ -130,7 +130,7 @@ def test_a_corpus_is_read_as_a_stream(write):
         (b"\n\r\n\xe2\x82", 3),
     ],
 )
-def test_a_byte_that_is_not_utf8_is_told_with_its_offset(write, gz, ending, content, offset):
+def test_a_byte_that_is_not_utf8_is_reported_with_its_offset(write, gz, ending, content, offset):
     path = write("a" + ending + gz, content)
     with pytest.raises(CorpusError, match=rf"UTF-8, got .* at offset {offset} "):
         texts(path)
@@ -157,27 +157,27 @@ def test_a_byte_that_is_not_utf8_is_told_with_its_offset(write, gz, ending, cont
         ("a.csv.gz/b.csv", "text\n", "must contain text"),
     ],
 )
-def test_a_faulty_file_is_told(write, name, content, message):
+def test_a_faulty_file_is_reported(write, name, content, message):
     with pytest.raises(CorpusError, match=message):
         texts(write(name, content))
 
 
 @pytest.mark.parametrize("cut", [slice(0, 20), slice(3, None), slice(0, -9)])
-def test_a_damaged_gzip_file_is_told(write, tmp_path, cut):
+def test_a_damaged_gzip_file_is_reported(write, tmp_path, cut):
     whole = write("a.txt.gz", "Many words. " * 99).read_bytes()
     (tmp_path / "b.txt.gz").write_bytes(whole[cut])
-    with pytest.raises(CorpusError, match="whole gzip file"):
+    with pytest.raises(CorpusError, match="complete gzip file"):
         texts(tmp_path / "b.txt.gz")
 
 
-def test_a_missing_corpus_is_told_with_the_nearest_name(tmp_path):
+def test_a_missing_corpus_is_reported_with_the_nearest_name(tmp_path):
     with pytest.raises(CorpusError, match=r"got 'sout'. Did you mean 'sotu'\?"):
         texts("sout")
     with pytest.raises(CorpusError, match=r"existing path, got .*nowhere.*Check the path"):
         texts(tmp_path / "nowhere")
 
 
-def test_a_folder_without_texts_is_told(write, tmp_path):
+def test_a_folder_without_texts_is_reported(write, tmp_path):
     write("README.md", "x")
     with pytest.raises(CorpusError, match="folder must hold files ending in"):
         texts(tmp_path)

@@ -21,12 +21,12 @@ from hae_jax.doctor.tracing.traced_loss import trace_loss
 from hae_jax.inference.generate import greedy
 from hae_jax.models import build
 
-DATA = DataConfig(max_sentences=4, max_words=7, batch_size=5, min_sentences=1)
+DATA = DataConfig(max_sentences=4, max_tokens=7, batch_size=5, min_sentences=1)
 
 
 def own(kind="hierarchical"):
-    config = Config(ModelConfig(kind=kind, embed=5, hidden=5, sentence_hidden=7), DATA)
-    corpus = Corpus.of([[sentence[:-1] for sentence in document] for document in DOCUMENTS] * 3)
+    config = Config(ModelConfig(kind=kind, embed_dim=5, hidden_dim=5, sentence_dim=7), DATA)
+    corpus = Corpus.from_documents([[sentence[:-1] for sentence in document] for document in DOCUMENTS] * 3)
     model, rng = build(config.model, VOCAB), np.random.default_rng(3)
     shapes = jax.eval_shape(model.init, jax.random.key(0), batch())["params"]
     params = jax.tree.map(lambda leaf: rng.normal(0, 0.4, leaf.shape).astype(np.float32), shapes)
@@ -70,7 +70,7 @@ def test_a_sound_model_counts_no_padding_and_reads_none():
 def test_padding_that_is_read_and_counted_and_blank_sentences_are_seen(monkeypatch):
     monkeypatch.setattr("hae_jax.models.encoder.PAD", -1)
     monkeypatch.setattr("hae_jax.models.embedding.PAD", -1)
-    monkeypatch.setattr("hae_jax.models.encoder.sentence_mask", lambda batch: jnp.ones(batch.slots.shape, bool))
+    monkeypatch.setattr("hae_jax.models.encoder.sentence_mask", lambda batch: jnp.ones(batch.row_index.shape, bool))
     found = looked_at(own()[0]).evidence
     assert found["padding_counted"] == 1
     assert found["padding_noise_code"] > 1e-3

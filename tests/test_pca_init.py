@@ -9,7 +9,7 @@ import pytest
 
 from hae_jax.config import ModelConfig
 from hae_jax.config.series import SeriesConfig
-from hae_jax.data.series import Scaler, signals
+from hae_jax.data.series import Scaler, pad_series
 from hae_jax.inference import series as inference
 from hae_jax.models.series import Series
 from hae_jax.training.series import fresh, train
@@ -28,7 +28,7 @@ def waves(number, time=11):
 
 def started(config, series):
     """The data, the model and the parameters from which training starts."""
-    data = jax.tree.map(jnp.asarray, signals(series, Scaler.none(series[0].shape[1])))
+    data = jax.tree.map(jnp.asarray, pad_series(series, Scaler.identity(series[0].shape[1])))
     return data, Series(config.architecture, series[0].shape[1]), fresh(config, data)
 
 
@@ -64,7 +64,7 @@ def test_training_goes_on_from_there():
 @pytest.mark.parametrize("series", [waves(3), [np.ones((11, 2))]], ids=["few", "single"])
 def test_components_that_the_data_lack_leave_weights_as_they_were_drawn(series):
     data, model, params = started(FLAT, series)
-    codes, back = inference.encode(model, params, Scaler.none(2), series), inference.error(model, params, data)
+    codes, back = inference.encode(model, params, Scaler.identity(2), series), inference.error(model, params, data)
     assert np.isfinite(codes).all()
     assert back < 0.05
     assert params["summary_0"]["kernel"].any(axis=0).all()

@@ -76,7 +76,7 @@ def test_counts_are_those_of_a_slow_count():
 
 def test_bags_have_the_size_asked_for_and_forget_order():
     text = corpus(50)
-    turned = Corpus.of([ids[::-1] for ids in text.document(number)[::-1]] for number in range(50))
+    turned = Corpus.from_documents([ids[::-1] for ids in text.document(number)[::-1]] for number in range(50))
     for reader in bags(text, WORDS, 13).values():
         assert reader(text).shape == (50, 13)
         np.testing.assert_allclose(reader(text), reader(turned), atol=1e-5)

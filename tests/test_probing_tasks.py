@@ -32,7 +32,7 @@ def test_half_of_the_sentences_asked_about_occur_and_the_others_do_not():
 
 
 def test_a_sentence_that_occurs_twice_in_the_corpus_is_no_counterexample():
-    text = Corpus.of([[[5, 6], [7]], [[5, 6], [8]], [[5, 6], [9]]])
+    text = Corpus.from_documents([[[5, 6], [7]], [[5, 6], [8]], [[5, 6], [9]]])
     for seed in range(20):
         asked = probing_tasks.occurrence(text, seed)
         assert all(sentence(text, named) != (5, 6) for (named,) in asked.sentences[~asked.answers])
@@ -51,15 +51,15 @@ def test_the_sentence_named_first_comes_first_where_the_answer_is_yes():
 
 
 def test_documents_whose_order_nobody_can_tell_are_not_asked_about():
-    text = Corpus.of([[[5], [5]], [[5]], [[5], [6]]])
+    text = Corpus.from_documents([[[5], [5]], [[5]], [[5], [6]]])
     assert probing_tasks.order(text, 0).document.tolist() == [2]
     with pytest.raises(ValueError, match=r"document of two different sentences, got none\. Give longer documents\."):
-        probing_tasks.order(Corpus.of([[[5], [5]], [[5]]]), 0)
+        probing_tasks.order(Corpus.from_documents([[[5], [5]], [[5]]]), 0)
 
 
 def test_documents_that_are_all_alike_are_refused():
     with pytest.raises(ValueError, match=r"documents that differ, got 2 alike\. Give more documents\."):
-        probing_tasks.occurrence(Corpus.of([[[5], [6]], [[6], [5]]]), 0)
+        probing_tasks.occurrence(Corpus.from_documents([[[5], [6]], [[6], [5]]]), 0)
 
 
 @pytest.mark.parametrize("ask", [probing_tasks.occurrence, probing_tasks.order])
@@ -92,7 +92,7 @@ def test_codes_do_not_depend_on_what_is_encoded_beside():
     params = model.init(jax.random.key(0), jax.tree.map(jnp.asarray, batch))["params"]
     found = probing_tasks.codes(model, params, text, data)
     assert found.shape == (67, 11)
-    alone = probing_tasks.codes(model, params, Corpus.of([text.document(66)]), data)
+    alone = probing_tasks.codes(model, params, Corpus.from_documents([text.document(66)]), data)
     np.testing.assert_allclose(found[66:], alone, atol=1e-6)
 
 

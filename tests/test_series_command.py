@@ -107,9 +107,9 @@ def test_files_that_are_no_series_are_told(tmp_path, capsys, name, content, said
 
 
 def _checked(path):
-    from hae_jax.data.series import series_of
+    from hae_jax.data.series import as_series
 
-    return series_of(recordings(str(path)), name="series")
+    return as_series(recordings(str(path)), name="series")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hae_jax.data.series import Scaler, SeriesError, sample_series, series_of, signals
+from hae_jax.data.series import Scaler, SeriesError, as_series, pad_series, sample_series
 
 NAN, INF = np.nan, np.inf
 
@@ -22,13 +22,13 @@ NAN, INF = np.nan, np.inf
     ids=["lists", "arrays", "table", "cube", "integers and flags", "objects", "an object of numbers"],
 )
 def test_whatever_holds_numbers_is_taken(given, shapes):
-    found = series_of(given)
+    found = as_series(given)
     assert [one.shape for one in found] == shapes
     assert {one.dtype for one in found} == {np.dtype(np.float64)}
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ("letters.txt", "X must be a list of series, got str. Put them into a list."),
         (3.0, "X must be a list of series, got float. Put them into a list."),
@@ -47,20 +47,20 @@ def test_whatever_holds_numbers_is_taken(given, shapes):
         ([[1.0, NAN]], "X[0] must be finite, got nan at step 1, channel 0. Replace it, or use missing=True."),
     ],
 )
-def test_what_cannot_be_used_is_told(given, said):
+def test_what_cannot_be_used_is_reported(given, message):
     with pytest.raises(SeriesError) as caught:
-        series_of(given)
-    assert str(caught.value).startswith(said)
+        as_series(given)
+    assert str(caught.value).startswith(message)
     assert str(caught.value).endswith(".")
 
 
 def test_nan_is_missing_by_option_only():
-    (found,) = series_of([[1.0, NAN]], missing=True)
+    (found,) = as_series([[1.0, NAN]], missing=True)
     assert np.isnan(found[1, 0])
     with pytest.raises(SeriesError, match=r"X\[0\] must be finite, got -inf"):
-        series_of([[NAN, -INF]], missing=True)
+        as_series([[NAN, -INF]], missing=True)
     with pytest.raises(SeriesError, match=r"X\[1\] must have an observed value, got 2 steps of NaN\. Leave it out\."):
-        series_of([[1.0], [NAN, NAN]], missing=True)
+        as_series([[1.0], [NAN, NAN]], missing=True)
 
 
 def test_the_scaler_is_that_of_scikit_learn(rng):
@@ -68,7 +68,7 @@ def test_the_scaler_is_that_of_scikit_learn(rng):
     values = rng.normal([3, -2e9, 1e-7], [2, 1e5, 1e-9], (57, 3))
     values[rng.random(values.shape) < 0.2] = NAN
     peer = preprocessing.StandardScaler().fit(values)
-    scaler = Scaler.of([values[:11], values[11:]])
+    scaler = Scaler.fit([values[:11], values[11:]])
     np.testing.assert_allclose(scaler.mean, peer.mean_, rtol=1e-9)
     np.testing.assert_allclose(scaler.deviation, peer.scale_, rtol=1e-6)
     np.testing.assert_allclose(scaler.invert(scaler.apply(values)), values)
@@ -77,27 +77,27 @@ def test_the_scaler_is_that_of_scikit_learn(rng):
 @pytest.mark.parametrize("constant", [0.0, 7.0, 1e300, 0.1, NAN], ids=str)
 def test_a_channel_that_never_changes_becomes_zeros(constant):
     values = np.stack([np.full(11, constant), np.arange(11.0)], axis=1)
-    scaler = Scaler.of([values])
+    scaler = Scaler.fit([values])
     assert scaler.deviation[0] == 1
-    batch = signals([values], scaler)
+    batch = pad_series([values], scaler)
     assert not batch.values[..., 0].any()
     assert batch.values[..., 1].std() > 0
 
 
 def test_numbers_whose_squares_are_none_are_scaled():
-    scaler = Scaler.of([np.array([[1e300], [3e300]])])
+    scaler = Scaler.fit([np.array([[1e300], [3e300]])])
     np.testing.assert_allclose([*scaler.mean, *scaler.deviation], [2e300, 1e300])
 
 
-def test_a_value_far_from_all_training_data_is_told():
-    scaler = Scaler.of([np.array([[0.0], [1.0]])])
+def test_a_value_far_from_all_training_data_is_reported():
+    scaler = Scaler.fit([np.array([[0.0], [1.0]])])
     with pytest.raises(SeriesError, match=r"series 1 must be near the training data, got 2e\+30 deviations from it\."):
-        signals([np.zeros((1, 1)), np.full((3, 1), 1e30)], scaler)
+        pad_series([np.zeros((1, 1)), np.full((3, 1), 1e30)], scaler)
 
 
-def test_a_batch_says_what_is_real_and_what_was_observed():
+def test_a_batch_marks_what_is_real_and_what_was_observed():
     one, two = np.array([[1.0], [NAN], [3.0]]), np.array([[5.0]])
-    batch = signals([one, two], Scaler.none(1), rows=3)
+    batch = pad_series([one, two], Scaler.identity(1), rows=3)
     assert batch.values.shape == (3, 8, 1)
     np.testing.assert_array_equal(batch.values[0, :3, 0], [1, 0, 3])
     np.testing.assert_array_equal(batch.observed[:, :4, 0], [[1, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0]])

@@ -65,5 +65,5 @@ def training(config: Config, dataset: Dataset) -> tuple[TrainState, Callable[[Tr
     model, optimizer = models.build(config.model, dataset.tokenizer.vocab_size), optim.build(config.optim, 1)
     batches, key = Batches(dataset.train, config.data, config.train.seed), jax.random.key(0)
     step = make_step(model, optimizer, config)
-    state = start(model.init(key, jax.tree.map(jnp.asarray, batches.at(0)))["params"], optimizer)
-    return state, lambda state, at: step(state, batches.at(at), key)[0]
+    state = start(model.init(key, jax.tree.map(jnp.asarray, batches.batch(0)))["params"], optimizer)
+    return state, lambda state, at: step(state, batches.batch(at), key)[0]

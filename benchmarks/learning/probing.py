@@ -67,9 +67,9 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
     """Trains a model, and asks about its codes and about bags of words."""
     trained = reconstruction.measure(cell, folder)
     run, dataset = TrainedModel.load(folder / "workdir"), Dataset.load(folder / "workdir" / "data")
-    train, test = dataset.train.spread(LEARNED), dataset.heldout.spread(LEARNED)
+    train, test = dataset.train.evenly_spaced(LEARNED), dataset.heldout.evenly_spaced(LEARNED)
     code: Reader = partial(_codes, run)
-    size = code(test.spread(1)).shape[1]
+    size = code(test.evenly_spaced(1)).shape[1]
     readers = {"code": code} | bags(train, run.tokenizer.vocab_size, size)
     reviews = _reviews(run, dataset) if cell.config["corpus"] == "reviews" else None
     scores: dict[str, dict[str, Any]] = {}
@@ -125,7 +125,7 @@ def _reviews(run: TrainedModel, dataset: Dataset) -> tuple[tuple[Corpus, np.ndar
     found = []
     for new in (False, True):
         chosen = parts[new] if new else parts[new][:: max(1, len(parts[new]) // REVIEWS)]
-        found.append((Corpus.of(ids for ids, _ in chosen), np.array([label for _, label in chosen])))
+        found.append((Corpus.from_documents(ids for ids, _ in chosen), np.array([label for _, label in chosen])))
     return found[0], found[1]
 
 

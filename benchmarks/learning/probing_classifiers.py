@@ -55,7 +55,7 @@ def counts(corpus: Corpus, vocab: int) -> csr_matrix:
     """Counts the words of each document; one row a document, one column a word id.
 
     Example:
-        >>> counts(Corpus.of([[[4, 6], [6]], [[5]]]), 7).toarray()[:, 4:].tolist()
+        >>> counts(Corpus.from_documents([[[4, 6], [6]], [[5]]]), 7).toarray()[:, 4:].tolist()
         [[1.0, 0.0, 2.0], [0.0, 1.0, 0.0]]
     """
     ends = corpus.sentences[corpus.documents]

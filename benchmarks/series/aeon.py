@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from hae_jax.data.aeon import ANOMALIES, CLASSIFICATION, Labelled, folder, read_csv, read_ts
-from hae_jax.data.series import One, SeriesError
+from hae_jax.data.series import SeriesArray, SeriesError
 
 
 class Monitored(NamedTuple):
@@ -18,8 +18,8 @@ class Monitored(NamedTuple):
         anomalous: True at the steps of `test` that are part of an anomaly.
     """
 
-    train: One
-    test: One
+    train: SeriesArray
+    test: SeriesArray
     anomalous: Bool[np.ndarray, "_"]
 
 

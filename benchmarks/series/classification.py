@@ -24,21 +24,23 @@ from benchmarks.harness.record import Benchmark, Cell, Record
 from benchmarks.series.aeon import classified
 from benchmarks.series.keras_examples import REPAIRED
 from hae_jax.config.series import SERIES, SeriesConfig
-from hae_jax.data.series import One, Scaler, signals
+from hae_jax.data.series import Scaler, SeriesArray, pad_series
 from hae_jax.estimators import SeriesAutoencoder
 
 SEEDS = (0, 1, 2)
 STEPS = 500
 CODE = 64
 
-Features = Callable[[list[One], list[One], int, int], tuple[np.ndarray, np.ndarray]]
+Features = Callable[[list[SeriesArray], list[SeriesArray], int, int], tuple[np.ndarray, np.ndarray]]
 """Takes training series, test series, a number of training steps and a seed; returns the features of both."""
 
 
 def codes(config: SeriesConfig) -> Features:
     """Returns the codes of an autoencoder fitted to the training series."""
 
-    def features(train: list[One], test: list[One], steps: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    def features(
+        train: list[SeriesArray], test: list[SeriesArray], steps: int, seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         model = SeriesAutoencoder(config=config, steps=steps, random_state=seed).fit(train)
         return model.transform(train), model.transform(test)
 
@@ -51,18 +53,22 @@ def untrained(config: SeriesConfig) -> Features:
     return lambda train, test, steps, seed: codes(frozen)(train, test, 1, seed)
 
 
-def padded(series: list[One], scaler: Scaler, length: int) -> Float[np.ndarray, "series feat"]:
+def padded(series: list[SeriesArray], scaler: Scaler, length: int) -> Float[np.ndarray, "series feat"]:
     """Returns scaled series, padded with zeros, as rows."""
-    return np.asarray(signals(series, scaler, length=length).values).reshape(len(series), -1)
+    return np.asarray(pad_series(series, scaler, length=length).values).reshape(len(series), -1)
 
 
-def all_values(train: list[One], test: list[One], steps: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def all_values(
+    train: list[SeriesArray], test: list[SeriesArray], steps: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns all values, padded to the longest series."""
-    scaler, length = Scaler.of(train), max(map(len, [*train, *test]))
+    scaler, length = Scaler.fit(train), max(map(len, [*train, *test]))
     return padded(train, scaler, length), padded(test, scaler, length)
 
 
-def principal_components(train: list[One], test: list[One], steps: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def principal_components(
+    train: list[SeriesArray], test: list[SeriesArray], steps: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns principal components of all values, as many as a code has numbers, or as there are."""
     from sklearn.decomposition import PCA
 
@@ -71,7 +77,7 @@ def principal_components(train: list[One], test: list[One], steps: int, seed: in
     return model.transform(train_rows), model.transform(test_rows)
 
 
-def moments(train: list[One], test: list[One], steps: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def moments(train: list[SeriesArray], test: list[SeriesArray], steps: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns means and standard deviations of the channels."""
     rows = [np.array([[*one.mean(0), *one.std(0)] for one in part]) for part in (train, test)]
     return rows[0], rows[1]
@@ -89,7 +95,7 @@ FEATURES: dict[str, Features] = {
 }
 
 
-def _windows(series: list[One]) -> SeriesConfig:
+def _windows(series: list[SeriesArray]) -> SeriesConfig:
     name = "BasicMotions" if min(map(len, series)) >= 50 else "JapaneseVowels"
     return dataclasses.replace(SERIES["series"], **REPAIRED[name])
 

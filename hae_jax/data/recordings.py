@@ -7,14 +7,14 @@ from zipfile import BadZipFile
 import numpy as np
 
 from hae_jax.data import aeon
-from hae_jax.data.series import One, SeriesError
+from hae_jax.data.series import SeriesArray, SeriesError
 
 KINDS = ".csv, .npy, .npz"
 AEON = "aeon:"
 
 
 def recordings(source: str) -> list[np.ndarray]:
-    """Reads series as they stand in a file; `series_of` checks them.
+    """Reads series as they stand in a file; `as_series` checks them.
 
     Args:
         source: a .csv, one series with a step a row and a channel a column, under a header or not, empty where a value
@@ -34,7 +34,7 @@ def recordings(source: str) -> list[np.ndarray]:
     return [series for array in _arrays(path) for series in _split(array, path)]
 
 
-def _columns(path: Path) -> One:
+def _columns(path: Path) -> SeriesArray:
     with path.open(encoding="utf-8-sig", newline="") as stream:
         rows = [row for row in csv.reader(stream) if row]
     if rows and not all(_is_number(value) for value in rows[0]):
@@ -73,7 +73,7 @@ def _split(array: np.ndarray, path: Path) -> list[np.ndarray]:
     return list(array) if array.ndim == 3 else [array]
 
 
-def sliding_windows(series: One, width: int) -> list[One]:
+def sliding_windows(series: SeriesArray, width: int) -> list[SeriesArray]:
     """Cuts a series that is longer than a window into windows that overlap by seven eighths.
 
     Example:

@@ -1,4 +1,4 @@
-"""Continuous series from what people have: arrays and lists, checked, scaled, and padded to batches."""
+"""Continuous series: validated, scaled, and padded to batches."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -8,29 +8,29 @@ from jaxtyping import Bool, Float, Int
 
 from hae_jax.batch import Signals
 
-One = Float[np.ndarray, "_ _"]
-"""A series, [time, channel]; each has a length of its own."""
+SeriesArray = Float[np.ndarray, "_ _"]
+"""A series, [time, channel]; lengths differ."""
 MULTIPLE = 8
-"""Lengths are rounded up to a multiple of this, so that few programs are compiled."""
+"""Lengths are rounded up to a multiple of this, so that few shapes are compiled."""
 
 
 class SeriesError(ValueError):
     """A series cannot be used."""
 
 
-def series_of(given: Any, missing: bool = False, channels: int | None = None, name: str = "X") -> list[One]:
+def as_series(given: Any, missing: bool = False, channels: int | None = None, name: str = "X") -> list[SeriesArray]:
     """Returns series as float64 arrays [time, channel].
 
     Args:
         given: a list of arrays [time] or [time, channel], whose lengths may differ; or one array [series, time] or
             [series, time, channel].
-        missing: whether NaN stands for a missing value.
-        channels: how many there must be; None if any number will do, as long as all have the same.
-        name: what the caller calls it.
+        missing: whether NaN marks a missing value.
+        channels: required number of channels; None for any number, equal in all series.
+        name: name of the argument in error messages.
 
     Raises:
-        SeriesError: if there is no series, or one is empty, no array of numbers, not finite, all missing, or of another
-            number of channels.
+        SeriesError: if there is no series, or one is empty, no array of numbers, not finite, entirely missing, or has
+            another number of channels.
 
     Example:
         >>> [one.shape for one in series_of([[1.0, 2.0, 3.0], [4.0]])]
@@ -46,19 +46,19 @@ def series_of(given: Any, missing: bool = False, channels: int | None = None, na
     if not len(given):
         raise SeriesError(f"{name} must hold at least one series, got none. Pass some.")
     found = []
-    for place, one in enumerate(given):
-        array = _checked(one, f"{name}[{place}]", missing)
+    for index, one in enumerate(given):
+        array = _check(one, f"{name}[{index}]", missing)
         channels = channels or array.shape[1]
         if array.shape[1] != channels:
             raise SeriesError(
-                f"{name}[{place}] must have {channels} channel{'s' * (channels > 1)}, got {array.shape[1]}. "
+                f"{name}[{index}] must have {channels} channel{'s' * (channels > 1)}, got {array.shape[1]}. "
                 "Give every series the channels of training, as [time, channel]."
             )
         found.append(array)
     return found
 
 
-def _checked(one: Any, name: str, missing: bool) -> One:
+def _check(one: Any, name: str, missing: bool) -> SeriesArray:
     try:
         array = np.asarray(one)
         if array.dtype == object:
@@ -84,59 +84,61 @@ def _checked(one: Any, name: str, missing: bool) -> One:
 
 
 class Scaler(NamedTuple):
-    """What brings each channel to mean 0 and deviation 1, as learned on the training data.
+    """Standardizes each channel to mean 0 and standard deviation 1 on the training data.
 
     Attributes:
-        mean: of each channel, over all observed values.
-        deviation: likewise; 1 for a channel that never changes, which thus becomes a channel of zeros.
+        mean: mean of each channel over all observed values.
+        deviation: standard deviation, likewise; 1 for a constant channel, which thus becomes a channel of zeros.
     """
 
     mean: Float[np.ndarray, "channel"]
     deviation: Float[np.ndarray, "channel"]
 
     @classmethod
-    def of(cls, series: Sequence[One]) -> "Scaler":
-        """Learns from series; NaN plays no part.
+    def fit(cls, series: Sequence[SeriesArray]) -> "Scaler":
+        """Fits a scaler to series; NaN is ignored.
 
         Example:
-            >>> Scaler.of([np.array([[1.0, 5.0], [3.0, 5.0]])])
+            >>> Scaler.fit([np.array([[1.0, 5.0], [3.0, 5.0]])])
             Scaler(mean=array([2., 5.]), deviation=array([1., 1.]))
         """
         values = np.concatenate(series)
         observed = ~np.isnan(values)
-        # Relative to the largest: squares of measurable numbers need not be numbers.
+        # Relative to the largest value, since squares of large values may overflow.
         peak = np.abs(np.where(observed, values, 0)).max(axis=0)
         peak = np.where(peak > 0, peak, 1)
         count = np.maximum(observed.sum(axis=0), 1)
         part = np.where(observed, values / peak, 0)
         mean = part.sum(axis=0) / count
         deviation = np.sqrt((np.square(part - mean) * observed).sum(axis=0) / count)
-        # What differs from its mean by rounding alone is constant.
+        # A channel that differs from its mean by rounding errors only is constant.
         constant = deviation <= 10 * np.finfo(np.float64).eps
         return cls(mean * peak, np.where(constant, 1, deviation * peak))
 
     @classmethod
-    def none(cls, channels: int) -> "Scaler":
-        """Leaves everything as it is."""
+    def identity(cls, channels: int) -> "Scaler":
+        """Returns a scaler that changes nothing."""
         return cls(np.zeros(channels), np.ones(channels))
 
-    def apply(self, series: One) -> One:
+    def apply(self, series: SeriesArray) -> SeriesArray:
         """Scales a series."""
         return (series - self.mean) / self.deviation
 
-    def invert(self, series: One) -> One:
-        """Undoes `apply`."""
+    def invert(self, series: SeriesArray) -> SeriesArray:
+        """Inverts `apply`."""
         return series * self.deviation + self.mean
 
 
-def signals(series: Sequence[One], scaler: Scaler, rows: int | None = None, length: int | None = None) -> Signals:
+def pad_series(
+    series: Sequence[SeriesArray], scaler: Scaler, rows: int | None = None, length: int | None = None
+) -> Signals:
     """Scales series and pads them to a batch of NumPy arrays.
 
     Args:
-        series: what `series_of` returned.
-        scaler: learned on the training data.
-        rows: series of the batch, spare rows included; as many as there are by default.
-        length: steps of the batch; by default those of the longest, rounded up.
+        series: what `as_series` returns.
+        scaler: fitted to the training data.
+        rows: rows of the batch, spare ones included; the number of series by default.
+        length: steps of the batch; by default the longest series, rounded up to a multiple of `MULTIPLE`.
 
     Raises:
         SeriesError: if a scaled value is too large for float32.
@@ -144,18 +146,18 @@ def signals(series: Sequence[One], scaler: Scaler, rows: int | None = None, leng
     rows, longest = rows or len(series), max(map(len, series))
     length = length or -(-longest // MULTIPLE) * MULTIPLE
     shape = (rows, length, len(scaler.mean))
-    values, seen, mask = np.zeros(shape, np.float32), np.zeros(shape, bool), np.zeros(shape[:2], bool)
+    values, observed, mask = np.zeros(shape, np.float32), np.zeros(shape, bool), np.zeros(shape[:2], bool)
     for row, one in enumerate(series):
-        observed = ~np.isnan(one)
-        scaled = np.where(observed, scaler.apply(one), 0)
-        # Squares of errors have to be numbers, too.
+        present = ~np.isnan(one)
+        scaled = np.where(present, scaler.apply(one), 0)
+        # Squared errors must not overflow.
         if np.abs(scaled).max() > 1e15:
             raise SeriesError(
                 f"series {row} must be near the training data, got {np.abs(scaled).max():.0e} deviations from it. "
-                "Look for a broken value."
+                "Check it for outliers."
             )
-        values[row, : len(one)], seen[row, : len(one)], mask[row, : len(one)] = scaled, observed, True
-    return Signals(values, seen, mask)  # type: ignore[arg-type]
+        values[row, : len(one)], observed[row, : len(one)], mask[row, : len(one)] = scaled, present, True
+    return Signals(values, observed, mask)  # type: ignore[arg-type]
 
 
 def length_mask(lengths: Int[np.ndarray, "series"], rows: int, length: int) -> Bool[np.ndarray, "rows length"]:
@@ -166,16 +168,17 @@ def length_mask(lengths: Int[np.ndarray, "series"], rows: int, length: int) -> B
 
 
 def sample_series(number: int, size: int, seed: int, step: int) -> Int[np.ndarray, "size"]:
-    """Says which series stand in the batch of a step: a pure function of seed and step.
+    """Returns the indices of the series in the batch of a step: a pure function of seed and step.
 
-    Every series comes once in each epoch, in a fresh order; a batch may reach over the end of an epoch.
+    Every series occurs once in each epoch, in a new order; a batch may straddle two epochs.
 
     Args:
-        number: series there are.
-        size: series a batch.
-        seed: of the run.
-        step: from 0 on.
+        number: number of series.
+        size: series per batch.
+        seed: seed of the run.
+        step: number of the step, from 0.
     """
-    places = np.arange(step * size, (step + 1) * size)
-    orders = {epoch: np.random.default_rng((seed, int(epoch))).permutation(number) for epoch in set(places // number)}
-    return np.array([orders[place // number][place % number] for place in places])
+    positions = np.arange(step * size, (step + 1) * size)
+    epochs = set(positions // number)
+    orders = {epoch: np.random.default_rng((seed, int(epoch))).permutation(number) for epoch in epochs}
+    return np.array([orders[position // number][position % number] for position in positions])

@@ -76,7 +76,7 @@ def training_setup(config: Config, model: Any, params: Any, data: Any, batches: 
 
     rates = replace(config.optim, warmup=min(config.optim.warmup, WARMUP))
     given, width = Batches(data.train, config.data, config.train.seed), config.data.max_tokens + 1
-    tables = (jax.tree.map(jnp.asarray, given.at(step)) for step in range(batches))
+    tables = (jax.tree.map(jnp.asarray, given.batch(step)) for step in range(batches))
     dense = [np.asarray(dense_tokens(batch)) for batch in tables]
     return TrainingSetup(
         loss, params, [{"words": np.pad(x, ((0, 0), (0, 0), (0, width - x.shape[2])))} for x in dense],

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from hae_jax.data.series import One
+from hae_jax.data.series import SeriesArray
 
 STEPS = 16
 """Steps that are judged together."""
@@ -40,7 +40,7 @@ class MahalanobisScorer(NamedTuple):
     precision: Float[np.ndarray, "size size"]
 
     @classmethod
-    def of(cls, errors: Sequence[One]) -> "MahalanobisScorer":
+    def of(cls, errors: Sequence[SeriesArray]) -> "MahalanobisScorer":
         """Learns from the errors of clean series, [time, channel] each; NaN where a value is missing.
 
         Example:
@@ -59,7 +59,7 @@ class MahalanobisScorer(NamedTuple):
         covariance = ledoit_wolf(found - mean, assume_centered=True)[0] if len(found) > 1 else 0
         return cls(mean, np.linalg.inv(covariance + FLOOR * np.eye(len(mean))))
 
-    def of_steps(self, errors: One) -> Float[np.ndarray, "time"]:
+    def of_steps(self, errors: SeriesArray) -> Float[np.ndarray, "time"]:
         """Returns the score of every step of a series of errors."""
         found = stretches(errors) - self.mean
         scores = np.einsum("ns,ns->n", found @ self.precision, found) / len(self.mean)
@@ -67,7 +67,7 @@ class MahalanobisScorer(NamedTuple):
         return (total / count)[: len(errors)]
 
 
-def stretches(errors: One) -> Float[np.ndarray, "stretch size"]:
+def stretches(errors: SeriesArray) -> Float[np.ndarray, "stretch size"]:
     """Returns all stretches of `STEPS` steps, flat; of a shorter series a single one, filled up with zeros. What is
     missing is no error.
 

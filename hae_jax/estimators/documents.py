@@ -18,8 +18,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from hae_jax.config import DataConfig
 from hae_jax.config.presets import preset
-from hae_jax.data.batches import encode_text, sequential_batches
-from hae_jax.data.text import Tokenizer
+from hae_jax.data.batches import sequential_batches
+from hae_jax.data.tokenizer import Tokenizer, encode_text
 from hae_jax.estimators.archive import refuse
 from hae_jax.inference import texts
 from hae_jax.inference.teacher_forcing import encode, tokens_of

@@ -12,7 +12,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from hae_jax.config.series import SERIES, SeriesConfig
-from hae_jax.data.series import One, Scaler, series_of, signals
+from hae_jax.data.series import Scaler, SeriesArray, as_series, pad_series
 from hae_jax.estimators.anomaly_score import MahalanobisScorer
 from hae_jax.estimators.archive import Archive, refuse
 from hae_jax.inference import series as inference
@@ -99,9 +99,9 @@ class SeriesAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Outli
             )
         series = self._series(X, reset=True)
         self.config_ = config
-        self.scaler_ = Scaler.of(series) if config.scaling == "channel" else Scaler.none(series[0].shape[1])
+        self.scaler_ = Scaler.fit(series) if config.scaling == "channel" else Scaler.identity(series[0].shape[1])
         self.length_ = max(map(len, series))
-        self.params_, self.losses_ = train(config, signals(series, self.scaler_))
+        self.params_, self.losses_ = train(config, pad_series(series, self.scaler_))
         self.surprise_ = MahalanobisScorer.of(self._residuals(series))
         self.offset_ = float(np.quantile(self._scores(series), self.contamination))
         return self
@@ -111,7 +111,7 @@ class SeriesAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Outli
         check_is_fitted(self)
         return inference.encode(self._model, self.params_, self.scaler_, self._series(X))
 
-    def inverse_transform(self, codes: Any, lengths: Any = None) -> list[One]:
+    def inverse_transform(self, codes: Any, lengths: Any = None) -> list[SeriesArray]:
         """Returns the series of codes, in the units of the data.
 
         Args:
@@ -133,7 +133,7 @@ class SeriesAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Outli
             raise ValueError(f"lengths must be {len(codes)} whole numbers from 1 on, got {lengths}. Give one a code.")
         return inference.decode(self._model, self.params_, self.scaler_, codes, steps)
 
-    def reconstruct(self, X: Any) -> list[One]:
+    def reconstruct(self, X: Any) -> list[SeriesArray]:
         """Returns what comes back of series, of their own lengths."""
         check_is_fitted(self)
         series = self._series(X)
@@ -229,7 +229,7 @@ class SeriesAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Outli
         seed = check_random_state(self.random_state).randint(2**31 - 1) if drawn else self.random_state
         return replace(config, **given, optim=optim, missing=self.missing, seed=int(seed))
 
-    def _series(self, X: Any, reset: bool = False) -> list[One]:
+    def _series(self, X: Any, reset: bool = False) -> list[SeriesArray]:
         missing = self.missing if reset else self.config_.missing
         if _is_table(X):
             finite: Any = "allow-nan" if missing else True
@@ -238,12 +238,12 @@ class SeriesAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Outli
             # Lengths are free: no number of features remains from an earlier fit of a table.
             for name in ("n_features_in_", "feature_names_in_"):
                 self.__dict__.pop(name, None)
-        return series_of(X, missing, None if reset else len(self.scaler_.mean))
+        return as_series(X, missing, None if reset else len(self.scaler_.mean))
 
-    def _scores(self, series: list[One]) -> Float[np.ndarray, "series"]:
+    def _scores(self, series: list[SeriesArray]) -> Float[np.ndarray, "series"]:
         return -np.array([self.surprise_.of_steps(one).mean() for one in self._residuals(series)])
 
-    def _residuals(self, series: list[One]) -> list[One]:
+    def _residuals(self, series: list[SeriesArray]) -> list[SeriesArray]:
         return inference.residuals(self._model, self.params_, self.scaler_, series)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int, PyTree
 
 from hae_jax.batch import Signals
-from hae_jax.data.series import MULTIPLE, One, Scaler, length_mask, signals
+from hae_jax.data.series import MULTIPLE, Scaler, SeriesArray, length_mask, pad_series
 from hae_jax.layers.losses import squared_error
 from hae_jax.models.outputs import Code
 from hae_jax.models.series import Series
@@ -24,19 +24,21 @@ def _compiled(model: Series, method: str) -> Callable[..., Any]:
     return jax.jit(partial(model.apply, method=method))
 
 
-def encode(model: Series, params: PyTree, scaler: Scaler, series: Sequence[One]) -> Float[np.ndarray, "series code"]:
+def encode(
+    model: Series, params: PyTree, scaler: Scaler, series: Sequence[SeriesArray]
+) -> Float[np.ndarray, "series code"]:
     """Turns series into codes.
 
     Args:
         model: the autoencoder.
         params: its parameters.
         scaler: the one it was trained with.
-        series: what `hae_jax.data.series.series_of` returned.
+        series: what `hae_jax.data.series.as_series` returned.
     """
     run, codes = _compiled(model, "encode"), []
     for start in range(0, len(series), ROWS):
         part = series[start : start + ROWS]
-        code = run({"params": params}, signals(part, scaler, rows=min(ROWS, _room(len(series)))))
+        code = run({"params": params}, pad_series(part, scaler, rows=min(ROWS, _room(len(series)))))
         codes.append(np.asarray(code.document[: len(part)], np.float32))
     return np.concatenate(codes)
 
@@ -47,7 +49,7 @@ def decode(
     scaler: Scaler,
     codes: Float[np.ndarray, "series code"],
     lengths: Int[np.ndarray, "series"],
-) -> list[One]:
+) -> list[SeriesArray]:
     """Turns codes into series of the given lengths."""
     run, rows, found = _compiled(model, "decode"), min(ROWS, _room(len(codes))), []
     for start in range(0, len(codes), ROWS):
@@ -61,20 +63,22 @@ def decode(
     return found
 
 
-def residuals(model: Series, params: PyTree, scaler: Scaler, series: Sequence[One]) -> list[One]:
+def residuals(model: Series, params: PyTree, scaler: Scaler, series: Sequence[SeriesArray]) -> list[SeriesArray]:
     """Returns what came back less what was given, in units of the scaled data; NaN where nothing was observed."""
     codes = encode(model, params, scaler, series)
     said = decode(model, params, scaler, codes, np.array([len(one) for one in series]))
     return [scaler.apply(back) - scaler.apply(one) for one, back in zip(series, said, strict=True)]
 
 
-def errors(model: Series, params: PyTree, scaler: Scaler, series: Sequence[One]) -> list[Float[np.ndarray, "_"]]:
+def errors(
+    model: Series, params: PyTree, scaler: Scaler, series: Sequence[SeriesArray]
+) -> list[Float[np.ndarray, "_"]]:
     """Returns at every step the mean squared error of what came back, over the channels that were observed, in units of
     the scaled data; NaN at steps where nothing was observed."""
     return [squares(one) for one in residuals(model, params, scaler, series)]
 
 
-def squares(residual: One) -> Float[np.ndarray, "_"]:
+def squares(residual: SeriesArray) -> Float[np.ndarray, "_"]:
     """Returns the mean of the squares of every step, over the channels that were observed."""
     total, count = np.square(np.nan_to_num(residual)).sum(axis=1), (~np.isnan(residual)).sum(axis=1)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)

@@ -156,7 +156,7 @@ class _Fit:
         self._checkpoints, self._screen = checkpoints, screen
         self._model = build(config.model, dataset.tokenizer.vocab_size)
         self._batches = Batches(dataset.train, config.data, config.train.seed)
-        self._sample = dataset.heldout.spread(config.train.eval_documents)
+        self._sample = dataset.heldout.evenly_spaced(config.train.eval_documents)
         self._mesh = sharding.local_mesh()
 
     def run(self, monitor: Callable[[Config, list[str]], TrainingMonitor] | None) -> FitResult:
@@ -164,7 +164,7 @@ class _Fit:
         config = self._config
         params_key, self._key = jax.random.split(jax.random.key(config.train.seed))
         optimizer = optim.build(config.optim, config.train.steps)
-        first = self._batches.at(0)
+        first = self._batches.batch(0)
         sharding.check(first, self._mesh.size)
         # Only now: a config that cannot be trained must not claim the workdir.
         config.save(self._workdir / "config.json")
@@ -228,7 +228,7 @@ class _Fit:
         return "minutes" if minutes and self._watch.seconds >= 60 * minutes else None
 
     def _batch(self, step: int) -> Batch:
-        return sharding.spread(self._batches.at(step), self._mesh)
+        return sharding.spread(self._batches.batch(step), self._mesh)
 
     def _save(self, step: int, state: TrainState, loss: float | None) -> CheckpointInfo:
         record = CheckpointInfo(step, loss, self._watch.seconds)
