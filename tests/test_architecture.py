@@ -1,6 +1,7 @@
 """The house rules that a reader relies upon: imports point one way, files are small and named after a noun."""
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -136,3 +137,27 @@ def test_no_user_meets_a_bare_assert(path):
 def test_modules_say_what_they_are_for(path):
     source = path.read_text(encoding="utf-8")
     assert not source.strip() or ast.get_docstring(ast.parse(source))
+
+
+@pytest.mark.parametrize(
+    ("topic", "path"),
+    {
+        "teacher forcing": "inference/teacher_forcing.py",
+        "beam search": "inference/beam_search.py",
+        "bucketing": "data/bucketing.py",
+        "tokenizer": "data/tokenizer.py",
+        "checkpoint": "training/checkpoint.py",
+        "gradient clipping": "training/clipping.py",
+        "monitor": "training/monitor.py",
+        "mean-field theory": "gradients/mean_field.py",
+        "anomaly score": "estimators/anomaly_score.py",
+        "out-of-memory advice": "cli/out_of_memory.py",
+        "LSTM cell": "layers/cell.py",
+        "attention": "layers/attention.py",
+    }.items(),
+)
+def test_a_reader_finds_each_topic_by_name(topic, path):
+    assert (PACKAGE / path).is_file()
+    assert set(re.findall(r"[a-z]+", path.rsplit("/", 1)[1].removesuffix(".py"))) <= set(
+        re.findall(r"[a-z]+", topic.lower())
+    )
