@@ -27,6 +27,7 @@ LADDER: tuple[tuple[str, str, str, Any], ...] = (
 )
 """By name: a section, a field of it, and the value with the technique on; what stood there before is off."""
 BESIDE: tuple[tuple[str, str, str, Any], ...] = (
+    ("optax.clip_by_global_norm in place of the fused clip", "setting", "clip", "optax"),
     ("four tables by length", "data", "buckets", 4),
     ("bfloat16", "model", "dtype", "bfloat16"),
     ("gates and cells found again in place of kept", "model", "remat", True),

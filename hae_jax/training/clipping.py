@@ -1,5 +1,5 @@
-"""Gradient clipping beyond Optax: by the global norm, faster; per tensor, AutoClip, ZClip; and a witness that says
-whether a clip was binding."""
+"""Gradient clipping beyond Optax: a fused `clip_by_global_norm`, per tensor, AutoClip, ZClip, and a wrapper that records
+whether a clip was active."""
 
 from typing import NamedTuple
 
@@ -9,19 +9,19 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 
 HISTORY = 4096
-"""Gradient norms that AutoClip remembers; the percentile of so many recent norms stands for that of all."""
+"""Number of recent gradient norms that AutoClip stores; their percentile approximates that of all norms."""
 WARMUP = 25
-"""Steps over which ZClip gathers its first mean and variance, without clipping."""
+"""Steps over which ZClip estimates its first mean and variance, without clipping."""
 DECAY = 0.97
 """Decay of ZClip's moving mean and variance."""
 
 
 class Witnessed(NamedTuple):
-    """State of a clip that is watched.
+    """State of a clip whose activity is recorded.
 
     Attributes:
         binding: whether the clip changed the last gradient.
-        clip: the clip's own state.
+        clip: the state of the wrapped clip.
     """
 
     binding: Bool[Array, ""]
@@ -29,14 +29,14 @@ class Witnessed(NamedTuple):
 
 
 class AutoClip(NamedTuple):
-    """The last `HISTORY` gradient norms as a ring, infinite where none is yet, and how many there were in all."""
+    """The last `HISTORY` gradient norms as a ring buffer, infinite where empty, and the number of all norms."""
 
     norms: Float[Array, "history"]
     steps: Int[Array, ""]
 
 
 class ZClip(NamedTuple):
-    """Moving mean and variance of the clipped gradient norms, and how many there were."""
+    """Moving mean and variance of the clipped gradient norms, and their number."""
 
     mean: Float[Array, ""]
     variance: Float[Array, ""]
@@ -44,13 +44,13 @@ class ZClip(NamedTuple):
 
 
 def record_clipping(clip: optax.GradientTransformation) -> optax.GradientTransformation:
-    """Notes, for any clip, whether it was binding.
+    """Records, for any clip, whether it changed the gradient.
 
-    A clip that never binds cannot have cured anything, and one that always does makes each step count as much as the
-    next, whatever the size of its gradient: the share of steps in which it binds is the number to know.
+    A clip that is never active has no effect, and one that is always active normalizes every gradient, whatever its
+    size; hence the share of steps in which it is active is reported.
 
     Args:
-        clip: the transformation to watch.
+        clip: the transformation to wrap.
 
     Returns:
         The same transformation, its state wrapped in `Witnessed`.
@@ -70,16 +70,19 @@ def record_clipping(clip: optax.GradientTransformation) -> optax.GradientTransfo
 
 
 def rescale(updates: optax.Updates, norm: Float[Array, ""], bound: Float[Array, ""] | float) -> optax.Updates:
-    """Shrinks a gradient of the given norm to the bound; a gradient below the bound is returned bit for bit."""
+    """Scales a gradient of the given norm down to the bound; a gradient below the bound is returned bit for bit."""
     scale = jnp.where(norm > bound, bound / norm, 1)
     return jax.tree.map(lambda update: update * scale.astype(update.dtype), updates)
 
 
-def global_norm(bound: float) -> optax.GradientTransformation:
-    """Clips the norm of the whole gradient, as `optax.clip_by_global_norm` does.
+def clip_by_global_norm(bound: float) -> optax.GradientTransformation:
+    """Clips the global norm of the gradient, as `optax.clip_by_global_norm` does, fused with the next transformation.
 
-    A number that shrinks all leaves alike is found once, and multiplied into what reads the gradient next. Choosing
-    between the gradient and a quotient, number by number, as Optax does, is not fused with Adam on a CPU.
+        g <- g min(1, bound / |g|)        |g|: norm over all parameters
+
+    Differs from Optax: one scale is computed for all leaves and multiplied in, which XLA fuses with Adam's update. Optax
+    selects elementwise between the gradient and a quotient, which is not fused on a CPU; docs/performance.md has the
+    ratio. Both return the same gradient within rounding.
 
     Args:
         bound: the largest norm a gradient may have.
@@ -97,12 +100,11 @@ def global_norm(bound: float) -> optax.GradientTransformation:
 
 
 def per_tensor(bound: float) -> optax.GradientTransformation:
-    """Clips the norm of each parameter's gradient on its own.
+    """Clips the norm of the gradient of each parameter separately.
 
         g <- g min(1, bound / |g|)        for every tensor
 
-    Unlike the global norm it changes the direction of the step: a layer with a large gradient is held back, the others
-    are not.
+    Unlike the global norm it changes the direction of the update: only layers with large gradients are scaled down.
 
     Args:
         bound: the largest norm a tensor's gradient may have.
@@ -123,13 +125,13 @@ def per_tensor(bound: float) -> optax.GradientTransformation:
 
 
 def autoclip(percentile: float, history: int = HISTORY) -> optax.GradientTransformation:
-    """Clips the global norm to a percentile of the norms seen so far, this one included.
+    """Clips the global norm to a percentile of all norms so far, the present one included.
 
     Differs from the paper: the history is bounded, to the last `history` norms.
 
     Args:
         percentile: the percentile in (0, 100]; 10 in the paper, so that nine steps of ten are clipped.
-        history: how many norms are remembered.
+        history: number of norms stored.
 
     Raises:
         ValueError: if `percentile` lies outside (0, 100].
@@ -161,18 +163,18 @@ def autoclip(percentile: float, history: int = HISTORY) -> optax.GradientTransfo
 
 
 def zclip(threshold: float) -> optax.GradientTransformation:
-    """Clips only gradients whose norm is a spike among the recent ones.
+    """Clips only gradients whose norm is an outlier among the recent ones.
 
-    With mean m and deviation s of recent (clipped) norms, a norm n of z-score z = (n - m) / s above the threshold is
-    cut to a bound that is the lower the higher the spike:
+    With mean m and standard deviation s of recent (clipped) norms, a norm n of z-score z = (n - m) / s above the
+    threshold is clipped to a bound that decreases with the size of the outlier:
 
         m + threshold s / (z / threshold)
 
     The first `WARMUP` norms are not clipped and give the first m and s; then both are moving averages of decay `DECAY`.
-    Differs from the authors' program, which by default caps every norm at 1 besides: here a spike is all that is cut.
+    Differs from the authors' program, which by default also clips every norm at 1: here only outliers are clipped.
 
     Args:
-        threshold: z-score above which a norm is a spike; 2.5 in the paper.
+        threshold: z-score above which a norm is an outlier; 2.5 in the paper.
 
     Reference:
         Kumar et al., 2025, https://arxiv.org/abs/2504.02507

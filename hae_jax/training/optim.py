@@ -1,4 +1,4 @@
-"""The optimizer: a clip, then Adam, with warm-up and cosine decay."""
+"""The optimizer: gradient clipping, then Adam, with warm-up and cosine decay of the learning rate."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from hae_jax.config import OptimConfig
 from hae_jax.training import clipping
 
 CLIPPERS: dict[str, tuple[Callable[[float], optax.GradientTransformation], float]] = {
-    "global_norm": (clipping.global_norm, 1.0),
+    "global_norm": (clipping.clip_by_global_norm, 1.0),
     "per_tensor": (clipping.per_tensor, 1.0),
     "value": (optax.clip, 1.0),
     "agc": (optax.adaptive_grad_clip, 0.01),
@@ -19,24 +19,24 @@ CLIPPERS: dict[str, tuple[Callable[[float], optax.GradientTransformation], float
     "zclip": (clipping.zclip, 2.5),
     "none": (lambda _: optax.identity(), 1.0),
 }
-"""The clips by name, each with its usual threshold.
+"""The clips by name, each with its usual threshold; `global_norm` is `optax.clip_by_global_norm`, fused.
 
 | name | bounds | reference |
 |---|---|---|
 | `global_norm` | the norm of the whole gradient | Pascanu et al., 2013, https://arxiv.org/abs/1211.5063 |
 | `per_tensor` | the norm of each parameter's gradient | |
-| `value` | each number | |
+| `value` | each element of the gradient | |
 | `agc` | each unit's norm, relative to the norm of its weights | Brock et al., 2021, https://arxiv.org/abs/2102.06171 |
-| `autoclip` | the norm, by a percentile of the norms so far | https://arxiv.org/abs/2007.14469 |
-| `zclip` | the norm, where it is a spike | https://arxiv.org/abs/2504.02507 |
+| `autoclip` | the norm, by a percentile of all previous norms | https://arxiv.org/abs/2007.14469 |
+| `zclip` | the norm, only where it is an outlier | https://arxiv.org/abs/2504.02507 |
 """
 
 
 def schedule(config: OptimConfig, steps: int) -> Callable[[Int[Array, ""] | int], Float[Array, ""]]:
     """Returns the learning rate as a function of the number of updates made.
 
-    It rises linearly over `config.warmup` updates, the first of which is not zero, to the peak, and falls on half a
-    cosine to `config.final` of it at `steps`, where it stays.
+    It increases linearly over `config.warmup` updates to the peak, starting above zero, then decays by half a cosine to
+    `config.final` of the peak at `steps`, and stays constant afterwards.
 
     Args:
         config: peak, warm-up, and final share.
@@ -58,20 +58,21 @@ def schedule(config: OptimConfig, steps: int) -> Callable[[Int[Array, ""] | int]
 
 
 def build(config: OptimConfig, steps: int) -> optax.GradientTransformation:
-    """Builds the optimizer.
+    """Builds the optimizer: `optax.chain(optax.clip_by_global_norm(threshold), optax.adam(schedule))`.
 
-    Weight decay is decoupled, and leaves vectors (biases, gains) alone.
+    That is the chain of the default config; other clips and AdamW take the place of either part, and the updates of the
+    sentence level are scaled at the end. Weight decay is decoupled and applies to matrices only, not to biases and gains.
 
     Args:
-        config: the clip, Adam's constants and the learning rate.
-        steps: batches of the whole run; the schedule counts updates, one for every `config.accumulate` of them.
+        config: the clip, the constants of Adam, and the learning rate.
+        steps: batches of the whole run; the schedule counts updates, one for every `config.accumulate` batches.
 
     Returns:
-        `chain(witness(clip), adam, by_level)`, in `optax.MultiSteps` where batches are accumulated; ask its state by
-        `binding`.
+        `chain(record_clipping(clip), adam, scale_sentence_level)`, inside `optax.MultiSteps` where gradients are
+        accumulated; `binding` reads its state.
 
     Raises:
-        ValueError: if `config.clip_norm` does not suit the clip.
+        ValueError: if `config.clip_norm` is out of range for the clip.
 
     Reference:
         Kingma & Ba, 2015, https://arxiv.org/abs/1412.6980; Loshchilov & Hutter, 2019, https://arxiv.org/abs/1711.05101
@@ -92,13 +93,13 @@ def build(config: OptimConfig, steps: int) -> optax.GradientTransformation:
 
 
 def binding(state: optax.OptState) -> Bool[Array, ""]:
-    """Says, of the state of what `build` returns, whether the clip changed the last gradient that it saw."""
+    """Returns whether the clip changed the last gradient, given the state of the optimizer that `build` returns."""
     inner = state.inner_opt_state if isinstance(state, optax.MultiStepsState) else state
     return inner[0].binding
 
 
 def scale_sentence_level(sentence_lr_scale: float) -> optax.GradientTransformation:
-    """Multiplies the updates of the sentence level, of encoder and decoder.
+    """Multiplies the updates of the sentence-level layers of encoder and decoder by a factor.
 
     Example:
         >>> updates = {"encoder": {"word": jnp.ones(1), "sentence": jnp.ones(1)}}
