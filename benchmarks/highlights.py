@@ -84,9 +84,9 @@ def reconstruction_verdicts(records: list[Record]) -> str:
 def initialization(records: list[Record]) -> str:
     """Renders three initializations of LSTMs other than autoencoders."""
     columns = {
-        "fresh weights": "initialization",
-        "measured": "gradient slope, nats a step",
-        "left after 50 steps": "gradient left after 50 steps",
+        "initialization": "initialization",
+        "measured": "gradient slope, nats per step",
+        "gradient over 50 steps": "gradient left after 50 steps",
         "recall: seeds": "seeds that learn recall",
         "adding: seeds": "seeds that learn adding",
         "text: code gap": "code gap on text",

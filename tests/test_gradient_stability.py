@@ -1,4 +1,4 @@
-"""The laboratory's tables, measured quickly: the numbers are those that were committed."""
+"""Quick runs of the gradient tables reproduce the committed numbers."""
 
 import json
 import math
@@ -31,7 +31,7 @@ def assert_alike(found, expected, path=""):
         assert found == expected, path
 
 
-def test_numbers_that_differ_are_seen():
+def test_differing_numbers_are_detected():
     expected = {"loss": [2.0, None], "norm": 1.0, "steps": 3}
     assert_alike({"loss": [2.001, None], "norm": 1.01, "steps": 3}, expected)
     for other in ({"loss": [2.01, None]}, {"loss": [2.0, 1.0]}, {"norm": 1.1}, {"steps": 4}):

@@ -1,4 +1,4 @@
-"""The table of gradients at initialisation: its checks, and one scheme measured."""
+"""Checks of the table of gradients at initialization."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def test_checks_find_where_the_slope_crosses_zero(low, high, passed):
     assert check.passed is passed
 
 
-def test_checks_of_single_schemes_have_the_closed_forms_as_bar():
+def test_checks_of_single_schemes_use_the_closed_forms():
     found = {
         check.name: check
         for check in checks([record("critical, inputs hardly heard", -0.0067, 0), record("normal 0.01", -0.6, 0)])
@@ -40,12 +40,12 @@ def test_checks_of_single_schemes_have_the_closed_forms_as_bar():
 
 @pytest.mark.parametrize("inputs", ["noise", "text"])
 @pytest.mark.parametrize("norm", NORMS)
-def test_the_committed_table_is_as_theory_says(norm, inputs):
+def test_the_committed_table_agrees_with_theory(norm, inputs):
     records = read(RESULTS / "gradient_initialisation-cpu-2cores.json")
     assert len(records) == len(RECIPES) * len(NORMS) * 2
     found = {check.name: check for check in checks(records, norm, inputs)}
     assert found["largest error of tied theory, nat a step"].passed
-    # At gain 1 layer norm makes the schemes so alike that ranks say little.
+    # Layer normalization of gain 1 makes the slopes nearly equal, so that ranks are not informative.
     if norm != "cell, gain 1":
         assert found["rank correlation of measured slopes with tied theory"].passed
     if norm == "none":

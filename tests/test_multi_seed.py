@@ -1,4 +1,4 @@
-"""The trainer of many seeds, against one that trains one seed by hand."""
+"""Training of many seeds against a reference that trains one seed in a plain loop."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from benchmarks.gradients import clipping, dropout, trainability
-from benchmarks.gradients.multi_seed import MultiSeedRun, arrivals, begin, forget_gates, run
+from benchmarks.gradients.multi_seed import MultiSeedRun, forget_gates, init_seeds, run, success_steps
 from benchmarks.gradients.schemes import config
 from benchmarks.gradients.tasks import TASKS, recall
 from hae_jax.config import ModelConfig, OptimConfig
@@ -19,22 +19,22 @@ MODEL = ModelConfig(embed_dim=7, hidden_dim=11, sentence_dim=13)
 RATE = OptimConfig(learning_rate=1e-2, warmup=1, final=1.0, clip="none")
 
 
-def by_hand(race, model, seed):
-    """Losses of one seed, a step at a time, with Optax's own Adam."""
-    module, key = race.task.model(model), jax.random.key(seed)
-    params = module.init(key, race.task.draw(key, 1).inputs)["params"]
-    adam = optax.adam(race.optim.learning_rate)
+def reference_losses(spec, model, seed):
+    """Losses of one seed, step by step, with Optax's own Adam."""
+    module, key = spec.task.model(model), jax.random.key(seed)
+    params = module.init(key, spec.task.draw(key, 1).inputs)["params"]
+    adam = optax.adam(spec.optim.learning_rate)
     state, losses = adam.init(params), []
 
     @jax.jit
     def differentiate(params, sample):
         def loss(params):
-            return race.task.loss(module.apply({"params": params}, sample.inputs), sample.targets)
+            return spec.task.loss(module.apply({"params": params}, sample.inputs), sample.targets)
 
         return jax.value_and_grad(loss)(params)
 
-    for at in range(race.steps):
-        sample = race.task.draw(jax.random.split(jax.random.fold_in(key, at))[0], race.batch)
+    for at in range(spec.steps):
+        sample = spec.task.draw(jax.random.split(jax.random.fold_in(key, at))[0], spec.batch)
         value, gradient = differentiate(params, sample)
         updates, state = adam.update(gradient, state)
         params = optax.apply_updates(params, updates)
@@ -42,63 +42,65 @@ def by_hand(race, model, seed):
     return losses
 
 
-def test_every_seed_runs_as_if_it_ran_alone():
-    race = MultiSeedRun(TINY, 7, 5, RATE)
-    numbers = run(race, MODEL, (3, 8))
+def test_every_seed_gives_the_losses_of_a_separate_run():
+    spec = MultiSeedRun(TINY, 7, 5, RATE)
+    numbers = run(spec, MODEL, (3, 8))
     for seed, loss in zip((3, 8), numbers["loss"], strict=True):
-        assert loss == pytest.approx(np.mean(by_hand(race, MODEL, seed)), rel=1e-3)
+        assert loss == pytest.approx(np.mean(reference_losses(spec, MODEL, seed)), rel=1e-3)
 
 
-def test_fresh_weights_are_those_of_the_scheme_though_steps_are_shared():
-    race = MultiSeedRun(TINY, 3, 5, RATE)
-    low, high = (run(race, dataclasses.replace(MODEL, forget_bias=bias), (0,))["forget"][0] for bias in (-3.0, 3.0))
+def test_initial_weights_are_those_of_the_scheme_although_steps_are_shared():
+    spec = MultiSeedRun(TINY, 3, 5, RATE)
+    low, high = (run(spec, dataclasses.replace(MODEL, forget_bias=bias), (0,))["forget"][0] for bias in (-3.0, 3.0))
     assert low < 0.1
     assert high > 0.9
 
 
 def test_batches_are_paired_by_seed_and_seeds_differ():
-    race = MultiSeedRun(TINY, 3, 5, RATE)
-    first, again, other = (run(race, MODEL, (seed,)) for seed in (2, 2, 3))
+    spec = MultiSeedRun(TINY, 3, 5, RATE)
+    first, again, other = (run(spec, MODEL, (seed,)) for seed in (2, 2, 3))
     assert first == again
     assert first["loss"] != other["loss"]
 
 
-def test_a_step_that_is_not_finite_is_counted_and_not_taken():
-    race = MultiSeedRun(TINY, 5, 2, RATE)
-    broken = race.task._replace(loss=lambda logits, targets: jnp.inf * logits.sum())
-    numbers = run(dataclasses.replace(race, task=broken), MODEL, (0, 1))
+def test_a_non_finite_update_is_counted_and_not_applied():
+    spec = MultiSeedRun(TINY, 5, 2, RATE)
+    broken = spec.task._replace(loss=lambda logits, targets: jnp.inf * logits.sum())
+    numbers = run(dataclasses.replace(spec, task=broken), MODEL, (0, 1))
     assert numbers["broken"] == [5, 5]
     assert numbers["loss"] == [None, None]
-    assert numbers["forget"] == forget_gates(race, MODEL, begin(race, MODEL, (0, 1))), "the weights are the fresh ones"
-    assert numbers["forget"] != run(race, MODEL, (0, 1))["forget"]
+    assert numbers["forget"] == forget_gates(spec, MODEL, init_seeds(spec, MODEL, (0, 1))), (
+        "the weights are the initial ones"
+    )
+    assert numbers["forget"] != run(spec, MODEL, (0, 1))["forget"]
 
 
-def test_a_race_stops_when_all_have_arrived_and_only_then():
+def test_training_stops_when_all_seeds_have_succeeded_and_only_then():
     easy = TINY._replace(threshold=100.0)
     assert run(MultiSeedRun(easy, 100, 2, RATE), MODEL, (0,))["steps"] == 50
     assert run(MultiSeedRun(easy, 100, 2, RATE, stop=False), MODEL, (0,))["steps"] == 100
     assert run(MultiSeedRun(TINY._replace(threshold=0.0), 100, 2, RATE), MODEL, (0,))["arrival"] == [None]
 
 
-def test_arrival_is_the_first_step_whose_window_lies_under_the_threshold():
+def test_success_is_the_first_step_whose_window_is_below_the_threshold():
     loss = np.concatenate([np.full(40, 3.0), np.full(40, 1.0)])[None]
-    (at,) = arrivals(loss, 2.0)
+    (at,) = success_steps(loss, 2.0)
     # Eleven of twenty losses are low: mean 1.9.
     assert at == 51
-    assert arrivals(np.where(np.arange(80) == 60, np.nan, 3.0)[None], 2.0) == [None]
-    # What was not finite does not count against a later window.
-    assert arrivals(np.where(np.arange(80) == 10, np.inf, loss), 2.0) == [at]
+    assert success_steps(np.where(np.arange(80) == 60, np.nan, 3.0)[None], 2.0) == [None]
+    # A non-finite loss does not affect later windows.
+    assert success_steps(np.where(np.arange(80) == 10, np.inf, loss), 2.0) == [at]
 
 
 @pytest.mark.parametrize("module", [trainability, clipping, dropout])
-def test_cells_have_names_of_their_own_and_ten_seeds(module):
+def test_cells_have_unique_names_and_ten_seeds(module):
     cells = module.TABLE.cells(False)
     assert len({cell.name for cell in cells}) == len(cells)
     assert {cell.seeds for cell in cells} == {tuple(range(10))}
 
 
 def numbers_of(seeds):
-    """What a cell returns, one number a seed."""
+    """The numbers of a cell, one per seed."""
     return {
         name: [value] * seeds
         for name, value in {
@@ -109,7 +111,7 @@ def numbers_of(seeds):
 
 
 @pytest.mark.parametrize("module", [trainability, clipping, dropout])
-def test_tables_have_rows_as_wide_as_their_heads(module):
+def test_table_rows_are_as_wide_as_their_headings(module):
     cells = module.TABLE.cells(False)
     records = [{"cell": c.name, "config": c.config, "numbers": numbers_of(len(c.seeds))} for c in cells]
     lines = module.TABLE.render(records).splitlines()
@@ -118,7 +120,7 @@ def test_tables_have_rows_as_wide_as_their_heads(module):
     assert sum(line.startswith("| orthogonal, forget bias 2 |") for line in lines) > 3
 
 
-def test_the_recipes_of_the_article_are_among_the_cells():
+def test_the_recipes_of_the_keras_examples_are_among_the_cells():
     names = [cell.name for cell in trainability.TABLE.cells(False)]
     for norm in ("cell", "output"):
         for scheme in ("glorot, no bias", "glorot, forget bias 1"):

@@ -1,4 +1,4 @@
-"""What fresh weights foretell: recipes of two tables are joined, put into groups and drawn."""
+"""Prediction of success from initial weights: recipes of two tables are joined, grouped and drawn."""
 
 import pytest
 from scipy.stats import bootstrap, spearmanr
@@ -8,7 +8,7 @@ from benchmarks.gradients.schemes import SCHEMES
 from benchmarks.gradients.summary import TASK
 
 
-def fresh(recipe, slope, forget, norm="none", inputs="noise"):
+def initial(recipe, slope, forget, norm="none", inputs="noise"):
     numbers = {"predicted": {"mean": slope}, "forget": {"mean": forget}}
     return {"config": {"recipe": recipe, "layer_norm": norm, "inputs": inputs}, "numbers": numbers}
 
@@ -20,29 +20,29 @@ def trained(scheme, learned, loss, norm="none", task=TASK, later=()):
 
 
 RECORDS = [
-    fresh("flax, forget bias 0", -0.44, 0.5),
-    fresh("orthogonal, forget bias 2", -0.06, 0.84),
-    fresh("glorot, no bias", 0.05, 0.5, "cell, gain 1"),
-    fresh("orthogonal, forget bias 2", 0.5, 0.1, inputs="text"),
+    initial("flax, forget bias 0", -0.44, 0.5),
+    initial("orthogonal, forget bias 2", -0.06, 0.84),
+    initial("glorot, no bias", 0.05, 0.5, "cell, gain 1"),
+    initial("orthogonal, forget bias 2", 0.5, 0.1, inputs="text"),
     trained("flax default", 0, 2.8, later=(1.0,)),
     trained("orthogonal, forget bias 2", 10, 1.7),
     trained("glorot, no bias", 1, 2.5, "cell"),
-    # No table A has these.
+    # These are not in table A.
     trained("glorot, no bias", 9, 1.0, "output"),
     trained("orthogonal, forget bias 2", 10, 0.1, task="adding 200")
     | {"numbers": {"arrival": [300] * 10, "curve": [[0.1] * 10]}},
 ]
 
 
-def test_every_scheme_that_was_renamed_exists_in_both_tables():
-    names = {prediction.FRESH.get(scheme, scheme) for scheme in SCHEMES}
-    assert set(prediction.FRESH) <= set(SCHEMES)
+def test_every_scheme_with_two_names_is_in_both_tables():
+    names = {prediction.TABLE_A_NAMES.get(scheme, scheme) for scheme in SCHEMES}
+    assert set(prediction.TABLE_A_NAMES) <= set(SCHEMES)
     assert names - set(initialization.RECIPES) == {"glorot, forget bias 1"}
     norms = {cell.config["norm"] for cell in trainability.cells(False)}
-    assert norms - set(prediction.NORMS) == {"output"}
+    assert norms - set(prediction.TABLE_A_NORMS) == {"output"}
 
 
-def test_recipes_are_joined_where_both_tables_have_them():
+def test_recipes_of_both_tables_are_joined():
     found = prediction.points(RECORDS)
     assert [(p.name, p.norm, p.slope, p.forget, p.learned, p.seeds, p.loss) for p in found] == [
         ("flax default", "none", -0.44, 0.5, 0, 10, 2.8),
@@ -51,7 +51,7 @@ def test_recipes_are_joined_where_both_tables_have_them():
     ]
 
 
-def test_each_recipe_is_counted_once_and_the_ranks_are_scipys():
+def test_each_recipe_is_counted_once_and_the_rank_correlation_is_scipys():
     text = prediction.render(RECORDS)
     rows = [
         [part.strip() for part in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| slope")
@@ -62,29 +62,29 @@ def test_each_recipe_is_counted_once_and_the_ranks_are_scipys():
     assert f"{spearmanr([0.44, 0.06, 0.05], [2.8, 1.7, 2.5])[0]:.2f}" in text
 
 
-def test_neighbours_have_one_name_and_normalised_cells_none(tmp_path, monkeypatch):
+def test_adjacent_points_share_a_label_and_normalized_cells_have_none(tmp_path, monkeypatch):
     drawn = {}
-    monkeypatch.setattr(prediction, "draw_success", lambda shapes, labels, path: drawn.update(shapes))
-    beside = [fresh("torch", -0.45, 0.5), trained("torch default", 0, 2.8)]
-    prediction.draw([*RECORDS, *beside], tmp_path)
+    monkeypatch.setattr(prediction, "draw_success", lambda groups, labels, path: drawn.update(groups))
+    adjacent = [initial("torch", -0.45, 0.5), trained("torch default", 0, 2.8)]
+    prediction.draw([*RECORDS, *adjacent], tmp_path)
     names = {slope: name for name, slope, *_ in drawn["no layer norm"]}
     assert names == {-0.44: "", -0.45: "torch default / flax default", -0.06: "orthogonal, forget bias 2"}
     assert drawn["layer norm in the cell"] == [("", 0.05, 0.5, 0.1)]
 
 
-def test_the_spread_of_a_group_is_that_of_its_recipes():
+def test_the_interval_of_a_group_is_the_bootstrap_interval_over_recipes():
     rates = [0.0, 0.0, 0.1, 0.4, 0.9, 1.0, 1.0, 0.2]
     expected = bootstrap((rates,), lambda x, axis: x.mean(axis), method="percentile", rng=1).confidence_interval
-    assert prediction.resampled(rates) == pytest.approx(tuple(expected), abs=0.02)
+    assert prediction.bootstrap_interval(rates) == pytest.approx(tuple(expected), abs=0.02)
     records = [
-        *(fresh(name, -number / 1000, 0.8) for number, name in enumerate(initialization.RECIPES)),
+        *(initial(name, -number / 1000, 0.8) for number, name in enumerate(initialization.RECIPES)),
         *(trained(name, 10 * (number % 2), number / 10) for number, name in enumerate(SCHEMES)),
     ]
     (line,) = (line for line in prediction.render(records).splitlines() if line.startswith("| slope"))
     low, high = (int(end) for end in line.split("(")[1].split(" %")[0].split("-"))
-    assert high - low > 35, "16 recipes that always or never learn are not 160 trials"
+    assert high - low > 35, "16 recipes that always or never learn are not 160 independent trials"
 
 
-def test_exploding_recipes_are_counted_too():
-    records = [fresh("glorot, no bias", 0.3, 0.5), trained("glorot, no bias", 4, 2.0)]
+def test_recipes_with_exploding_gradients_are_counted():
+    records = [initial("glorot, no bias", 0.3, 0.5), trained("glorot, no bias", 4, 2.0)]
     assert "| slope above 0.11 | 1 | 4/10 " in prediction.render(records)

@@ -1,4 +1,4 @@
-"""The measurements of series work, in small."""
+"""Quick runs of the series benchmarks."""
 
 import importlib.util
 import json
@@ -17,7 +17,7 @@ keras = pytest.mark.skipif(importlib.util.find_spec("keras") is None, reason="Ke
 
 
 def quick(benchmark, tmp_path):
-    """Measures in small; returns the records."""
+    """Runs a benchmark quickly and returns its records."""
     assert run(benchmark, True, False, tmp_path, tmp_path / "work") == 0
     (path,) = tmp_path.glob("*-quick.json")
     return json.loads(path.read_text())
@@ -27,12 +27,12 @@ def quick(benchmark, tmp_path):
 @aeon
 @keras
 @pytest.mark.filterwarnings("ignore")
-def test_remedies_start_equal_here_and_in_keras_and_stay_so(tmp_path):
+def test_remedies_have_equal_losses_here_and_in_keras(tmp_path):
     records = quick(keras_examples.TABLE, tmp_path)
     here, there, repaired, linear = (record["numbers"] for record in records)
     assert abs(here["first"][0] - there["first"][0]) < 1e-5
-    # Twelve steps without dropout: the same batches, clip and Adam, but for where its epsilon stands, and for shifts
-    # that Keras' normalisation has besides.
+    # Twelve steps without dropout: the same batches, clip and Adam, except for the position of its epsilon and the
+    # shift parameters of Keras' normalization.
     np.testing.assert_allclose(here["curve"][0], there["curve"][0], rtol=1e-2)
     assert repaired["curve"][0] != here["curve"][0]
     assert linear["final"][0] < linear["test"][0] < 0.05
@@ -51,7 +51,7 @@ def test_complaints_can_be_measured(tmp_path):
 def test_detectors_can_be_compared(tmp_path):
     records = quick(anomalies.BENCHMARKS[0], tmp_path)
     assert anomalies.BENCHMARKS[0].render(records).count("\n") == 6
-    assert all(0 <= way["auc_pr"][0] <= 1 for record in records for way in record["numbers"].values())
+    assert all(0 <= each["auc_pr"][0] <= 1 for record in records for each in record["numbers"].values())
 
 
 @pytest.mark.slow
@@ -65,21 +65,21 @@ def test_codes_can_be_probed(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", detectors.DETECTORS)
-def test_every_detector_finds_a_plain_anomaly_unless_it_guesses(name):
+def test_every_detector_but_random_numbers_finds_a_plain_anomaly(name):
     rng, at = np.random.default_rng(1), np.arange(900)
-    clean, judged = (np.sin(at * 2 * np.pi / 30 + phase) + 0.02 * rng.normal(size=900) for phase in (0, 1))
-    judged[400:430] = 3 * np.sign(judged[400:430])
-    for scores in detectors.DETECTORS[name](clean, judged, 3, 0).values():
+    clean, series = (np.sin(at * 2 * np.pi / 30 + phase) + 0.02 * rng.normal(size=900) for phase in (0, 1))
+    series[400:430] = 3 * np.sign(series[400:430])
+    for scores in detectors.DETECTORS[name](clean, series, 3, 0).values():
         assert scores.shape == (900,)
         assert np.isfinite(scores).all()
         if name != "random numbers":
             assert 400 - detectors.WIDTH <= np.argmax(scores) < 430 + detectors.WIDTH
 
 
-def test_healed_forms_differ_from_failing_ones_by_what_is_said():
-    failing, healed = (complaints.config_of((128, 64), form, 1000, 0) for form in (False, True))
-    assert (failing.spans, healed.spans) == ((), (12,))
-    assert (failing.sizes[-1], healed.sizes[-1]) == (64, 64)
+def test_failing_and_repaired_forms_have_the_documented_configs():
+    failing, repaired = (complaints.config_of((128, 64), form, 1000, 0) for form in (False, True))
+    assert (failing.spans, repaired.spans) == ((), (12,))
+    assert (failing.sizes[-1], repaired.sizes[-1]) == (64, 64)
     assert failing.optim == SERIES["remedy-clipping"].optim
     for data in keras_examples.REPAIRED:
         assert keras_examples.config_of(data, "series", 10, 0).cell.initializer == "mirror"

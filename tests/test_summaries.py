@@ -1,4 +1,4 @@
-"""Tables that are made of other tables."""
+"""Tables computed from other tables."""
 
 from benchmarks.gradients import clipping, common_advice, dropout, initialization, summary, trainability
 from benchmarks.gradients.schemes import SCHEMES
@@ -13,7 +13,7 @@ def test_advice_compares_cells_that_exist():
         assert without != given
 
 
-def test_the_glance_looks_at_schemes_that_exist():
+def test_the_summary_refers_to_schemes_that_exist():
     cells = {cell.name for cell in trainability.cells(False)}
     for recipe, scheme, norm in summary.ROWS.values():
         assert recipe in initialization.RECIPES
@@ -35,7 +35,7 @@ def test_a_summary_is_made_of_the_records_of_one_device(tmp_path):
     assert [part.split("\n")[0] for part in tables(summary, tmp_path).split("\n\n")[::2]] == ["one two", "three"]
 
 
-def test_only_pairs_that_were_measured_are_shown():
+def test_only_measured_pairs_are_rendered():
     numbers = {"arrival": [3, None], "loss": [0.5, 0.7], "gap": [1.0, 2.0]}
     records = [{"cell": f"text | glorot, no bias | {norm}", "numbers": numbers} for norm in ("none", "cell")]
     lines = common_advice.render(records).splitlines()
@@ -44,9 +44,9 @@ def test_only_pairs_that_were_measured_are_shown():
 
 
 def test_losses_are_compared_at_the_same_step():
-    """A cell that stopped early has fewer looks, one of all seeds each."""
+    """A cell that stopped early has a shorter curve, one entry per check, with all seeds in each."""
     short = {"curve": [[3.0, 2.5], [2.0, 1.5]], "loss": [1.0, 1.0], "arrival": [90, 80]}
     long = {"curve": [[3.0, 2.9], [2.8, 2.7], [1.0, 1.0]], "loss": [0.5, 0.5], "arrival": [None, None]}
-    assert common_advice.at_once(long, short) == [2.8, 2.7]
-    assert common_advice.at_once(short, long) == [2.0, 1.5]
-    assert common_advice.at_once({"gap": [1.0], "loss": [3.0]}, {"gap": [2.0], "loss": [2.0]}) == [3.0]
+    assert common_advice.losses_at_shared_step(long, short) == [2.8, 2.7]
+    assert common_advice.losses_at_shared_step(short, long) == [2.0, 1.5]
+    assert common_advice.losses_at_shared_step({"gap": [1.0], "loss": [3.0]}, {"gap": [2.0], "loss": [2.0]}) == [3.0]

@@ -1,4 +1,4 @@
-"""Tasks against published baselines, found by models that remember nothing."""
+"""Tasks against published baselines of models without memory."""
 
 import math
 
@@ -12,28 +12,28 @@ from benchmarks.gradients.tasks import COPIED, LETTERS, SYMBOLS, TASKS, adding, 
 
 
 @pytest.mark.parametrize("gap", [100, 200, 500])
-def test_blanks_then_guesses_cost_the_published_baseline_of_copying(gap):
+def test_blanks_then_a_uniform_guess_give_the_published_baseline_of_copying(gap):
     task = copy_memory(gap)
     _, targets = task.draw(jax.random.key(0), 3)
     sure, guess = jnp.full(LETTERS + 1, -jnp.inf).at[LETTERS].set(0.0), jnp.zeros(LETTERS + 1).at[LETTERS].set(-jnp.inf)
-    asked = jnp.arange(gap + 2 * COPIED) >= gap + COPIED
-    logits = jnp.broadcast_to(jnp.where(asked[:, None], guess, sure), (*targets.shape, LETTERS + 1))
+    recalled = jnp.arange(gap + 2 * COPIED) >= gap + COPIED
+    logits = jnp.broadcast_to(jnp.where(recalled[:, None], guess, sure), (*targets.shape, LETTERS + 1))
     np.testing.assert_allclose(task.loss(logits, targets), 10 * math.log(8) / (gap + 20), rtol=1e-5)
     assert task.chance == pytest.approx(10 * math.log(8) / (gap + 20))
 
 
-def test_copying_asks_for_the_first_symbols_right_after_the_mark():
+def test_the_targets_of_copying_are_the_first_symbols_right_after_the_delimiter():
     inputs, targets = map(np.asarray, copy_memory(11).draw(jax.random.key(1), 5))
     assert inputs.shape == targets.shape == (5, 31)
     np.testing.assert_array_equal(targets[:, -COPIED:], inputs[:, :COPIED])
     assert (inputs[:, :COPIED] < LETTERS).all()
-    # The mark stands on the step before the first answer.
+    # The delimiter is at the step before the first target.
     assert (np.argwhere(inputs == LETTERS + 1)[:, 1] == 31 - COPIED - 1).all()
     assert (inputs[:, COPIED : -COPIED - 1] == LETTERS).all()
     assert (targets[:, :-COPIED] == LETTERS).all()
 
 
-def test_saying_one_costs_the_published_baseline_of_adding():
+def test_predicting_one_gives_the_published_baseline_of_adding():
     task = adding(200)
     inputs, targets = task.draw(jax.random.key(0), 20_011)
     np.testing.assert_allclose(task.loss(jnp.ones_like(targets), targets), 0.167, atol=0.005)
@@ -44,7 +44,7 @@ def test_saying_one_costs_the_published_baseline_of_adding():
     np.testing.assert_allclose(targets, (inputs[..., 0] * inputs[..., 1]).sum(axis=1), rtol=1e-5)
 
 
-def test_recall_without_memory_costs_ln_16_and_without_order_ln_8():
+def test_recall_without_memory_gives_ln_16_and_without_order_ln_8():
     task = recall()
     documents, targets = task.draw(jax.random.key(0), 997)
     assert documents.shape == (997, 8, 16)
@@ -52,8 +52,8 @@ def test_recall_without_memory_costs_ln_16_and_without_order_ln_8():
     np.testing.assert_allclose(task.loss(jnp.zeros((*targets.shape, SYMBOLS)), targets), math.log(16), rtol=1e-5)
     known = jax.nn.one_hot(targets, SYMBOLS).sum(axis=1, keepdims=True)
     assert known.max() == 1
-    blind = task.loss(jnp.broadcast_to(jnp.log(known), (*targets.shape, SYMBOLS)), targets)
-    np.testing.assert_allclose(blind, math.log(8), rtol=1e-5)
+    unordered = task.loss(jnp.broadcast_to(jnp.log(known), (*targets.shape, SYMBOLS)), targets)
+    np.testing.assert_allclose(unordered, math.log(8), rtol=1e-5)
     assert task.threshold < math.log(8) - 0.05
     assert task.chance == pytest.approx(2.7726, abs=1e-4)
 

@@ -1,16 +1,16 @@
-"""Does clipping cure anything, and at what learning rate? Table C.
+"""Does gradient clipping help, and at which learning rate? Table C.
 
     python -m benchmarks run gradient_stability
 
-Recall again, smaller, with each clip of the package at a usual learning rate and at one eight times as high, for four
-recipes: one whose gradients vanish, one that learns soonest, one that explodes, and the article's. A clip that never
-binds cannot have cured anything, so the share of steps in which it binds stands beside the outcome. Cells share their
-seeds, so what a clip changes is told seed by seed. A run has diverged if a step was not finite, or if it ends worse
-than chance.
+A smaller recall task, with each clip of the package at a usual learning rate and at one eight times as high, for four
+recipes: one whose gradients vanish, the one that learns soonest, one whose gradients explode, and that of the Keras
+examples. A clip that is never active cannot have an effect, so the table includes the fraction of clipped steps. Cells
+share their seeds, so the effect of a clip is a paired difference. A run has diverged if a step was not finite, or if it
+ends worse than chance.
 
 Device: one CPU core, 35 minutes.
-Expected: no clip makes the flax default learn; where a recipe learns anyway, clips that bind now and then make little
-difference, and those that bind at nearly every step cost some of it at the usual rate.
+Expected: no clip makes the flax default learn; where a recipe learns without one, clips that are active now and then
+make little difference, and those that are active at nearly every step slow it down at the usual learning rate.
 """
 
 import dataclasses
@@ -37,14 +37,14 @@ CLIPS: dict[str, dict[str, Any]] = {
     "AutoClip 10": {"clip": "autoclip", "clip_norm": 10.0},
     "ZClip 2.5": {"clip": "zclip", "clip_norm": 2.5},
 }
-"""Fields of the optimizer's config in which rows differ."""
+"""Fields of the optimizer's config by row."""
 RECIPES = [
     ("orthogonal, forget bias 2", "none"), ("orthogonal, gain 4", "none"), ("flax default", "none"), ARTICLE,
 ]  # fmt: skip
 
 
 def cells(quick: bool) -> list[Cell]:
-    """One cell a recipe, clip and learning rate; cells that share a compiled step stand side by side."""
+    """Returns one cell per recipe, clip and learning rate; cells that share a compiled step are adjacent."""
     norms = dict.fromkeys(norm for _, norm in RECIPES)
     order = [
         (*recipe, clip, rate)
@@ -55,7 +55,7 @@ def cells(quick: bool) -> list[Cell]:
         if recipe[1] == norm
     ]
     if quick:
-        # These bind in a small model, too.
+        # These clips are active in a small model, too.
         return [_cell(*order[0][:2], clip, RATES[0], SEEDS[:2], 30, 8) for clip in ("none", "AGC 0.01", "AutoClip 10")]
     return [_cell(*what, SEEDS, STEPS, HIDDEN) for what in order]
 
@@ -72,45 +72,45 @@ def _cell(scheme: str, norm: str, clip: str, rate: float, seeds: tuple[int, ...]
 def measure(cell: Cell, folder: Path) -> dict[str, Any]:
     """Trains all seeds of a cell to the end."""
     c = cell.config
-    course = multi_seed.MultiSeedRun(TASK, c["steps"], c["batch"], OptimConfig(**c["optim"]), stop=False)
-    return multi_seed.run(course, config(TASK, c["scheme"], c["norm"], c["hidden"]), cell.seeds)
+    spec = multi_seed.MultiSeedRun(TASK, c["steps"], c["batch"], OptimConfig(**c["optim"]), stop=False)
+    return multi_seed.run(spec, config(TASK, c["scheme"], c["norm"], c["hidden"]), cell.seeds)
 
 
 def diverged(numbers: dict[str, Any]) -> int:
-    """Counts the seeds with a step that was not finite, or a final loss that is worse than chance by a twentieth."""
+    """Counts the seeds with a non-finite step, or a final loss more than 5 % above chance."""
     pairs = zip(numbers["broken"], numbers["loss"], strict=True)
     return sum(broken > 0 or loss is None or loss > 1.05 * TASK.chance for broken, loss in pairs)
 
 
 def render(records: list[Record]) -> str:
-    """One row a recipe and clip, the learning rates beside each other."""
-    what = ("diverged", "final loss", "what the clip takes off it, seed by seed", "binds", "spikes")
-    heads = [f"{each}, {rate:g}" for rate in RATES for each in what]
-    lines = ["| " + " | ".join(["weights", "clip", *heads]) + " |", "|---|---|" + "---|" * len(heads)]
-    found = {record["cell"]: record["numbers"] for record in records}
+    """Renders one row per recipe and clip, with columns for both learning rates."""
+    columns = ("diverged", "final loss", "paired reduction by the clip", "clipped", "spikes")
+    heads = [f"{column}, {rate:g}" for rate in RATES for column in columns]
+    lines = ["| " + " | ".join(["initialization", "clip", *heads]) + " |", "|---|---|" + "---|" * len(heads)]
+    numbers = {record["cell"]: record["numbers"] for record in records}
     for scheme, norm in RECIPES:
         for clip in CLIPS:
-            rows, bare = (
-                [found.get(f"{scheme} | {norm} | {each} | {rate:g}") for rate in RATES] for each in (clip, "none")
+            clipped, unclipped = (
+                [numbers.get(f"{scheme} | {norm} | {each} | {rate:g}") for rate in RATES] for each in (clip, "none")
             )
-            if any(rows):
+            if any(clipped):
                 name = scheme if norm == "none" else f"{scheme}, layer norm in the {norm}"
-                columns = (_columns(*pair, clip) for pair in zip(rows, bare, strict=True))
-                lines.append("| " + " | ".join([name, clip, *columns]) + " |")
+                entries = (_entries(*pair, clip) for pair in zip(clipped, unclipped, strict=True))
+                lines.append("| " + " | ".join([name, clip, *entries]) + " |")
     return "\n".join(lines)
 
 
-def _columns(numbers: dict[str, Any] | None, bare: dict[str, Any] | None, clip: str) -> str:
+def _entries(numbers: dict[str, Any] | None, unclipped: dict[str, Any] | None, clip: str) -> str:
     if numbers is None:
         return "- | - | - | - | -"
-    gains = statistics.differences(bare["loss"], numbers["loss"]) if bare and clip != "none" else []
-    binding, spikes = (
+    reductions = statistics.differences(unclipped["loss"], numbers["loss"]) if unclipped and clip != "none" else []
+    clipped, spikes = (
         statistics.show([100 * share for share in numbers[name]], digits)
         for name, digits in (("binding", 0), ("spikes", 1))
     )
-    lost = statistics.rate(diverged(numbers), len(numbers["loss"]))
-    change = statistics.show(gains) if gains else "-"
-    return f"{lost} | {statistics.show(numbers['loss'])} | {change} | {binding} % | {spikes} %"
+    failed = statistics.rate(diverged(numbers), len(numbers["loss"]))
+    change = statistics.show(reductions) if reductions else "-"
+    return f"{failed} | {statistics.show(numbers['loss'])} | {change} | {clipped} % | {spikes} %"
 
 
 TABLE = Benchmark("gradient_clipping", cells, measure, render)

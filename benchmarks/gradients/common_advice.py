@@ -1,4 +1,4 @@
-"""The usual advice, put to the test: what each piece of it changes, made of tables B, C and D."""
+"""The usual advice, tested: the effect of each piece of it, from tables B, C and D."""
 
 from typing import Any
 
@@ -7,59 +7,63 @@ from benchmarks.harness.record import Record, Summary
 
 LONG, SHORT = "recall of 8 x 16", "recall of 4 x 16"
 KERAS = "Keras-style 0.2 / 0.2"
-FIRM = "orthogonal, forget bias 2"
+BEST = "orthogonal, forget bias 2"
 PAIRS = [
     ("clip each tensor at norm 1", SHORT, "flax default | none | {} | 0.003", "none", "per tensor 1"),
-    ("", SHORT, FIRM + " | none | {} | 0.003", "none", "per tensor 1"),
-    ("", f"{SHORT}, rate x 8", FIRM + " | none | {} | 0.024", "none", "per tensor 1"),
+    ("", SHORT, BEST + " | none | {} | 0.003", "none", "per tensor 1"),
+    ("", f"{SHORT}, rate x 8", BEST + " | none | {} | 0.024", "none", "per tensor 1"),
     ("", f"{SHORT}, kernel of gain 4", "orthogonal, gain 4 | none | {} | 0.003", "none", "per tensor 1"),
     ("clip the whole gradient at norm 1", SHORT, "flax default | none | {} | 0.003", "none", "global norm 1"),
-    ("", f"{SHORT}, rate x 8", FIRM + " | none | {} | 0.024", "none", "global norm 1"),
+    ("", f"{SHORT}, rate x 8", BEST + " | none | {} | 0.024", "none", "global norm 1"),
     ("dropout 0.2, recurrent dropout 0.2", f"{SHORT}, noise on", "flax default | none | {} | bias", "none", KERAS),
-    ("", f"{SHORT}, noise on", FIRM + " | none | {} | bias", "none", KERAS),
+    ("", f"{SHORT}, noise on", BEST + " | none | {} | bias", "none", KERAS),
     ("Glorot's kernels", f"{LONG}, against Flax's", LONG + " | {} | none", "flax default", "glorot, no bias"),
     ("", f"{LONG}, against orthogonal", LONG + " | {} | none", "orthogonal, forget bias 1", "glorot, forget bias 1"),
     ("layer norm in the cell", f"{LONG}, no bias", LONG + " | glorot, no bias | {}", "none", "cell"),
-    ("", f"{LONG}, forget bias 2", f"{LONG} | {FIRM} | {{}}", "none", "cell"),
-    ("", "adding of 200, forget bias 2", f"adding 200 | {FIRM} | {{}}", "none", "cell"),
+    ("", f"{LONG}, forget bias 2", f"{LONG} | {BEST} | {{}}", "none", "cell"),
+    ("", "adding of 200, forget bias 2", f"adding 200 | {BEST} | {{}}", "none", "cell"),
     ("", "text, no bias", "text | glorot, no bias | {}", "none", "cell"),
     ("layer norm after each LSTM", f"{LONG}, no bias", LONG + " | glorot, no bias | {}", "none", "output"),
     ("", "text, no bias", "text | glorot, no bias | {}", "none", "output"),
-    ("no biases", f"{SHORT}, against forget bias 2", FIRM + " | none | none | {}", "bias", "no bias"),
+    ("no biases", f"{SHORT}, against forget bias 2", BEST + " | none | none | {}", "bias", "no bias"),
     ("", f"{LONG}, against 1, layer norm in the cell", LONG + " | glorot, {} | cell", "forget bias 1", "no bias"),
     ("", "text, against 1, layer norm after each LSTM", "text | glorot, {} | output", "forget bias 1", "no bias"),
     ("(not in the advice) forget bias 2", LONG, LONG + " | orthogonal, forget bias {} | none", "0", "2"),
-    ("", "text, against Flax's default", "text | {} | none", "flax default", FIRM),
+    ("", "text, against Flax's default", "text | {} | none", "flax default", BEST),
 ]
-"""The advice, where it was tried, the cells' name with a gap, and what fills it without the advice and with it."""
+"""The advice, the task, the template of the cells' names, and its values without and with the advice."""
 
 
 def render(records: list[Record]) -> str:
-    """One row a pair of cells that were both measured."""
-    found = {record["cell"]: record["numbers"] for record in records}
-    lines = ["| advice | tried on | seeds that learn without | with it | loss without | with it |", "|---" * 6 + "|"]
+    """Renders one row per pair of cells that were both measured."""
+    numbers = {record["cell"]: record["numbers"] for record in records}
+    lines = ["| advice | task | seeds that learn: without | with | loss: without | with |", "|---" * 6 + "|"]
     title = ""
-    for advice, where, cell, without, given in PAIRS:
+    for advice, task, template, without, given in PAIRS:
         title = advice or title
-        bare, treated = (found.get(cell.format(each)) for each in (without, given))
-        if bare is not None and treated is not None:
-            losses = (statistics.show(at_once(one, other)) for one, other in ((bare, treated), (treated, bare)))
-            lines.append(f"| {title} | {where} | {learned(bare)} | {learned(treated)} | {' | '.join(losses)} |")
+        control, treated = (numbers.get(template.format(value)) for value in (without, given))
+        if control is not None and treated is not None:
+            losses = (
+                statistics.show(losses_at_shared_step(*pair)) for pair in ((control, treated), (treated, control))
+            )
+            lines.append(
+                f"| {title} | {task} | {success_rate(control)} | {success_rate(treated)} | {' | '.join(losses)} |"
+            )
             title = ""
     return "\n".join(lines)
 
 
-def at_once(numbers: dict[str, Any], other: dict[str, Any]) -> list[float | None]:
-    """Returns each seed's loss at the last step that both cells have reached: a cell may have stopped early."""
+def losses_at_shared_step(numbers: dict[str, Any], other: dict[str, Any]) -> list[float | None]:
+    """Returns each seed's loss at the last step that both cells have reached, since a cell may have stopped early."""
     if "gap" in numbers:
         return numbers["loss"]
     return numbers["curve"][min(len(each["curve"]) for each in (numbers, other)) - 1]
 
 
-def learned(numbers: dict[str, Any]) -> str:
-    """Says how many seeds arrived."""
-    arrived = numbers["arrival"]
-    return statistics.rate(sum(at is not None for at in arrived), len(arrived))
+def success_rate(numbers: dict[str, Any]) -> str:
+    """Formats the number of successful seeds."""
+    steps = numbers["arrival"]
+    return statistics.rate(sum(step is not None for step in steps), len(steps))
 
 
 SUMMARY: Summary = Summary("advice", ("gradient_training", "gradient_clipping", "gradient_dropout"), render)

@@ -1,13 +1,13 @@
-"""What do dropout and biases do to learning? Table D, the article's own examples taken apart.
+"""How do dropout and biases affect learning? Table D, an ablation of the published Keras examples.
 
     python -m benchmarks run gradient_stability
 
-Recall, three recipes, four kinds of noise, each with biases and without. Losses are those of training, noise included:
-dropout makes each of them worse than the same network in use, and yet rows with the same noise can be compared. Without
-biases a forget bias is gone, too, so that the recipe "orthogonal, forget bias 2" then is plain orthogonal.
+Recall, three recipes, four kinds of noise, each with and without biases. Losses are training losses with the noise
+active, which are higher than those of the same network in evaluation; rows with the same noise can be compared. Without
+biases there is no forget bias either, so that the recipe "orthogonal, forget bias 2" is then plain orthogonal.
 
 Device: one CPU core, 35 minutes.
-Expected: taking away the biases costs every recipe its success; so, nearly, does any kind of noise while it is on.
+Expected: without biases no recipe succeeds; with any kind of noise active, hardly any does.
 """
 
 import dataclasses
@@ -26,18 +26,18 @@ SEEDS = tuple(range(10))
 STEPS, BATCH, HIDDEN = 600, 16, 64
 OPTIM = OptimConfig(learning_rate=3e-3, warmup=20, final=0.2)
 RECIPES = [("orthogonal, forget bias 2", "none"), ("flax default", "none"), ("glorot, forget bias 1", "cell")]
-"""The last is the article's, but for the biases, which are another column here."""
+"""The last is that of the Keras examples except for the biases, which are a column of this table."""
 NOISES: dict[str, dict[str, Any]] = {
     "none": {},
     "Keras-style 0.2 / 0.2": {"input_dropout": 0.2, "recurrent_dropout": 0.2},
     "Semeniuta 0.25": {"recurrent_dropout": 0.25, "recurrent_dropout_kind": "semeniuta"},
     "zoneout 0.5 / 0.05": {"zoneout_cell": 0.5, "zoneout_hidden": 0.05},
 }
-"""Fields of the model's config by which rows differ."""
+"""Fields of the model's config by row."""
 
 
 def cells(quick: bool) -> list[Cell]:
-    """One cell a recipe, noise and bias; cells that share a compiled step stand side by side."""
+    """Returns one cell per recipe, noise and bias; cells that share a compiled step are adjacent."""
     order = [
         (*recipe, noise, bias)
         for norm in ("none", "cell")
@@ -67,35 +67,35 @@ def _name(scheme: str, norm: str, noise: str, bias: bool) -> str:
 def measure(cell: Cell, folder: Path) -> dict[str, Any]:
     """Trains all seeds of a cell."""
     c = cell.config
-    course = multi_seed.MultiSeedRun(TASK, c["steps"], c["batch"], OptimConfig(**c["optim"]), stop=False)
-    return multi_seed.run(course, config(TASK, c["scheme"], c["norm"], c["hidden"], **c["noise"]), cell.seeds)
+    spec = multi_seed.MultiSeedRun(TASK, c["steps"], c["batch"], OptimConfig(**c["optim"]), stop=False)
+    return multi_seed.run(spec, config(TASK, c["scheme"], c["norm"], c["hidden"], **c["noise"]), cell.seeds)
 
 
 def render(records: list[Record]) -> str:
-    """One row a recipe and noise, with biases and without beside each other, and the difference that they make."""
+    """Renders one row per recipe and noise, with columns for runs with and without biases and their difference."""
     lines = [
-        "| weights | noise | success with bias | steps to it | final loss | success without bias | final loss "
-        "| what the bias takes off the loss, seed by seed |",
+        "| initialization | noise | success with bias | steps to success | final loss | success without bias "
+        "| final loss | paired reduction by the bias |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    found = {record["cell"]: record["numbers"] for record in records}
+    numbers = {record["cell"]: record["numbers"] for record in records}
     for scheme, norm in RECIPES:
         for noise in NOISES:
-            ours, bare = (found.get(_name(scheme, norm, noise, bias)) for bias in (True, False))
-            if ours and bare:
+            biased, unbiased = (numbers.get(_name(scheme, norm, noise, bias)) for bias in (True, False))
+            if biased and unbiased:
                 name = scheme if norm == "none" else f"{scheme}, layer norm in the {norm}"
-                gains = statistics.differences(bare["loss"], ours["loss"])
+                reductions = statistics.differences(unbiased["loss"], biased["loss"])
                 lines.append(
-                    f"| {name} | {noise} | {_rate(ours)} | {statistics.show(ours['arrival'], 0)} "
-                    f"| {statistics.show(ours['loss'])} | {_rate(bare)} | {statistics.show(bare['loss'])} "
-                    f"| {statistics.show(gains)} |"
+                    f"| {name} | {noise} | {_rate(biased)} | {statistics.show(biased['arrival'], 0)} "
+                    f"| {statistics.show(biased['loss'])} | {_rate(unbiased)} | {statistics.show(unbiased['loss'])} "
+                    f"| {statistics.show(reductions)} |"
                 )
     return "\n".join(lines)
 
 
 def _rate(numbers: dict[str, Any]) -> str:
-    arrived = numbers["arrival"]
-    return statistics.rate(sum(at is not None for at in arrived), len(arrived))
+    steps = numbers["arrival"]
+    return statistics.rate(sum(step is not None for step in steps), len(steps))
 
 
 TABLE = Benchmark("gradient_dropout", cells, measure, render)

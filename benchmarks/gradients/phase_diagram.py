@@ -1,23 +1,23 @@
-"""Where can gradients pass? Maps over depth and length, width and forget bias, recurrent gain and forget bias.
+"""Where do gradients vanish or explode? Maps of depth and length, width and bias, recurrent gain and bias.
 
     python -m benchmarks run gradient_map
 
-Fresh LSTM layers with orthogonal recurrent kernels read independent numbers from N(0, 1) or, in the last map, fresh
-word vectors of running text. Each cell of a map holds the slope of the gradient curve of the bottom layer (nat a step,
-positive where gradients grow backwards). `depth` stacks 1 to 8 layers over 8 to 1,024 steps and also tells what a
-gradient loses on its way from the top layer to the bottom one; `width` has 32 to 1,024 units; `gain` has recurrent
-gains from 0.5 to 8, with the slope that theory predicts: the line where it is 0 is where gradients neither vanish nor
-explode. Of a stack theory predicts each layer by itself, from the states that it reads; the layer that loses least
-carries the gradient in the long run, as a stack's Jacobian is block triangular. Hatched are single layers that hardly
-learn to recall, by the borders that training has shown (`foretold`). Gradients are float64, since 1,024 steps at
-forget bias 1 cost 85 decades.
+LSTM layers at initialization, with orthogonal recurrent kernels, read independent numbers from N(0, 1) or, in the last
+map, initial word vectors of running text. Each cell of a map holds the slope of the gradient curve of the bottom layer
+(nats per step, positive where gradients grow backwards). `depth` stacks 1 to 8 layers over 8 to 1,024 steps and also
+measures the gradient's attenuation from the top layer to the bottom one; `width` has 32 to 1,024 units; `gain` has
+recurrent gains from 0.5 to 8, with the predicted slope: on its zero line gradients neither vanish nor explode. In a
+stack theory predicts each layer separately, from the states that it reads; the layer that loses least dominates over
+long sequences, as a stack's Jacobian is block triangular. Single layers outside the bounds that training has shown
+(`foretold`), which hardly learn recall, are hatched. Gradients are float64, since 1,024 steps at forget bias 1 cost 85
+decades.
 
 Device: two CPU cores, 5 minutes.
-Expected: width plays no part from 32 units on. Theory is within 0.05 nat a step for single layers, but for large gains
-with text, where it expects up to 0.06 more than there is. Depth helps: upper layers read small states, which leave
-their cells small, and lose a third of what the lowest one does. Over 1,024 steps stacks of any depth above 1 so come to
--0.05 or -0.06 at forget bias 1, where a single layer has -0.19. Short curves of 4 and 8 layers grow: there a gradient
-has ever more ways through time and layers.
+Expected: width has no effect from 32 units on. Theory is within 0.05 nats per step for single layers, except for large
+gains with text, where it is up to 0.06 too high. Depth helps: upper layers read small states, which keep their cells
+small, and lose a third of what the lowest one does. Over 1,024 steps stacks of any depth above 1 thus have a slope of
+-0.05 or -0.06 at forget bias 1, and a single layer -0.19. Short curves of 4 and 8 layers grow: there the number of
+paths through time and layers increases with length.
 """
 
 from pathlib import Path
@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.gradients.prediction import NEAR, OPEN
+from benchmarks.gradients.prediction import FORGET_BOUND, SLOPE_BOUND
 from benchmarks.gradients.single_layer import INPUTS, Recipe, draw_all, interval
 from benchmarks.harness.plots import draw_map
 from benchmarks.harness.record import Benchmark, Cell, Record
@@ -41,20 +41,20 @@ DEPTHS, LENGTHS = (1, 2, 4, 8), (8, 16, 32, 64, 128, 256, 512, 1024)
 WIDTHS, BIASES = (32, 64, 128, 256, 512, 1024), (0.0, 1.0, 2.0, 3.0, 5.0)
 GAINS, FINE = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0), (-1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
 HIDDEN, TIME, BATCH = 128, 50, 4
-LOOKED_AT = 4
-"""Rows that the prediction looks at."""
+PREDICTED_ROWS = 4
+"""Rows from which the slope is predicted."""
 MAPS = {
     "depth": ("layers", "time"),
     "width": ("hidden", "bias"),
     "gain": ("gain", "bias"),
     "gain, text": ("gain", "bias"),
 }
-"""What varies down and across in each map."""
+"""Variables of the rows and columns of each map."""
 TITLES = {"layers": "layers", "time": "steps", "hidden": "units", "bias": "forget bias", "gain": "recurrent gain"}
 
 
 def cells(quick: bool) -> list[Cell]:
-    """One cell a place in a map; six small ones if it has to be quick."""
+    """Returns one cell per point of a map; six small ones if `quick`."""
     base = {"hidden": HIDDEN, "time": TIME, "batch": BATCH, "layers": 1, "bias": 1.0, "gain": 1.0, "inputs": "noise"}
     places: list[tuple[str, dict[str, Any]]] = []
     if quick:
@@ -74,7 +74,7 @@ def cells(quick: bool) -> list[Cell]:
 
 
 def measure(cell: Cell, folder: Path) -> dict[str, Any]:
-    """Measures one place of a map, all seeds at once."""
+    """Measures one point of a map, all seeds at once."""
     config, seeds = cell.config, cell.seeds
     hidden, layers = config["hidden"], config["layers"]
     recipe = Recipe("orthogonal", config["bias"], config["gain"])
@@ -82,46 +82,46 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
     keys = jax.vmap(jax.random.key)(1000 + jnp.array(seeds))
     inputs = jax.vmap(lambda key: INPUTS[config["inputs"]](key, config["batch"], config["time"], hidden))(keys)
     with jax.enable_x64(True):
-        wide = jax.tree.map(lambda x: jnp.asarray(np.asarray(x), jnp.float64), (stack, inputs))
-        pulls = jnp.asarray(np.random.default_rng(0).normal(size=(len(seeds), hidden)))
-        curves = np.asarray(_curves(*wide, pulls))
+        float64 = jax.tree.map(lambda x: jnp.asarray(np.asarray(x), jnp.float64), (stack, inputs))
+        directions = jnp.asarray(np.random.default_rng(0).normal(size=(len(seeds), hidden)))
+        curves = np.asarray(_curves(*float64, directions))
         numbers: dict[str, Any] = {
             "slope": interval(np.asarray(slope(jnp.asarray(curves[:, 0])))),
             "ratio": interval(np.asarray(ratio(jnp.asarray(curves[:, 0])))),
-            # From the states of the top layer to those of the bottom one, at all steps together.
+            # From the states of the top layer to those of the bottom one, over all steps.
             "descent": interval(np.sqrt((curves[:, 0] ** 2).sum(-1) / (curves[:, -1] ** 2).sum(-1))),
         }
     slopes, gates = [], []
-    given = inputs[:, :LOOKED_AT]
+    layer_inputs = inputs[:, :PREDICTED_ROWS]
     for weights in stack:
-        expected, given = _predict(weights, given)
-        slopes.append(np.asarray(expected.slope))
-        gates.append(np.asarray(expected.forget))
+        prediction, layer_inputs = _predict(weights, layer_inputs)
+        slopes.append(np.asarray(prediction.slope))
+        gates.append(np.asarray(prediction.forget))
     return numbers | {"predicted": interval(np.max(slopes, 0)), "forget": interval(np.mean(gates, 0))}
 
 
 @jax.jit
 @jax.vmap
-def _curves(stack: tuple[LSTMWeights, ...], inputs, pull):
-    """Root mean squares of dL/dh_t in each layer, bottom first, for L = <pull, h_T> of the top layer."""
+def _curves(stack: tuple[LSTMWeights, ...], inputs, direction):
+    """Returns root mean squares of dL/dh_t in each layer, bottom first, for L = <direction, h_T> of the top layer."""
     batch, time, _ = inputs.shape
     hidden = stack[0].recurrent.shape[0]
     zeros, mask = jnp.zeros((batch, hidden), inputs.dtype), jnp.ones((batch, time), bool)
 
-    def loss(nudges):
+    def loss(perturbations):
         states = inputs
-        for weights, nudge in zip(stack, nudges, strict=True):
-            _, states, _ = lstm_scan(LSTMState(zeros, zeros), states, mask, weights, nudge=nudge)
-        return (states[:, -1] @ pull).sum()
+        for weights, perturbation in zip(stack, perturbations, strict=True):
+            _, states, _ = lstm_scan(LSTMState(zeros, zeros), states, mask, weights, nudge=perturbation)
+        return (states[:, -1] @ direction).sum()
 
-    found = jax.grad(loss)(tuple(jnp.zeros((batch, time, hidden), inputs.dtype) for _ in stack))
-    return jnp.stack([jnp.sqrt(jnp.square(x).mean((0, 2)))[::-1] for x in found])
+    gradients = jax.grad(loss)(tuple(jnp.zeros((batch, time, hidden), inputs.dtype) for _ in stack))
+    return jnp.stack([jnp.sqrt(jnp.square(x).mean((0, 2)))[::-1] for x in gradients])
 
 
 @jax.jit
 @jax.vmap
 def _predict(weights: LSTMWeights, inputs):
-    """What theory expects of a layer, and what the next one reads."""
+    """Returns the prediction for a layer, and its states, which the next one reads."""
     mask = jnp.ones(inputs.shape[:2], bool)
     zeros = jnp.zeros((len(inputs), weights.recurrent.shape[0]), inputs.dtype)
     _, states, _ = lstm_scan(LSTMState(zeros, zeros), inputs, mask, weights)
@@ -129,24 +129,26 @@ def _predict(weights: LSTMWeights, inputs):
 
 
 def render(records: list[Record]) -> str:
-    """One table a map: the measured slope, and the predicted one in brackets where there is one."""
+    """Renders one table per map: measured slopes, with the predicted ones in brackets where there are any."""
     parts = []
     for name, (down, across) in MAPS.items():
-        found = {(r["config"][down], r["config"][across]): r["numbers"] for r in records if r["config"]["map"] == name}
-        if not found:
+        numbers = {
+            (r["config"][down], r["config"][across]): r["numbers"] for r in records if r["config"]["map"] == name
+        }
+        if not numbers:
             continue
-        rows, columns = (sorted({place[axis] for place in found}) for axis in (0, 1))
+        rows, columns = (sorted({point[axis] for point in numbers}) for axis in (0, 1))
         lines = [f"| {name}: {down} \\ {across} | " + " | ".join(f"{c:g}" for c in columns) + " |"]
         lines.append("|---" * (len(columns) + 1) + "|")
         for row in rows:
-            entries = [entry(found.get((row, column))) for column in columns]
+            entries = [entry(numbers.get((row, column))) for column in columns]
             lines.append(f"| {row:g} | " + " | ".join(entries) + " |")
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
 
 
 def entry(numbers: dict[str, Any] | None) -> str:
-    """Writes one place of a map: the slope, what theory expects, and what is left from the top layer to the bottom."""
+    """Formats one point of a map: measured slope, predicted slope, and attenuation from the top layer to the bottom."""
     if numbers is None:
         return ""
     predicted = f" ({numbers['predicted']['mean']:+.2f})" if "predicted" in numbers else ""
@@ -155,23 +157,25 @@ def entry(numbers: dict[str, Any] | None) -> str:
 
 
 def draw(records: list[Record], folder: Path) -> None:
-    """Draws the measured slopes of each map, the border between vanishing and exploding; hatches what hardly learns."""
+    """Draws the measured slopes of each map with their zero contours; hatches points that hardly learn."""
     for name, axes in MAPS.items():
-        found = {tuple(r["config"][axis] for axis in axes): r["numbers"] for r in records if r["config"]["map"] == name}
-        if not found:
+        numbers = {
+            tuple(r["config"][axis] for axis in axes): r["numbers"] for r in records if r["config"]["map"] == name
+        }
+        if not numbers:
             continue
-        rows, columns = (sorted({place[axis] for place in found}) for axis in (0, 1))
+        rows, columns = (sorted({point[axis] for point in numbers}) for axis in (0, 1))
 
-        def table(key: str, rows=rows, columns=columns, found=found) -> np.ndarray:
+        def table(key: str, rows=rows, columns=columns, numbers=numbers) -> np.ndarray:
             missing = {"mean": np.nan}
-            return np.array([[found.get((r, c), {}).get(key, missing)["mean"] for c in columns] for r in rows])
+            return np.array([[numbers.get((r, c), {}).get(key, missing)["mean"] for c in columns] for r in rows])
 
-        slopes, expected = table("slope"), table("predicted")
-        borders = [(slopes, 0.0, "measured: 0"), (expected, 0.0, "theory: 0")]
-        trainable = (np.abs(slopes) <= NEAR) & (table("forget") >= OPEN) if name != "depth" else None
+        slopes, predicted = table("slope"), table("predicted")
+        contours = [(slopes, 0.0, "measured: 0"), (predicted, 0.0, "theory: 0")]
+        trainable = (np.abs(slopes) <= SLOPE_BOUND) & (table("forget") >= FORGET_BOUND) if name != "depth" else None
         path = folder / f"gradient_map_{name.replace(', ', '_')}.png"
-        labels = (TITLES[axes[0]], TITLES[axes[1]], "slope, nat a step")
-        draw_map(slopes, [f"{r:g}" for r in rows], [f"{c:g}" for c in columns], labels, path, 0.5, borders, trainable)
+        labels = (TITLES[axes[0]], TITLES[axes[1]], "slope, nats per step")
+        draw_map(slopes, [f"{r:g}" for r in rows], [f"{c:g}" for c in columns], labels, path, 0.5, contours, trainable)
 
 
 BENCHMARKS = (Benchmark("gradient_map", cells, measure, render, draw),)

@@ -1,6 +1,6 @@
-"""Do fresh weights foretell which of them will learn? Theory's slope and the forget gate, beside success at recall.
+"""Do initial weights predict success? The theoretical slope and the forget gate at initialization, against recall.
 
-Made of tables A and B. The borders between groups were drawn when the numbers were known.
+From tables A and B. The boundaries between groups were chosen after the results were known.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from benchmarks.harness import statistics
 from benchmarks.harness.plots import draw_success
 from benchmarks.harness.record import Record, Summary
 
-FRESH = {
+TABLE_A_NAMES = {
     "flax default": "flax, forget bias 0",
     "Keras default": "keras, forget bias 1",
     "torch default": "torch",
@@ -23,28 +23,28 @@ FRESH = {
     "orthogonal, gain 8": "orthogonal x 8, forget bias 1",
     "uniform 0.1, no bias": "uniform 0.1, no bias (2015)",
 }
-"""Schemes of table B that have another name in table A."""
-NORMS = {"none": "none", "cell": "cell, gain 1", "cell, gain 0.1": "cell, gain 0.1"}
-"""Layer normalisations of table B that table A has, by their names there."""
-NEAR, OPEN = 0.11, 0.6
-"""Slopes, nat a step, that count as near to 0, and the mean of a forget gate that counts as open."""
+"""Names in table A of schemes that have another name in table B."""
+TABLE_A_NORMS = {"none": "none", "cell": "cell, gain 1", "cell, gain 0.1": "cell, gain 0.1"}
+"""Names in table A of the layer normalizations of table B."""
+SLOPE_BOUND, FORGET_BOUND = 0.11, 0.6
+"""Largest absolute slope, nats per step, and least mean forget gate of schemes that are expected to learn."""
 DRAWS = 10_000
-"""Times that recipes are drawn anew for an interval."""
-BESIDE = 0.046
-"""Points of the picture that are no farther from each other have one name, else names would lie on points."""
+"""Bootstrap samples of an interval."""
+MERGE_DISTANCE = 0.046
+"""Points of the figure within this distance share one label, so that labels do not cover points."""
 
 
 class Point(NamedTuple):
-    """A recipe, as it starts and as it ends.
+    """A recipe at initialization and after training.
 
     Attributes:
-        name: of the weights.
-        norm: layer normalisation.
-        slope: that theory expects of the fresh weights, nat a step.
-        forget: mean forget gate of the fresh weights.
-        learned: seeds that succeed.
-        seeds: of how many.
-        loss: median over seeds, at the last step that every recipe reached; some stop early as all their seeds succeed.
+        name: of the initialization.
+        norm: layer normalization.
+        slope: predicted by theory at initialization, nats per step.
+        forget: mean forget gate at initialization.
+        learned: number of seeds that succeed.
+        seeds: number of seeds.
+        loss: median over seeds, at the last step that all recipes reached; a cell stops when all seeds have succeeded.
     """
 
     name: str
@@ -57,80 +57,92 @@ class Point(NamedTuple):
 
 
 def points(records: list[Record]) -> list[Point]:
-    """Returns the recipes that both tables have."""
-    fresh = {(r["config"]["recipe"], r["config"]["layer_norm"]): r["numbers"] for r in records
+    """Returns the recipes that are in both tables."""
+    initial = {(r["config"]["recipe"], r["config"]["layer_norm"]): r["numbers"] for r in records
              if r["config"].get("inputs") == "noise"}  # fmt: skip
     trained = [record for record in records if record["config"].get("task") == TASK]
     reached = min((len(record["numbers"]["curve"]) for record in trained), default=0)
-    found = []
+    result = []
     for record in trained:
         config, numbers = record["config"], record["numbers"]
-        start = fresh.get((FRESH.get(config["scheme"], config["scheme"]), NORMS.get(config["norm"], "")))
+        start = initial.get(
+            (TABLE_A_NAMES.get(config["scheme"], config["scheme"]), TABLE_A_NORMS.get(config["norm"], ""))
+        )
         if start is not None:
-            learned = sum(at is not None for at in numbers["arrival"])
-            found.append(
+            learned = sum(step is not None for step in numbers["arrival"])
+            result.append(
                 Point(
                     config["scheme"], config["norm"], start["predicted"]["mean"], start["forget"]["mean"], learned,
                     len(numbers["arrival"]), statistics.middle(numbers["curve"][reached - 1]).median,
                 )
             )  # fmt: skip
-    return found
+    return result
 
 
 def render(records: list[Record]) -> str:
-    """Success by what the weights are like before the first step, and the rank correlation behind it."""
-    found = points(records)
+    """Renders success rates by slope and forget gate at initialization, and the underlying rank correlation."""
+    recipes = points(records)
     groups = {
-        f"slope below -{NEAR}": [p for p in found if p.slope < -NEAR],
-        f"slope within {NEAR} of 0, mean forget gate below {OPEN}": [
-            p for p in found if abs(p.slope) <= NEAR and p.forget < OPEN
+        f"slope below -{SLOPE_BOUND}": [p for p in recipes if p.slope < -SLOPE_BOUND],
+        f"slope within {SLOPE_BOUND} of 0, mean forget gate below {FORGET_BOUND}": [
+            p for p in recipes if abs(p.slope) <= SLOPE_BOUND and p.forget < FORGET_BOUND
         ],
-        f"slope within {NEAR} of 0, mean forget gate of {OPEN} or more": [
-            p for p in found if abs(p.slope) <= NEAR and p.forget >= OPEN
+        f"slope within {SLOPE_BOUND} of 0, mean forget gate of {FORGET_BOUND} or more": [
+            p for p in recipes if abs(p.slope) <= SLOPE_BOUND and p.forget >= FORGET_BOUND
         ],
     }
-    lines = ["| fresh weights | recipes | seeds that learn | recipes of which most seeds learn |", "|---|---|---|---|"]
-    groups[f"slope above {NEAR}"] = [p for p in found if p.slope > NEAR]
+    lines = [
+        "| at initialization | recipes | seeds that learn | recipes of which most seeds learn |",
+        "|---|---|---|---|",
+    ]
+    groups[f"slope above {SLOPE_BOUND}"] = [p for p in recipes if p.slope > SLOPE_BOUND]
     for name, group in groups.items():
         if not group:
             continue
-        learned, seeds = (sum(getattr(p, what) for p in group) for what in ("learned", "seeds"))
-        # Recipes that are all alike leave no spread to draw from; then their seeds tell what can be told.
-        ends = zip(resampled([p.learned / p.seeds for p in group]), statistics.wilson(learned, seeds), strict=True)
+        learned, seeds = (sum(getattr(p, name) for p in group) for name in ("learned", "seeds"))
+        # If all recipes have equal rates the bootstrap interval has no width: take the union with that over seeds.
+        ends = zip(
+            bootstrap_interval([p.learned / p.seeds for p in group]), statistics.wilson(learned, seeds), strict=True
+        )
         low, high = (choose(pair) for choose, pair in zip((min, max), ends, strict=True))
         most = sum(2 * p.learned > p.seeds for p in group)
         lines.append(f"| {name} | {len(group)} | {learned}/{seeds} ({100 * low:.0f}-{100 * high:.0f} %) | {most} |")
-    if len(found) > 2:
-        rank = spearmanr([abs(p.slope) for p in found], [p.loss for p in found])[0]
-        lines += ["", f"Rank correlation of the slope's distance from 0 with the loss at one step: {rank:.2f}."]
+    if len(recipes) > 2:
+        rank = spearmanr([abs(p.slope) for p in recipes], [p.loss for p in recipes])[0]
+        lines += ["", f"Rank correlation of the absolute slope with the loss after equally many steps: {rank:.2f}."]
     return "\n".join(lines)
 
 
-def resampled(rates: list[float]) -> tuple[float, float]:
-    """Returns the 95 % interval of a mean rate of recipes, by drawing as many of them anew, again and again.
+def bootstrap_interval(rates: list[float]) -> tuple[float, float]:
+    """Returns the 95 % bootstrap interval of the mean rate of recipes.
 
-    Seeds of a recipe are no independent trials of its group: recipes differ by more than their seeds do.
+    The seeds of a recipe are not independent trials of its group: recipes differ by more than their seeds do.
 
     Reference:
         Efron, 1979, https://doi.org/10.1214/aos/1176344552
     """
-    drawn = np.random.default_rng(0).choice(np.array(rates), (DRAWS, len(rates))).mean(axis=1)
-    low, high = np.quantile(drawn, (0.025, 0.975))
+    means = np.random.default_rng(0).choice(np.array(rates), (DRAWS, len(rates))).mean(axis=1)
+    low, high = np.quantile(means, (0.025, 0.975))
     return float(low), float(high)
 
 
 def draw(records: list[Record], folder: Path) -> None:
-    """Draws the recipes by slope and forget gate; named are those without layer norm, neighbours together."""
-    shapes: dict[str, list[tuple[str, float, float, float]]] = {}
-    found = points(records)
-    for p in found:
+    """Draws the recipes by slope and forget gate; labels those without layer norm, and adjacent ones jointly."""
+    groups: dict[str, list[tuple[str, float, float, float]]] = {}
+    recipes = points(records)
+    for p in recipes:
         norm = {"none": "no layer norm", "cell": "layer norm in the cell"}.get(p.norm, f"layer norm in the {p.norm}")
-        near = [q for q in found if q.norm == p.norm and abs(q.slope - p.slope) + abs(q.forget - p.forget) < BESIDE]
+        near = [q for q in recipes if q.norm == p.norm]
+        near = [q for q in near if abs(q.slope - p.slope) + abs(q.forget - p.forget) < MERGE_DISTANCE]
         near.sort(key=lambda q: q.slope)
         name = " / ".join(q.name for q in near) if p.norm == "none" and near[0] is p else ""
-        shapes.setdefault(norm, []).append((name, p.slope, p.forget, p.learned / p.seeds))
-    labels = ("slope that theory expects of fresh weights, nat a step", "their mean forget gate", "seeds that learn")
-    draw_success(shapes, labels, folder / "gradient_foretold.png")
+        groups.setdefault(norm, []).append((name, p.slope, p.forget, p.learned / p.seeds))
+    labels = (
+        "predicted slope at initialization, nats per step",
+        "mean forget gate at initialization",
+        "seeds that learn",
+    )
+    draw_success(groups, labels, folder / "gradient_foretold.png")
 
 
 SUMMARY = Summary("foretold", ("gradient_initialisation", "gradient_training"), render, draw)

@@ -1,10 +1,10 @@
-"""What does it cost to watch? A training step with all probes on, against the same step without.
+"""How much time do the probes take? A training step with all probes, against the same step without.
 
     python -m benchmarks run probe_overhead
 
 Both steps train the preset `small` on the same State of the Union batches, each from its own copy of the same state.
-They take turns, in one process, so that whatever else the machine does falls on both; compared are the times of each
-pair. Watching means everything: gradient curves, slopes and crossings of all levels, gates, update ratios.
+They alternate in one process, so that other load affects both equally; the times of each pair are compared. All probes:
+gradient curves, slopes, level transitions, gates and update ratios of all levels.
 
 Device: any; two CPU cores take about 2 minutes.
 Expected: a ratio of at most 1.03.
@@ -29,13 +29,13 @@ from hae_jax.training import optim
 from hae_jax.training.step import make_step, start
 
 PAIRS = 120
-"""Pairs of steps that are timed."""
-WARM = 4
-"""Pairs before, in which both steps compile and meet every shape."""
+"""Timed pairs of steps."""
+WARM_UP = 4
+"""Untimed pairs before, in which both steps are compiled for every shape."""
 
 
 def cells(quick: bool) -> list[Cell]:
-    """One cell; the tiny preset and few pairs if it has to be quick."""
+    """Returns one cell; the preset `tiny` and few pairs if `quick`."""
     return [
         Cell(
             "all probes, every step",
@@ -46,25 +46,25 @@ def cells(quick: bool) -> list[Cell]:
 
 
 def measure(cell: Cell, folder: Path) -> dict[str, Any]:
-    """Times pairs of steps, the one without probes first in every other pair."""
+    """Times pairs of steps; the one without probes comes first in every other pair."""
     config = preset("tiny" if cell.config["pairs"] < PAIRS else "small")
     data = prepare(config.data, folder / "data")
     model = models.build(config.model, data.tokenizer.vocab_size)
     optimizer = optim.build(config.optim, config.train.steps)
     batches = Batches(data.train, config.data, 0)
-    params = model.init(jax.random.key(0), batches.at(0))["params"]
+    params = model.init(jax.random.key(0), batches.batch(0))["params"]
     steps = [make_step(model, optimizer, config, watch=watch) for watch in (None, gradient_flow)]
     states = [start(jax.tree.map(jnp.array, params), optimizer) for _ in steps]
     seconds: list[list[float]] = []
-    for pair in range(WARM + cell.config["pairs"]):
-        batch, taken = jax.device_put(batches.at(pair)), [0.0, 0.0]
+    for pair in range(WARM_UP + cell.config["pairs"]):
+        batch, times = jax.device_put(batches.batch(pair)), [0.0, 0.0]
         for which in (0, 1) if pair % 2 else (1, 0):
-            begun = time.perf_counter()
+            started = time.perf_counter()
             states[which], info = steps[which](states[which], batch, jax.random.key(1))
             jax.block_until_ready((states[which], info))
-            taken[which] = time.perf_counter() - begun
-        seconds.append(taken)
-    ratios = np.array([watched / quiet for quiet, watched in seconds[WARM:]])
+            times[which] = time.perf_counter() - started
+        seconds.append(times)
+    ratios = np.array([probed / plain for plain, probed in seconds[WARM_UP:]])
     low, median, high = (float(x) for x in np.quantile(ratios, [0.25, 0.5, 0.75]))
     # The median of a sample lies between these order statistics with 95 % confidence.
     spread = 1.96 * np.sqrt(len(ratios)) / 2
@@ -77,9 +77,9 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
 
 
 def render(records: list[Record]) -> str:
-    """The ratio of the two times."""
+    """Renders the ratio of the two times."""
     lines = [
-        "| probes | time of a watched step / of a plain one | 95 % interval of the median | pairs |",
+        "| probes | step time with probes / without | 95 % interval of the median | pairs |",
         "|---|---|---|---|",
     ]
     for record in records:

@@ -1,4 +1,4 @@
-"""The recipes that the tables of training compare: fields of the model's config in which they differ."""
+"""Initialization schemes and normalizations that the training tables compare: fields of the model's config."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ SCHEMES: dict[str, dict[str, Any]] = {
     "orthogonal, gain 8": {"initializer": "orthogonal", "forget_bias": 1.0, "recurrent_gain": 8.0},
     "uniform 0.1, no bias": {"initializer": "uniform", "use_bias": False},
 }
-"""Fresh weights by name. Flax, Keras and PyTorch as they are out of the box; the last is Li, Luong & Jurafsky's."""
+"""Initializations by name. Flax, Keras and PyTorch with their defaults; the last is that of Li, Luong & Jurafsky."""
 
 NORMS: dict[str, dict[str, Any]] = {
     "none": {},
@@ -32,16 +32,16 @@ NORMS: dict[str, dict[str, Any]] = {
     "cell, gain 0.1": {"layer_norm": "cell", "layer_norm_gain": 0.1},
     "output": {"layer_norm": "output"},
 }
-"""Layer normalisation by place: none, inside the cell, or of what each LSTM gives away."""
+"""Layer normalization by place: none, inside the cell, or on the output of each LSTM."""
 
 ARTICLE = ("glorot, no bias", "cell")
-"""The article's recipe, read as layer normalisation in the cell; the other reading has it after each LSTM."""
+"""The recipe of the Keras examples, with layer normalization in the cell; the alternative has it after each LSTM."""
 
 
 def config(task: Task, scheme: str, norm: str, hidden: int, **others: Any) -> ModelConfig:
-    """Returns the config of a recipe for a task; the upper level is twice as wide as the lower.
+    """Returns the config of a scheme and normalization for a task; the sentence level has twice the word level's units.
 
-    Chrono prepares for the longest way that the task has.
+    The time scale of chrono is the longest dependency of the task.
     """
     fields = SCHEMES[scheme] | NORMS[norm] | others
     return ModelConfig(embed_dim=16, hidden_dim=hidden, sentence_dim=2 * hidden, timescale=task.timescale, **fields)

@@ -1,7 +1,7 @@
-"""The hierarchical autoencoder on real text, small and short: do fresh weights matter where the recipe is there?
+"""Does initialization matter for the full model? A small hierarchical autoencoder on short real text.
 
-Everything but the weights, the size of the code and the weight of the vector loss is the preset `tiny`: paragraphs of
-the State of the Union addresses, cut to 3 sentences of 10 words, with the auxiliary losses and the backwards reading.
+All but the initialization, the size of the code and the weight of the vector loss is the preset `tiny`: paragraphs of
+the State of the Union addresses, cut to 3 sentences of 10 words, with the auxiliary losses and reversed input.
 """
 
 import dataclasses
@@ -23,19 +23,19 @@ from hae_jax.inference.evaluate import evaluate
 from hae_jax.training import optim, step
 
 GAP = 0.5
-"""Nats a token that a wrong code has to cost. Where the decoder ignores its code the gap is 0; half a nat, a factor of
-1.6 in the probability of every token, is no accident."""
+"""Code gap of a successful run, nats per token: the increase in loss under mismatched codes. It is 0 if the decoder
+ignores its code; half a nat is a factor of 1.6 in the probability of every token."""
 HELDOUT = 256
 """Held-out documents on which the gap is measured."""
 
 
 def config(scheme: str, norm: str) -> Config:
-    """Returns the preset `tiny` with the weights and normalisation of that name; its batches have one shape."""
+    """Returns the preset `tiny` with the named initialization and normalization; its batches have one shape."""
     base = preset("tiny")
-    own: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "timescale": 16, "sentence_dim": 48, "vector_loss": 0.3, "layer_norm": "none", "conditioning": "every_step"
     }  # fmt: skip
-    model = dataclasses.replace(base.model, **own | SCHEMES[scheme] | NORMS[norm])
+    model = dataclasses.replace(base.model, **fields | SCHEMES[scheme] | NORMS[norm])
     return dataclasses.replace(
         base,
         model=model,
@@ -45,43 +45,43 @@ def config(scheme: str, norm: str) -> Config:
 
 
 def run(config: Config, steps: int, seeds: tuple[int, ...], folder: Path) -> dict[str, Any]:
-    """Trains one model after the other and measures the code gap of each on held-out documents; JSON values."""
+    """Trains one model per seed and measures the code gap of each on held-out documents; JSON values."""
     dataset = prepare(config.data, folder / "data")
-    heldout = list(sequential_batches(dataset.heldout.spread(HELDOUT), config.data, 64))
+    heldout = list(sequential_batches(dataset.heldout.evenly_spaced(HELDOUT), config.data, 64))
     vocab = dataset.tokenizer.vocab_size
-    found: dict[str, list[Any]] = {name: [] for name in ("gap", "loss", "norm", "binding", "broken", "curve")}
+    numbers: dict[str, list[Any]] = {name: [] for name in ("gap", "loss", "norm", "binding", "broken", "curve")}
     for seed in seeds:
         params, infos = train(config, steps, seed, dataset)
         scores = evaluate(
             _model(multi_seed.structure(config.model), vocab), params, heldout, dataset.tokenizer, free_run=False
         )
         loss, norm = (np.asarray([getattr(i, name) for i in infos], np.float64) for name in ("loss", "norm"))
-        found["gap"].append(multi_seed.number(scores.code_gap))
-        found["loss"].append(multi_seed.number(scores.loss))
-        found["norm"].append(multi_seed.number(norm[np.isfinite(norm)].max(initial=0)))
-        found["binding"].append(multi_seed.number(np.mean([i.binding for i in infos])))
-        found["broken"].append(int(np.sum([not i.finite for i in infos])))
-        found["curve"].append(
-            [multi_seed.number(x.mean()) for x in np.array_split(loss, max(1, steps // multi_seed.CHUNK))]
+        numbers["gap"].append(multi_seed.rounded(scores.code_gap))
+        numbers["loss"].append(multi_seed.rounded(scores.loss))
+        numbers["norm"].append(multi_seed.rounded(norm[np.isfinite(norm)].max(initial=0)))
+        numbers["binding"].append(multi_seed.rounded(np.mean([i.binding for i in infos])))
+        numbers["broken"].append(int(np.sum([not i.finite for i in infos])))
+        numbers["curve"].append(
+            [multi_seed.rounded(x.mean()) for x in np.array_split(loss, max(1, steps // multi_seed.CHUNK))]
         )
-    return found | {
+    return numbers | {
         "steps": steps,
-        "arrival": [steps if gap is not None and gap > GAP else None for gap in found["gap"]],
+        "arrival": [steps if gap is not None and gap > GAP else None for gap in numbers["gap"]],
     }
 
 
 def train(config: Config, steps: int, seed: int, dataset: Dataset) -> tuple[Any, list[step.StepInfo]]:
-    """Returns the parameters after so many steps, and what was seen on the way."""
+    """Returns the parameters after the given number of steps, and the info of every step."""
     batches = Batches(dataset.train, config.data, seed)
-    first = jax.tree.map(jnp.asarray, batches.at(0))
-    fresh = models.build(config.model, dataset.tokenizer.vocab_size)
-    params = jax.jit(fresh.init)(jax.random.key(seed), first)["params"]
+    first = jax.tree.map(jnp.asarray, batches.batch(0))
+    model = models.build(config.model, dataset.tokenizer.vocab_size)
+    params = jax.jit(model.init)(jax.random.key(seed), first)["params"]
     advance, optimizer = _step(
         multi_seed.structure(config.model), config.optim, config.data, steps, dataset.tokenizer.vocab_size
     )
     state, key, infos = step.start(params, optimizer), jax.random.key(seed + 1), []
     for at in range(steps):
-        state, info = advance(state, batches.at(at), key)
+        state, info = advance(state, batches.batch(at), key)
         infos.append(info)
     return state.params, jax.device_get(infos)
 

@@ -1,4 +1,4 @@
-"""Fresh LSTM layers outside of any model, what they read, and how the gradient goes back through them."""
+"""Single LSTM layers at initialization, their inputs, and the gradients through them."""
 
 from functools import cache
 from typing import NamedTuple
@@ -21,37 +21,37 @@ TIMESCALE = 64
 
 
 class Recipe(NamedTuple):
-    """What decides about a fresh layer.
+    """Initialization of a layer.
 
     Attributes:
-        name: scheme.
-        bias: forget bias, where the scheme asks for one.
-        gain: multiplies the recurrent kernel.
-        use_bias: False leaves the layer without biases.
-        extra: added to the forget bias of whatever scheme.
-        heard: multiplies the input kernel.
+        name: of the scheme.
+        bias: forget bias, where the scheme takes one.
+        gain: factor of the recurrent kernel.
+        use_bias: whether the layer has biases.
+        extra_bias: added to the forget bias of any scheme.
+        input_gain: factor of the input kernel.
     """
 
     name: str
     bias: float = 0.0
     gain: float = 1.0
     use_bias: bool = True
-    extra: float = 0.0
-    heard: float = 1.0
+    extra_bias: float = 0.0
+    input_gain: float = 1.0
 
 
 def draw(key: Array, recipe: Recipe, hidden: int, feat: int, norm_gain: float | None = None) -> LSTMWeights:
-    """Draws a layer's weights; `norm_gain` is the gain of layer norm, None for a layer without."""
-    chosen = scheme(recipe.name, recipe.bias, TIMESCALE)
+    """Draws a layer's weights; `norm_gain` is the gain of layer normalization, None for none."""
+    initializers = scheme(recipe.name, recipe.bias, TIMESCALE)
     gates, (k, r, b) = 4 * hidden, jax.random.split(key, 3)
     norm = None
     if norm_gain is not None:
         gain = jnp.full(gates, norm_gain)
         norm = Norm(gain, gain, gain[:hidden], jnp.zeros(hidden))
-    bias = chosen.bias(b, (gates,)) + recipe.extra * (jnp.arange(gates) // hidden == 1)
+    bias = initializers.bias(b, (gates,)) + recipe.extra_bias * (jnp.arange(gates) // hidden == 1)
     return LSTMWeights(
-        recipe.heard * chosen.kernel(k, (feat, gates)), None, recipe.gain * chosen.recurrent(r, (hidden, gates)),
-        bias if recipe.use_bias else None, norm,
+        recipe.input_gain * initializers.kernel(k, (feat, gates)), None,
+        recipe.gain * initializers.recurrent(r, (hidden, gates)), bias if recipe.use_bias else None, norm,
     )  # fmt: skip
 
 
@@ -60,17 +60,17 @@ def draw_all(
 ) -> LSTMWeights:
     """Draws a layer for every seed, along a leading axis."""
     keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), layer))(jnp.array(seeds))
-    # Apart from what is measured, since orthogonal matrices cost a QR decomposition.
+    # Compiled apart from the measurement, since orthogonal matrices cost a QR decomposition.
     return jax.vmap(lambda key: draw(key, recipe, hidden, feat, norm_gain))(keys)
 
 
 def noise_inputs(key: Array, rows: int, time: int, feat: int) -> Float[Array, "rows time feat"]:
-    """Independent numbers from N(0, 1)."""
+    """Returns independent numbers from N(0, 1)."""
     return jax.random.normal(key, (rows, time, feat))
 
 
 @cache
-def words(rows: int, time: int) -> np.ndarray:
+def token_ids(rows: int, time: int) -> np.ndarray:
     """Returns the ids of running text from the State of the Union addresses, cut into rows."""
     texts = [document.text for document, _ in zip(read("sotu"), range(4 * rows), strict=False)]
     tokenizer = Tokenizer.train(texts, "word", VOCAB)
@@ -79,65 +79,71 @@ def words(rows: int, time: int) -> np.ndarray:
 
 
 def text_inputs(key: Array, rows: int, time: int, feat: int) -> Float[Array, "rows time feat"]:
-    """Fresh word vectors of running text."""
+    """Returns initial word vectors of running text."""
     table = EMBEDDING_STD * jax.random.normal(key, (VOCAB, feat))
-    return table[words(rows, time)]
+    return table[token_ids(rows, time)]
 
 
 INPUTS = {"noise": noise_inputs, "text": text_inputs}
-"""What a layer reads, by name."""
+"""Inputs of a layer by name."""
 
 
-def run(weights: LSTMWeights, inputs: Float[Array, "batch time feat"], nudge: Float[Array, "batch time hidden"]):
-    """Returns the last hidden state."""
-    batch, time, hidden = nudge.shape
+def last_hidden(
+    weights: LSTMWeights, inputs: Float[Array, "batch time feat"], perturbation: Float[Array, "batch time hidden"]
+) -> Float[Array, "batch hidden"]:
+    """Returns the last hidden state; the perturbation, zeros, is added to all hidden states."""
+    batch, time, hidden = perturbation.shape
     zeros = jnp.zeros((batch, hidden), inputs.dtype)
-    state, _, _ = lstm_scan(LSTMState(zeros, zeros), inputs, jnp.ones((batch, time), bool), weights, nudge=nudge)
+    state, _, _ = lstm_scan(LSTMState(zeros, zeros), inputs, jnp.ones((batch, time), bool), weights, nudge=perturbation)
     return state.hidden
 
 
 def gradient_curve(
     weights: LSTMWeights, inputs: Float[Array, "batch time feat"], key: Array
 ) -> tuple[Float[Array, "time"], Float[Array, ""]]:
-    """Differentiates L = <a random vector, h_T>.
+    """Differentiates L = <v, h_T> for a random vector v.
 
     Returns:
-        Root mean squares of dL/dh_t by steps before the last one, and the norm of dL/dx over that of dL/dh.
+        The root mean square of dL/dh_t by steps before the last one, and the norm of dL/dx over that of dL/dh.
     """
     batch, time, _ = inputs.shape
     hidden = weights.recurrent.shape[0]
-    pull = jax.random.normal(key, (hidden,), inputs.dtype)
-    nudge = jnp.zeros((batch, time, hidden), inputs.dtype)
-    slopes, read = jax.grad(lambda nudge, inputs: (run(weights, inputs, nudge) @ pull).sum(), (0, 1))(nudge, inputs)
-    # A gradient that underflows when it is squared has not underflowed yet.
-    scale = jnp.abs(slopes).max((0, 2), keepdims=True)
-    scaled = slopes / jnp.where(scale > 0, scale, 1)
+    direction = jax.random.normal(key, (hidden,), inputs.dtype)
+
+    def loss(perturbation, inputs):
+        return (last_hidden(weights, inputs, perturbation) @ direction).sum()
+
+    zeros = jnp.zeros((batch, time, hidden), inputs.dtype)
+    state_grads, input_grads = jax.grad(loss, (0, 1))(zeros, inputs)
+    # Scaled before squaring, so that the squares of small gradients do not underflow.
+    scale = jnp.abs(state_grads).max((0, 2), keepdims=True)
+    scaled = state_grads / jnp.where(scale > 0, scale, 1)
     curve = (scale[0, :, 0] * jnp.sqrt(jnp.square(scaled).mean((0, 2))))[::-1]
-    return curve, jnp.linalg.norm(read) / jnp.linalg.norm(slopes)
+    return curve, jnp.linalg.norm(input_grads) / jnp.linalg.norm(state_grads)
 
 
-def crossings(
+def level_transitions(
     levels: tuple[LSTMWeights, LSTMWeights, LSTMWeights],
     inputs: Float[Array, "doc part sent word feat"],
     key: Array,
 ) -> Float[Array, "2"]:
-    """Measures what a gradient loses between the levels of an encoder: words to sentences, sentences to documents.
+    """Measures the factor of the gradient's norm between the levels of an encoder: word, sentence, document.
 
-    A sentence is read word by word, the sentence LSTM reads the last word states of a part's sentences, the document
-    LSTM the last sentence states of a document's parts.
+    The word LSTM reads the words of a sentence, the sentence LSTM the last word states of a part's sentences, the
+    document LSTM the last sentence states of a document's parts.
 
     Returns:
         The norm of dL/d(last word states) over that of dL/d(sentence states), and the same one level up.
     """
     doc, part, sent, word, feat = inputs.shape
     hidden = levels[0].recurrent.shape[0]
-    pull = jax.random.normal(key, (hidden,), inputs.dtype)
+    direction = jax.random.normal(key, (hidden,), inputs.dtype)
 
-    def loss(nudges):
-        low, middle, high = nudges
-        sentences = run(levels[0], inputs.reshape(-1, word, feat), low).reshape(-1, sent, hidden)
-        parts = run(levels[1], sentences, middle).reshape(doc, part, hidden)
-        return (run(levels[2], parts, high) @ pull).sum()
+    def loss(perturbations):
+        low, middle, high = perturbations
+        sentences = last_hidden(levels[0], inputs.reshape(-1, word, feat), low).reshape(-1, sent, hidden)
+        parts = last_hidden(levels[1], sentences, middle).reshape(doc, part, hidden)
+        return (last_hidden(levels[2], parts, high) @ direction).sum()
 
     steps = ((doc * part * sent, word), (doc * part, sent), (doc, part))
     low, middle, high = jax.grad(loss)(tuple(jnp.zeros((*n, hidden), inputs.dtype) for n in steps))

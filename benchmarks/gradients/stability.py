@@ -1,17 +1,16 @@
-"""How stable are gradients across initialisations, does theory know it, and does it decide about training?
+"""How stable are gradients across initializations, can theory predict it, and does it determine trainability?
 
     python -m benchmarks run gradient_stability
 
-Four tables. A, at initialisation: every scheme with and without layer normalisation, the predicted slope beside the
-measured one. B, training: which of them learn what has to be remembered. C: clips and learning rates. D: dropout and
-biases. B comes last, as it is the longest by far, its own cells in the order of their importance. `--quick` measures a
-few small cells of each.
+Four tables. A, at initialization: every scheme with and without layer normalization, predicted and measured slopes. B,
+training: which of them learn tasks that require memory. C: clipping and learning rates. D: dropout and biases. B is run
+last, as it is the longest by far, with its cells in order of importance. `--quick` measures a few small cells of each.
 
 Device: two CPU cores take 10 minutes for A, 40 for C, 30 for D, and an hour for the first 30 cells of B, of which there
-are 260: all of them want a GPU. What has been measured is kept; a run that is stopped goes on.
-Expected: A is as the tied theory says, within 0.04 nat a step; of the six claims under it two are refuted. In B what
-has a slope of -0.2 or less seldom succeeds, and what has one near 0 mostly does. In C no clip makes the flax default
-learn. In D the good recipe needs its biases.
+are 260: all of them take a GPU. Measured cells are kept; an interrupted run is resumed.
+Expected: A agrees with the tied theory within 0.04 nats per step; of the six claims below the table two are refuted. In
+B schemes with a slope of -0.2 or less seldom succeed, and those with one near 0 mostly do. In C no clip makes the flax
+default learn. In D the best recipe needs its biases.
 """
 
 from benchmarks.gradients import clipping, dropout, initialization, trainability

@@ -1,6 +1,7 @@
-"""Tasks that only a memory can solve, as pure functions of a key: every batch is fresh, so nothing can be memorised.
+"""Synthetic tasks that require memory, each with the loss of a model without memory.
 
-Each knows what a model without memory reaches. Losses of training are therefore losses on new data.
+Batches are pure functions of a key and every batch is new, so that nothing can be memorized and training losses are
+losses on new data.
 """
 
 import math
@@ -16,15 +17,15 @@ from hae_jax.config import ModelConfig
 from hae_jax.layers.recurrent import LSTM
 
 SENTENCES, WORDS, SYMBOLS = 8, 16, 16
-"""Size of a document of the recall task, and of its alphabet."""
+"""Sentences, words per sentence and vocabulary of the recall task."""
 ORDER = 0.08
-"""Nats by which a loss has to lie below that of knowing all but the order, before order counts as known."""
+"""Nats by which a loss has to be lower than that of a model that predicts the right set of words in no order."""
 COPIED, LETTERS = 10, 8
-"""Symbols to be copied, and the alphabet they are drawn from; a blank and a mark come on top."""
+"""Symbols to copy, and the alphabet they are drawn from, without the blank and the delimiter."""
 
 
 class Sample(NamedTuple):
-    """A batch: what is read, and what is to be said."""
+    """A batch of inputs and targets."""
 
     inputs: Array
     targets: Array
@@ -34,13 +35,13 @@ class Task(NamedTuple):
     """A task for an LSTM.
 
     Attributes:
-        name: of the row or column.
-        model: the module that a config describes; called with `inputs` and `train`, it returns predictions.
-        draw: a batch of that many sequences, from a key.
-        loss: of predictions against targets, a mean.
-        chance: the loss of the best model that remembers nothing.
-        threshold: a loss that cannot be reached without memory, under which a run has succeeded.
-        timescale: steps over which something has to be remembered.
+        name: of the task's rows or columns.
+        model: builds the module from a config; called with `inputs` and `train`, it returns predictions.
+        draw: returns a batch of the given number of sequences, from a key.
+        loss: mean loss of predictions and targets.
+        chance: the loss of the best model without memory.
+        threshold: a loss that cannot be reached without memory; a run below it has succeeded.
+        timescale: steps over which information has to be retained.
     """
 
     name: str
@@ -53,20 +54,20 @@ class Task(NamedTuple):
 
 
 def copy_memory(gap: int) -> Task:
-    """Ten symbols of eight, `gap` blanks of which the last is a mark, then the ten symbols have to be said again.
+    """Copy memory: ten symbols of eight, `gap` blanks of which the last is a delimiter; the symbols are the targets.
 
-    The baseline says blanks up to the mark and guesses then: 10 ln 8 / (gap + 20) nats a step.
+    The baseline predicts blanks up to the delimiter and symbols uniformly then: 10 ln 8 / (gap + 20) nats per step.
 
     Reference:
         Hochreiter & Schmidhuber, 1997; in this form Arjovsky et al., 2016, https://arxiv.org/abs/1511.06464
     """
-    blank, mark = LETTERS, LETTERS + 1
+    blank, delimiter = LETTERS, LETTERS + 1
 
     def draw(key: Key[Array, ""], batch: int) -> Sample:
         symbols = jax.random.randint(key, (batch, COPIED), 0, LETTERS)
         blanks = jnp.full((batch, gap + COPIED), blank)
         return Sample(
-            jnp.concatenate([symbols, blanks.at[:, gap - 1].set(mark)], axis=1),
+            jnp.concatenate([symbols, blanks.at[:, gap - 1].set(delimiter)], axis=1),
             jnp.concatenate([blanks, symbols], axis=1),
         )
 
@@ -75,9 +76,9 @@ def copy_memory(gap: int) -> Task:
 
 
 def adding(length: int) -> Task:
-    """The sum of the two numbers, of `length` uniform ones, that a second channel marks, one in each half.
+    """Adding: the sum of two of `length` uniform numbers, which a second channel marks, one in each half.
 
-    The baseline says 1 always; its error is the variance of the sum of two uniform numbers, 1/6.
+    The baseline always predicts 1; its error is the variance of the sum of two uniform numbers, 1/6.
 
     Reference:
         Hochreiter & Schmidhuber, 1997; Le, Jaitly & Hinton, 2015, https://arxiv.org/abs/1504.00941
@@ -95,10 +96,10 @@ def adding(length: int) -> Task:
 
 
 def recall(sentences: int = SENTENCES, words: int = WORDS) -> Task:
-    """The first word of each sentence of a document, said in order from the document's code.
+    """Recall: the first word of each sentence of a document, predicted in order from the document's code.
 
-    Chance is ln 16. The first words of a document all differ, so that who knows them but not their order is left with a
-    choice among eight: no model without order is better than ln 8, and success is clearly less than that.
+    Chance is ln 16. The first words of a document are all different, so that a model that stores them without their
+    order has to choose among eight: its loss is at least ln 8, and success is a loss clearly below that.
     """
     name = f"recall of {sentences} x {words}"
     threshold = math.log(sentences) - ORDER
@@ -113,7 +114,7 @@ def recall(sentences: int = SENTENCES, words: int = WORDS) -> Task:
 
 
 def cross_entropy(logits: Float[Array, "*batch vocab"], targets: Int[Array, "*batch"]) -> Float[Array, ""]:
-    """Returns the mean of -ln p(target)."""
+    """Returns the mean negative log-likelihood of the targets."""
     chosen = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
     return (jax.nn.logsumexp(logits, axis=-1) - chosen).mean()
 
@@ -123,8 +124,9 @@ def squared_error(predictions: Float[Array, "batch"], targets: Float[Array, "bat
     return jnp.square(predictions - targets).mean()
 
 
+# Flax folds the names of submodules into their random keys: changing one would change the initial weights of a seed.
 class Copy(nn.Module):
-    """Symbols to symbols, step by step."""
+    """One LSTM layer with a prediction at every step."""
 
     config: ModelConfig
 
@@ -137,7 +139,7 @@ class Copy(nn.Module):
 
 
 class Adding(nn.Module):
-    """A sequence of pairs to one number."""
+    """One LSTM layer with one output number, from the last state."""
 
     config: ModelConfig
 
@@ -149,10 +151,10 @@ class Adding(nn.Module):
 
 
 class Recall(nn.Module):
-    """Words to sentence vectors to a code, and from the code one word a sentence.
+    """Encodes words into sentence vectors and those into a code; decodes one word per sentence from the code.
 
-    The bare hierarchy: without the recipe that makes the whole model train (sentence loss, vector loss, reading
-    backwards), so that what is left to decide is how far gradients reach.
+    The bare hierarchy: without the components that make the full model train (sentence loss, vector loss, reversed
+    input), so that success depends on how far gradients reach.
     """
 
     config: ModelConfig
@@ -164,14 +166,14 @@ class Recall(nn.Module):
         word = LSTM(config, config.hidden_dim, config.embed_dim, name="word")
         _, hidden = word(x, jnp.ones(inputs.shape, bool), train=train)
         sentence = LSTM(config, config.sentence_dim, config.hidden_dim, name="sentence")
-        real = jnp.ones((docs, sents), bool)
-        _, sentences = sentence(hidden[:, :, -1], real, train=train)
-        teller = LSTM(config, config.sentence_dim, 0, config.sentence_dim, name="teller")
-        _, told = teller(None, real, context=sentences[:, -1], train=train)
-        return nn.Dense(SYMBOLS, use_bias=config.use_bias, name="say")(told)
+        mask = jnp.ones((docs, sents), bool)
+        _, sentences = sentence(hidden[:, :, -1], mask, train=train)
+        decoder = LSTM(config, config.sentence_dim, 0, config.sentence_dim, name="teller")
+        _, outputs = decoder(None, mask, context=sentences[:, -1], train=train)
+        return nn.Dense(SYMBOLS, use_bias=config.use_bias, name="say")(outputs)
 
 
 TASKS = {
     task.name: task for task in (recall(), recall(4), adding(200), copy_memory(100), copy_memory(200), copy_memory(500))
 }
-"""The tasks of the tables by name."""
+"""All tasks by name."""

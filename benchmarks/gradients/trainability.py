@@ -1,18 +1,18 @@
-"""Which fresh weights let an LSTM learn what has to be remembered? Table B.
+"""With which initializations does an LSTM learn tasks that require memory? Table B.
 
     python -m benchmarks run gradient_stability
 
-Ten seeds a cell, the same ten everywhere: a seed decides about batches as well as weights, so cells are compared in
-pairs. The task that matters is recall, a bare hierarchy that has to carry the first word of each of 8 sentences of 16
-words through a code; adding and copy are the classics; reconstruction is this package's own model on real text. Cells
-stand in the order of their importance, the longest tasks last, so that a run that is stopped has measured what matters.
+Ten seeds per cell, the same ten in all cells: a seed determines batches as well as weights, so cells are paired. The
+main task is recall, in which a bare hierarchy has to store the first word of each of 8 sentences of 16 words in a code;
+adding and copy are the classical tasks; `text` is this package's own model on real text. Cells are ordered by
+importance, the longest tasks last, so that an interrupted run has the most important ones.
 
-Device: one CPU core takes one to four minutes a cell for recall, text, adding and copy of 100, seven for copy of 200,
+Device: one CPU core takes one to four minutes per cell for recall, text, adding and copy of 100, seven for copy of 200,
 and sixteen for copy of 500.
-Expected: without a forget bias (flax default, no biases) no seed succeeds at recall in time, or a few with
-normalised cells; with a forget bias of 2 all do, and none where gradients explode. On text every scheme learns
-something, and normalised ones most. Over the 200 steps of adding normalised cells learn, and chrono; to copy over
-100 takes a cell that is normalised and forgets next to nothing, and even so few seeds have learned it in so few steps.
+Expected: without a forget bias (flax default, no biases) no seed succeeds at recall within the budget, or a few with
+normalized cells; with a forget bias of 2 all do, and none where gradients explode. On text every scheme learns
+something, and normalized ones most. Over the 200 steps of adding, normalized cells and chrono learn; copying over 100
+steps requires a normalized cell with a forget gate near 1, and even then few seeds succeed within the budget.
 """
 
 import dataclasses
@@ -42,9 +42,9 @@ FIRST = [
     ("flax default", "none"), ("orthogonal, forget bias 1", "none"), ("orthogonal, forget bias 2", "none"),
     ("glorot, no bias", "cell"), ("glorot, no bias", "output"), ("chrono", "none"), ("Keras default", "none"),
 ]  # fmt: skip
-"""The recipes that every task is tried with, first of all."""
+"""Recipes measured on every task, before all others."""
 EXPLODING = ("orthogonal, gain 8", "none")
-"""Only to see where exploding begins to matter, on recall and adding."""
+"""Measured on recall and adding only, for the effect of exploding gradients."""
 RECIPES = [
     *FIRST, ("glorot, forget bias 1", "output"), ("glorot, forget bias 1", "cell"), ("glorot, no bias", "none"),
     *((scheme, "none") for scheme in SCHEMES if scheme != EXPLODING[0]),
@@ -52,31 +52,31 @@ RECIPES = [
     ("chrono", "cell"), ("glorot, no bias", "cell, gain 0.1"), ("orthogonal, forget bias 2", "cell, gain 0.1"),
     *((scheme, norm) for norm in ("cell, gain 0.1", "cell") for scheme in SCHEMES if scheme != EXPLODING[0]),
 ]  # fmt: skip
-"""All recipes, the most telling first; repetitions are dropped."""
-FIRM = "orthogonal, forget bias 2"
-READ = [*RECIPES[: len(FIRST) + 3], (FIRM, "cell"), (FIRM, "cell, gain 0.1"), ("chrono", "cell")]
-"""The recipes that real text is tried with."""
-BEGUN = [
+"""All recipes, the most informative first; duplicates are dropped."""
+BEST = "orthogonal, forget bias 2"
+TEXT_RECIPES = [*RECIPES[: len(FIRST) + 3], (BEST, "cell"), (BEST, "cell, gain 0.1"), ("chrono", "cell")]
+"""Recipes measured on real text."""
+LONG_COPY_RECIPES = [
     ("critical", "cell"), ("chrono", "cell"), ("orthogonal, forget bias 5", "cell"), ("critical", "cell, gain 0.1"),
     ("chrono", "cell, gain 0.1"), ("orthogonal, forget bias 5", "cell, gain 0.1"),
 ]  # fmt: skip
-"""The recipes that begin to copy over 100 steps, so that their loss leaves chance; only they are tried over more."""
-CORE = len(FIRST) + 3 + len(SCHEMES) - 1 + 6
-"""Recipes of recall that are measured before any other task but reconstruction."""
+"""Recipes whose loss leaves chance on copying over 100 steps; only they are measured on longer copies."""
+FIRST_RECALL = len(FIRST) + 3 + len(SCHEMES) - 1 + 6
+"""Number of recipes measured on recall before any other task but text."""
 
 
 def cells(quick: bool) -> list[Cell]:
-    """One cell a task and recipe; three small ones if it has to be quick."""
+    """Returns one cell per task and recipe; three small ones if `quick`."""
     if quick:
-        return [_cell("recall of 8 x 16", *recipe, SEEDS[:2], 20, 8) for recipe in (*FIRST[:2], (FIRM, "cell"))]
+        return [_cell("recall of 8 x 16", *recipe, SEEDS[:2], 20, 8) for recipe in (*FIRST[:2], (BEST, "cell"))]
     order = [
         *(("recall of 8 x 16", recipe) for recipe in RECIPES[: len(FIRST)]),
-        *(("text", recipe) for recipe in READ),
-        *(("recall of 8 x 16", recipe) for recipe in (*RECIPES[:CORE], EXPLODING)),
+        *(("text", recipe) for recipe in TEXT_RECIPES),
+        *(("recall of 8 x 16", recipe) for recipe in (*RECIPES[:FIRST_RECALL], EXPLODING)),
         *(("adding 200", recipe) for recipe in (*FIRST, EXPLODING)),
         *(("copy 100", recipe) for recipe in FIRST),
         *((task, recipe) for task in ("recall of 8 x 16", "adding 200", "copy 100") for recipe in RECIPES),
-        *((task, recipe) for task in ("copy 200", "copy 500") for recipe in BEGUN),
+        *((task, recipe) for task in ("copy 200", "copy 500") for recipe in LONG_COPY_RECIPES),
     ]
     return [_cell(task, *recipe, SEEDS, STEPS[task], HIDDEN) for task, recipe in dict.fromkeys(order)]
 
@@ -94,27 +94,28 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
     if c["task"] == "text":
         return short_text.run(short_text.config(c["scheme"], c["norm"]), c["steps"], cell.seeds, folder)
     task = TASKS[c["task"]]
-    course = multi_seed.MultiSeedRun(task, c["steps"], c["batch"], OptimConfig(**c["optim"]))
-    return multi_seed.run(course, config(task, c["scheme"], c["norm"], c["hidden"]), cell.seeds)
+    spec = multi_seed.MultiSeedRun(task, c["steps"], c["batch"], OptimConfig(**c["optim"]))
+    return multi_seed.run(spec, config(task, c["scheme"], c["norm"], c["hidden"]), cell.seeds)
 
 
 def render(records: list[Record]) -> str:
-    """One table a task, its recipes in the order of `RECIPES`."""
+    """Renders one table per task, with one row per recipe."""
     parts = []
     for task in STEPS:
-        found = [r for r in records if r["config"]["task"] == task]
-        if found:
-            parts += [*(_text(found) if task == "text" else _task(task, found)), ""]
+        measured = [r for r in records if r["config"]["task"] == task]
+        if measured:
+            parts += [*(_text(measured) if task == "text" else _task(task, measured)), ""]
     return "\n".join(parts).rstrip()
 
 
 def _task(name: str, records: list[Record]) -> list[str]:
     task = TASKS[name]
     return [
-        f"**{name}**: chance {task.chance:.3f}, success under {task.threshold:.3f}, at most {STEPS[name]:,} steps "
-        "(a cell whose seeds have all succeeded stops there)",
+        f"**{name}**: chance {task.chance:.3f}, success below {task.threshold:.3f}, at most {STEPS[name]:,} steps "
+        "(training stops when all seeds have succeeded)",
         "",
-        "| weights | layer norm | success | steps to it | final loss | largest gradient norm | last forget gate |",
+        "| initialization | layer norm | success | steps to success | final loss | largest gradient norm "
+        "| final forget gate |",
         "|---|---|---|---|---|---|---|",
         *(
             f"{_head(record)} | {statistics.show(n['arrival'], 0)} | {statistics.show(n['loss'], 3)} "
@@ -127,10 +128,10 @@ def _task(name: str, records: list[Record]) -> list[str]:
 
 def _text(records: list[Record]) -> list[str]:
     return [
-        f"**real text**: success where a wrong code costs more than {short_text.GAP} nats a token on held-out "
-        f"documents after {STEPS['text']:,} steps",
+        f"**real text**: success is a code gap of more than {short_text.GAP} nats per token on held-out documents "
+        f"after {STEPS['text']:,} steps",
         "",
-        "| weights | layer norm | success | code gap | loss, nats a token | largest gradient norm |",
+        "| initialization | layer norm | success | code gap | loss, nats per token | largest gradient norm |",
         "|---|---|---|---|---|---|",
         *(
             f"{_head(record)} | {statistics.show(n['gap'])} | {statistics.show(n['loss'])} "
@@ -142,8 +143,8 @@ def _text(records: list[Record]) -> list[str]:
 
 
 def _head(record: Record) -> str:
-    arrived = record["numbers"]["arrival"]
-    rate = statistics.rate(sum(at is not None for at in arrived), len(arrived))
+    steps = record["numbers"]["arrival"]
+    rate = statistics.rate(sum(step is not None for step in steps), len(steps))
     return f"| {record['config']['scheme']} | {record['config']['norm']} | {rate}"
 
 

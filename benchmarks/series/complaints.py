@@ -80,7 +80,7 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
 def render(records: list[Record]) -> str:
     """Renders one row per complaint and form."""
     lines = [
-        "| complaint | units | form | held-out error, fraction of the variance | output variance, likewise "
+        "| complaint | units | form | held-out error / variance | output variance / variance "
         "| loss: first, middle, last |",
         "|---|---|---|---|---|---|",
     ]

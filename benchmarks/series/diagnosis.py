@@ -125,7 +125,7 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
 def render(records: list[Record]) -> str:
     """Renders one row per change."""
     lines = [
-        "| change | loss of the last 20 steps, fraction of the variance | held-out error, likewise |",
+        "| change | loss of the last 20 steps / variance | held-out error / variance |",
         "|---|---|---|",
     ]
     for record in records:

@@ -128,7 +128,7 @@ def downsample(losses: np.ndarray) -> list[float]:
 def render(records: list[Record]) -> str:
     """Renders one row per data set and form."""
     lines = [
-        "| series | form | loss: step 0 | last 20 steps | held-out error, fraction of the variance |",
+        "| series | form | loss: step 0 | last 20 steps | held-out error / variance |",
         "|---|---|---|---|---|",
     ]
     for record in records:
