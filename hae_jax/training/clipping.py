@@ -1,5 +1,5 @@
-"""Gradient clipping beyond Optax: a fused `clip_by_global_norm`, per tensor, AutoClip, ZClip, and a wrapper that records
-whether a clip was active."""
+"""Gradient clipping beyond Optax: a fused `clip_by_global_norm`, per tensor, AutoClip, ZClip; and a wrapper that
+records whether a clip was active."""
 
 from typing import NamedTuple
 
@@ -80,8 +80,8 @@ def clip_by_global_norm(bound: float) -> optax.GradientTransformation:
 
         g <- g min(1, bound / |g|)        |g|: norm over all parameters
 
-    Differs from Optax: one scale is computed for all leaves and multiplied in, which XLA fuses with Adam's update. Optax
-    selects elementwise between the gradient and a quotient, which is not fused on a CPU; docs/performance.md has the
+    Differs from Optax: one scale is computed for all leaves and multiplied in, which XLA fuses with the update of Adam;
+    Optax selects elementwise between the gradient and a quotient, which is not fused on a CPU; docs/performance.md has the
     ratio. Both return the same gradient within rounding.
 
     Args:

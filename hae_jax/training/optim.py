@@ -60,8 +60,9 @@ def schedule(config: OptimConfig, steps: int) -> Callable[[Int[Array, ""] | int]
 def build(config: OptimConfig, steps: int) -> optax.GradientTransformation:
     """Builds the optimizer: `optax.chain(optax.clip_by_global_norm(threshold), optax.adam(schedule))`.
 
-    That is the chain of the default config; other clips and AdamW take the place of either part, and the updates of the
-    sentence level are scaled at the end. Weight decay is decoupled and applies to matrices only, not to biases and gains.
+    That is the chain of the default config. Other clips and AdamW take the place of either part, and the updates of the
+    sentence level are scaled at the end. Weight decay is decoupled, and applied to matrices only, not to biases and
+    gains.
 
     Args:
         config: the clip, the constants of Adam, and the learning rate.
