@@ -34,6 +34,8 @@ from hae_jax.doctor.probes.curve import ratio, slope
 from hae_jax.gradients.jacobian import spectrum
 from hae_jax.gradients.mean_field import predict
 
+WEAK_INPUTS = "critical, inputs hardly heard"
+"""The critical scheme with a near-zero input kernel."""
 RECIPES = {
     "normal 0.01": Recipe("normal"),
     "torch": Recipe("torch"),
@@ -54,7 +56,7 @@ RECIPES = {
     "chrono": Recipe("chrono"),
     "uniform gate": Recipe("uniform_gate"),
     "critical": Recipe("critical"),
-    "critical, inputs hardly heard": Recipe("critical", input_gain=0.03),
+    WEAK_INPUTS: Recipe("critical", input_gain=0.03),
 }
 DRAWN = (
     "normal 0.01", "torch", "flax, forget bias 0", "keras, forget bias 1", "orthogonal, forget bias 1",
@@ -177,7 +179,7 @@ def checks(records: list[Record], norm: str = "none", inputs: str = "noise") -> 
         return results
     for name, title, limit in (
         ("critical", "ln sigmoid(5)", -math.log1p(math.exp(-5))),
-        ("critical, inputs hardly heard", "ln sigmoid(5)", -math.log1p(math.exp(-5))),
+        (WEAK_INPUTS, "ln sigmoid(5)", -math.log1p(math.exp(-5))),
         ("normal 0.01", "ln 0.5", -math.log(2)),
     ):  # fmt: skip
         if name in slopes:
@@ -231,8 +233,8 @@ def render(records: list[Record]) -> str:
         "|---" * (len(groups) + 1) + "|",
     ]
     for name in names:
-        row = [results[group].get(name) for group in groups]
-        entries = ["" if c is None else f"{c.value} ({c.expected}): {'yes' if c.passed else '**no**'}" for c in row]
+        found = [results[group].get(name) for group in groups]
+        entries = ["" if c is None else f"{c.value} ({c.expected}): {'yes' if c.passed else '**no**'}" for c in found]
         lines.append(f"| {name} | {' | '.join(entries)} |")
     return "\n\n".join([*parts, "\n".join(lines)])
 

@@ -19,7 +19,7 @@ from hae_jax import models
 from hae_jax.config import Config, DataConfig, ModelConfig, OptimConfig
 from hae_jax.config.presets import preset
 from hae_jax.data import Batches, Dataset, prepare, sequential_batches
-from hae_jax.inference.evaluate import evaluate
+from hae_jax.inference.teacher_forcing import encode_batches, score_tokens, teacher_forced_scores
 from hae_jax.training import optim, step
 
 GAP = 0.5
@@ -52,9 +52,8 @@ def run(config: Config, steps: int, seeds: tuple[int, ...], folder: Path) -> dic
     numbers: dict[str, list[Any]] = {name: [] for name in ("gap", "loss", "norm", "binding", "broken", "curve")}
     for seed in seeds:
         params, infos = train(config, steps, seed, dataset)
-        scores = evaluate(
-            _model(multi_seed.structure(config.model), vocab), params, heldout, dataset.tokenizer, free_run=False
-        )
+        model = _model(multi_seed.structure(config.model), vocab)
+        scores = teacher_forced_scores(score_tokens(model, params, encode_batches(model, params, heldout)))
         loss, norm = (np.asarray([getattr(i, name) for i in infos], np.float64) for name in ("loss", "norm"))
         numbers["gap"].append(multi_seed.rounded(scores.code_gap))
         numbers["loss"].append(multi_seed.rounded(scores.loss))

@@ -94,7 +94,9 @@ def last_hidden(
     """Returns the last hidden state; the perturbation, zeros, is added to all hidden states."""
     batch, time, hidden = perturbation.shape
     zeros = jnp.zeros((batch, hidden), inputs.dtype)
-    state, _, _ = lstm_scan(LSTMState(zeros, zeros), inputs, jnp.ones((batch, time), bool), weights, nudge=perturbation)
+    state, _, _ = lstm_scan(
+        LSTMState(zeros, zeros), inputs, jnp.ones((batch, time), bool), weights, perturbation=perturbation
+    )
     return state.hidden
 
 

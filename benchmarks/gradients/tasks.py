@@ -20,6 +20,8 @@ SENTENCES, WORDS, SYMBOLS = 8, 16, 16
 """Sentences, words per sentence and vocabulary of the recall task."""
 ORDER = 0.08
 """Nats by which a loss has to be lower than that of a model that predicts the right set of words in no order."""
+OUTPUT, DECODER = "say", "teller"
+"""Scope names of submodules. Flax folds them into random keys: another name would change a seed's initial weights."""
 COPIED, LETTERS = 10, 8
 """Symbols to copy, and the alphabet they are drawn from, without the blank and the delimiter."""
 
@@ -124,7 +126,6 @@ def squared_error(predictions: Float[Array, "batch"], targets: Float[Array, "bat
     return jnp.square(predictions - targets).mean()
 
 
-# Flax folds the names of submodules into their random keys: changing one would change the initial weights of a seed.
 class Copy(nn.Module):
     """One LSTM layer with a prediction at every step."""
 
@@ -135,7 +136,7 @@ class Copy(nn.Module):
         x = jax.nn.one_hot(inputs, LETTERS + 2)
         lstm = LSTM(self.config, self.config.hidden_dim, x.shape[-1], name="lstm")
         _, hidden = lstm(x, jnp.ones(inputs.shape, bool), train=train)
-        return nn.Dense(LETTERS + 1, use_bias=self.config.use_bias, name="say")(hidden)
+        return nn.Dense(LETTERS + 1, use_bias=self.config.use_bias, name=OUTPUT)(hidden)
 
 
 class Adding(nn.Module):
@@ -147,7 +148,7 @@ class Adding(nn.Module):
     def __call__(self, inputs: Float[Array, "batch time two"], train: bool = False) -> Float[Array, "batch"]:
         lstm = LSTM(self.config, self.config.hidden_dim, 2, name="lstm")
         _, hidden = lstm(inputs, jnp.ones(inputs.shape[:2], bool), train=train)
-        return nn.Dense(1, use_bias=self.config.use_bias, name="say")(hidden[:, -1])[:, 0]
+        return nn.Dense(1, use_bias=self.config.use_bias, name=OUTPUT)(hidden[:, -1])[:, 0]
 
 
 class Recall(nn.Module):
@@ -168,9 +169,9 @@ class Recall(nn.Module):
         sentence = LSTM(config, config.sentence_dim, config.hidden_dim, name="sentence")
         mask = jnp.ones((docs, sents), bool)
         _, sentences = sentence(hidden[:, :, -1], mask, train=train)
-        decoder = LSTM(config, config.sentence_dim, 0, config.sentence_dim, name="teller")
+        decoder = LSTM(config, config.sentence_dim, 0, config.sentence_dim, name=DECODER)
         _, outputs = decoder(None, mask, context=sentences[:, -1], train=train)
-        return nn.Dense(SYMBOLS, use_bias=config.use_bias, name="say")(outputs)
+        return nn.Dense(SYMBOLS, use_bias=config.use_bias, name=OUTPUT)(outputs)
 
 
 TASKS = {

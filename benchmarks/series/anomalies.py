@@ -4,8 +4,9 @@
 
 Two long series with labelled anomalies, with training on clean data only: blood pressure (one event of 12 steps among
 6,301), and a synthetic electrocardiogram (three events of 100 steps among 10,000). All detectors get the same windows
-and the best possible threshold. A model's errors become scores in two ways: squared, and as the estimator's score,
-`surprise`. F1 with point adjustment is included because it is often published: compare its value for random scores.
+and the best possible threshold. A model's errors become scores in two ways: squared, and as the estimator's
+`anomaly_score`, here called surprise. F1 with point adjustment is included because it is often published: compare its
+value for random scores.
 
 Device: one CPU core, 20 minutes; resumable.
 Expected: surprise detects anomalies better than squared errors do, whatever the model; with squared errors, principal

@@ -46,10 +46,10 @@ def scores_of_errors(clean: Windows, test: Windows, time: int, warm_up: int = 0)
         time: length of that series.
         warm_up: steps at the start of a window whose errors are ignored.
     """
-    scorer = MahalanobisScorer.of([one[warm_up:, None] for one in clean])
+    scorer = MahalanobisScorer.fit([one[warm_up:, None] for one in clean])
     scores = {
         SQUARED: np.square(test[:, warm_up:]),
-        SURPRISE: np.stack([scorer.of_steps(one[warm_up:, None]) for one in test]),
+        SURPRISE: np.stack([scorer.score(one[warm_up:, None]) for one in test]),
     }
     padded = {name: np.pad(each, [(0, 0), (warm_up, 0)], "edge") for name, each in scores.items()}
     return {name: average_windows(each, time, TEST_STRIDE) for name, each in padded.items()}
@@ -62,7 +62,7 @@ def autoencoder(config: SeriesConfig) -> Detector:
         model = SeriesAutoencoder(config=config, steps=steps, random_state=seed)
         model.fit(sliding_windows(clean, WIDTH, TRAIN_STRIDE))
         windows = sliding_windows(series, WIDTH, TEST_STRIDE)
-        scores = {SQUARED: model.errors(windows), SURPRISE: model.surprise(windows)}
+        scores = {SQUARED: model.errors(windows), SURPRISE: model.anomaly_score(windows)}
         return {name: average_windows(np.stack(each), len(series), TEST_STRIDE) for name, each in scores.items()}
 
     return detect
