@@ -4,12 +4,15 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
+from support.trained_run import corpus, trained  # noqa: F401, they are fixtures
 
+import hae_jax
 from benchmarks import highlights
+from benchmarks.doctor.models.threads import THREADS
 from benchmarks.harness import report
 from benchmarks.harness.record import RESULTS
-from hae_jax import __version__
 from hae_jax.cli.parser import parse
 
 ROOT = Path(__file__).parents[1]
@@ -26,7 +29,7 @@ PAGES = [
 
 def block_after(text: str, heading: str) -> list[str]:
     """Lines of the first code block under a heading."""
-    return text.split(f"## {heading}\n")[1].split("```\n")[1].splitlines()
+    return re.findall(r"^```\n(.*?)^```$", text.split(f"## {heading}\n")[1], re.DOTALL | re.MULTILINE)[0].splitlines()
 
 
 def mapped() -> list[str]:
@@ -40,6 +43,12 @@ def mapped() -> list[str]:
         if name.endswith("/"):
             folders.append(name)
     return paths
+
+
+def example(word: str) -> str:
+    """The README's Python block that contains a word."""
+    (found,) = (code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if word in code)
+    return found
 
 
 def commands() -> list[str]:
@@ -98,6 +107,28 @@ def test_an_excerpt_keeps_numbers_and_order():
         highlights.select(table, {"d": "d"})
 
 
+def test_the_example_of_texts_runs(trained):  # noqa: F811
+    found = {}
+    exec(example("hae_jax.load").replace("runs/first", str(trained)), found)
+    assert found["codes"].shape == (2, found["model"].config.model.sentence_dim)
+
+
+def test_the_example_of_series_runs():
+    pytest.importorskip("sklearn")
+    found = {"series": [np.sin(np.arange(time) / 2) for time in (9, 14, 11, 16)]}
+    exec(example("SeriesAutoencoder").replace("SeriesAutoencoder()", "SeriesAutoencoder(steps=3)"), found)
+    assert len(found["codes"]) == len(found["anomalous"]) == 4
+
+
+def test_the_example_of_the_doctor_runs_and_reports_what_is_shown():
+    code = example("hae_jax.examine").replace("optax.adam(8e-3)", "optimizer")
+    found = {"hae_jax": hae_jax, "print": lambda report: None} | THREADS["keras-team/keras#1855"][1]()
+    exec(code, found)
+    shown = block_after(README, "The doctor")
+    written = [re.sub(r"\d+", "#", line.strip()) for line in str(found["report"]).splitlines()]
+    assert [re.sub(r"\d+", "#", line.strip()) for line in shown] == written[: len(shown)]
+
+
 def test_the_file_list_names_every_file_and_no_other():
     written = {
         path.relative_to(ROOT).as_posix()
@@ -130,7 +161,7 @@ def test_links_lead_somewhere(page):
 
 def test_the_changelog_begins_with_this_version():
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert re.findall(r"^## (\S+)", text, re.MULTILINE)[0] == __version__
+    assert re.findall(r"^## (\S+)", text, re.MULTILINE)[0] == hae_jax.__version__
 
 
 @pytest.mark.parametrize("name", ["train", "test"])
