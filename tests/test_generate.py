@@ -27,14 +27,14 @@ def markov(docs=DOCS, vocab=VOCAB, ends=0.0, seed=0):
     params = {
         "follow": (2 * jax.random.normal(keys[0], (vocab, vocab))).at[:, EOD].add(ends),
         "embed": jax.random.normal(keys[1], (vocab, CODE)),
-        "tell": jax.random.normal(keys[2], (CODE, vocab)),
+        "project": jax.random.normal(keys[2], (CODE, vocab)),
     }
     return model, params, Code(jax.random.normal(keys[3], (docs, CODE)))
 
 
 def log_probabilities(params, code):
-    """log p(next | last) of each document, `[doc, last, next]`, in which PAD cannot be said."""
-    logits = params["follow"][None] + (code.document @ params["tell"])[:, None]
+    """log p(next | last) of each document, `[doc, last, next]`, in which PAD is excluded."""
+    logits = params["follow"][None] + (code.document @ params["project"])[:, None]
     return np.asarray(jax.nn.log_softmax(logits.at[..., PAD].set(-jnp.inf)), np.float64)
 
 
@@ -70,7 +70,7 @@ def test_greedy_equals_a_plain_loop_over_the_model(limit):
 
 
 @pytest.mark.parametrize(("backend", "done"), [("cpu", 3), ("gpu", BLOCK_SIZE)])
-def test_the_loop_looks_after_each_block_whether_all_is_done(monkeypatch, backend, done):
+def test_the_loop_checks_after_each_block_whether_all_is_done(monkeypatch, backend, done):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     steps, outputs = scan_until(
         lambda steps, at: (steps + 1, at + 1), lambda steps: steps >= 3, jnp.int32(0), 5 * BLOCK_SIZE + 1
@@ -79,7 +79,7 @@ def test_the_loop_looks_after_each_block_whether_all_is_done(monkeypatch, backen
     assert outputs.tolist() == [*range(1, done + 1), *[0] * (5 * BLOCK_SIZE + 1 - done)]
 
 
-ABREAST = {
+PARALLEL = {
     "none": VARIANTS["none"],
     "attention": dataclasses.replace(VARIANTS["none"], attention=True),
     "all states": dataclasses.replace(
@@ -90,35 +90,35 @@ ABREAST = {
 
 def biased(name, ends):
     """A model, parameters and codes; `ends` is added to the logits of EOS and EOD."""
-    model, params = drawn(ABREAST[name])
+    model, params = drawn(PARALLEL[name])
     bias = params["words"]["bias"].at[jnp.array([EOS, EOD])].add(jnp.array(ends, jnp.float32))
     params = params | {"words": params["words"] | {"bias": bias}}
     return model, params, bind(model, params, "encode")(batch())
 
 
 def both_ways(name, ends, limit):
-    """Texts of codes, of sentences side by side and in turn."""
+    """Texts of codes, decoded in parallel and sequentially."""
     model, params, code = biased(name, ends)
-    in_turn = unroll(model, params, code, limit, lambda logits, _: logits.argmax(-1))
-    return np.asarray(greedy(model, params, code, limit)), np.asarray(in_turn)
+    sequential = unroll(model, params, code, limit, lambda logits, _: logits.argmax(-1))
+    return np.asarray(greedy(model, params, code, limit)), np.asarray(sequential)
 
 
 @pytest.mark.parametrize("ends", [(1.0, 1.0), (2.0, 2.5)])
-@pytest.mark.parametrize("name", ABREAST)
-def test_sentences_side_by_side_are_those_in_turn(name, ends):
+@pytest.mark.parametrize("name", PARALLEL)
+def test_parallel_decoding_equals_sequential(name, ends):
     np.testing.assert_array_equal(*both_ways(name, ends, LIMIT))
 
 
-def test_texts_of_many_sentences_are_said_in_groups():
-    said, expected = both_ways("none", (2.5, 2.0), LIMIT)
-    np.testing.assert_array_equal(said, expected)
-    np.testing.assert_array_equal(both_ways("none", (2.5, 2.0), 4)[0], said[:, :4])
+def test_texts_of_many_sentences_are_decoded_in_groups():
+    found, expected = both_ways("none", (2.5, 2.0), LIMIT)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(both_ways("none", (2.5, 2.0), 4)[0], found[:, :4])
     # Some end before the limit, some do not.
-    assert 0 < (said == EOD).any(1).sum() < len(said)
-    assert (said == EOS).sum(1).max() > SENTENCES
+    assert 0 < (found == EOD).any(1).sum() < len(found)
+    assert (found == EOS).sum(1).max() > SENTENCES
 
 
-def test_a_model_that_does_not_end_its_sentences_is_told_in_turn():
+def test_a_model_that_does_not_end_its_sentences_is_decoded_sequentially():
     for ends, enough in (((2.5, 2.0), True), ((-9.0, -9.0), False)):
         model, params, code = biased("none", ends)
         assert bool(parallel_greedy(model, params, code, LIMIT)[1]) is enough
@@ -126,12 +126,12 @@ def test_a_model_that_does_not_end_its_sentences_is_told_in_turn():
 
 
 @pytest.mark.usefixtures("double")
-def test_sentences_side_by_side_in_float64():
+def test_parallel_decoding_in_float64():
     np.testing.assert_array_equal(*both_ways("none", (2.5, 2.0), LIMIT))
 
 
 def test_the_other_couplings_wait_for_the_words():
-    assert not any(drawn(VARIANTS[name])[0].side_by_side for name in ("sentence, attention", "word, paper"))
+    assert not any(drawn(VARIANTS[name])[0].parallel_sentences for name in ("sentence, attention", "word, paper"))
 
 
 def generators():
@@ -144,7 +144,7 @@ def generators():
 
 
 @pytest.mark.parametrize("name", generators())
-def test_documents_stay_silent_after_their_end(name):
+def test_documents_are_padded_after_their_end(name):
     tokens = np.asarray(generators()[name](*markov(ends=2.0), LIMIT))
     assert (tokens == EOD).any()
     after = np.cumsum(tokens == EOD, axis=1) - (tokens == EOD) > 0
@@ -217,7 +217,7 @@ def test_a_tiny_nucleus_is_greedy():
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
-def test_samples_are_as_frequent_as_the_softmax_says(temperature):
+def test_samples_have_the_frequencies_of_the_softmax(temperature):
     draws = 20_000
     model, params, code = markov(docs=1)
     many = Code(jnp.repeat(code.document, draws, axis=0))
@@ -242,7 +242,7 @@ def test_another_key_draws_another_text():
     assert texts[0] == texts[1] != texts[2]
 
 
-def test_padding_is_never_said():
+def test_padding_is_never_predicted():
     model, params, code = markov()
     params["follow"] = params["follow"].at[:, PAD].set(100.0)
     assert (np.asarray(greedy(model, params, code, 1)) != PAD).all()
@@ -261,7 +261,7 @@ def test_padding_is_never_said():
         (lambda a: beam_search(*a, 2, 5, -0.5), "length_penalty must be at least 0, got -0.5"),
     ],
 )
-def test_impossible_wishes_are_refused(call, message):
+def test_settings_out_of_range_are_rejected(call, message):
     with pytest.raises(ValueError, match=message):
         call(markov())
 
@@ -276,15 +276,15 @@ def test_ids_are_cut_into_sentences():
 
 
 def test_trees_of_states_follow_their_beams():
-    """Each step's state must be that of the beam it continues: here the state counts the words said."""
+    """Each step's state must be that of the beam it continues: here the state counts the words decoded."""
 
     class Counter(Markov):
         def start(self, code):
-            return {"told": code.document @ self.tell, "said": jnp.zeros((len(code.document), self.vocab))}
+            return {"code_logits": code.document @ self.project, "counts": jnp.zeros((len(code.document), self.vocab))}
 
         def step(self, state, token):
-            said = state["said"] + jax.nn.one_hot(token, self.vocab)
-            return {**state, "said": said}, self.follow[token] + state["told"] - 30 * said
+            counts = state["counts"] + jax.nn.one_hot(token, self.vocab)
+            return {**state, "counts": counts}, self.follow[token] + state["code_logits"] - 30 * counts
 
     _, params, code = markov(docs=3, ends=-9.0)
     model = Counter(VOCAB, CODE)

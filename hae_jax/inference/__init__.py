@@ -1,1 +1,1 @@
-"""A trained model at work: `texts` in and out, `generate` and `beam` for ids, `evaluate` for scores."""
+"""Inference: `texts` encodes and decodes text, `decoding` selects how codes are decoded, `evaluate` scores a model."""

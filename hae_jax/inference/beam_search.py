@@ -9,12 +9,12 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from hae_jax.batch import EOD, PAD
 from hae_jax.inference.decode_loop import bind, mask_pad, scan_until
-from hae_jax.inference.generate import check
+from hae_jax.inference.generate import check_max_tokens
 from hae_jax.models.outputs import Code
 
 
 def select_beams(tree: PyTree, chosen: Int[Array, "doc beam"]) -> PyTree:
-    """Picks beams of each document; leaves stay flat, `[doc * beam, ...]`."""
+    """Selects beams of each document; leaves have shape `[doc * beam, ...]`."""
     docs, beam = chosen.shape
     flat = (jnp.arange(docs)[:, None] * beam + chosen).reshape(-1)
     return jax.tree.map(lambda x: x[flat], tree)
@@ -23,7 +23,7 @@ def select_beams(tree: PyTree, chosen: Int[Array, "doc beam"]) -> PyTree:
 def normalized_score(
     total: Float[Array, "doc *beam"], length: Int[Array, "doc *beam"] | int, length_penalty: Float[Array, ""]
 ) -> Float[Array, "doc *beam"]:
-    """Returns what the search maximises: log probability over length ** penalty."""
+    """Returns the objective of the search: log probability / length ** length_penalty."""
     return total / jnp.maximum(length, 1) ** length_penalty
 
 
@@ -34,13 +34,14 @@ def is_decided(
     limit: int,
     length_penalty: Float[Array, ""],
 ) -> Bool[Array, ""]:
-    """Tells whether no document can do better than its best ended beam, whatever its open beams go on to say.
+    """Returns whether the best finished beam of every document scores above all continuations of its open beams.
 
-    Log probabilities only fall, so an open beam ends at best with what it has now, spread over the greatest length.
+    A continuation never raises the log probability, so the score of an open beam is bounded by its present log
+    probability at the greatest length.
     """
     best = jnp.where(ended, normalized_score(total, length, length_penalty), -jnp.inf).max(-1)
-    hope = jnp.where(ended, -jnp.inf, normalized_score(total, limit, length_penalty)).max(-1)
-    return (best > hope).all()
+    bound = jnp.where(ended, -jnp.inf, normalized_score(total, limit, length_penalty)).max(-1)
+    return (best > bound).all()
 
 
 def backtrack(parents: Int[Array, "token doc beam"], tokens: Int[Array, "token doc beam"]) -> Int[Array, "doc token"]:
@@ -68,8 +69,8 @@ def _beam(
         state, logits = step(state, token.reshape(-1))
         score = jax.nn.log_softmax(mask_pad(logits)).reshape(docs, beam, -1)
         vocab = score.shape[-1]
-        silence = jnp.where(jnp.arange(vocab) == PAD, 0.0, -jnp.inf)[None, None]
-        total = (total[..., None] + jnp.where(ended[..., None], silence, score)).reshape(docs, -1)
+        only_pad = jnp.where(jnp.arange(vocab) == PAD, 0.0, -jnp.inf)[None, None]
+        total = (total[..., None] + jnp.where(ended[..., None], only_pad, score)).reshape(docs, -1)
         length = length + ~ended
         _, best = jax.lax.top_k(normalized_score(total, jnp.repeat(length, vocab, axis=1), length_penalty), beam)
         parent, token = jnp.divmod(best, vocab)
@@ -78,42 +79,42 @@ def _beam(
         total = jnp.take_along_axis(total, best, axis=1)
         return (state, token, total, pick(length), ended), (parent, token)
 
-    def over(carry):
+    def decided(carry):
         _, _, total, length, ended = carry
         return is_decided(total, length, ended, max_tokens, length_penalty)
 
-    # At first all beams are the same, so only one of them counts.
+    # All beams of a document start equal, so only the first is kept.
     total = jnp.broadcast_to(jnp.where(jnp.arange(beam) == 0, 0.0, -jnp.inf), (docs, beam))
     empty = jnp.zeros((docs, beam), jnp.int32)
     carry = state, jnp.full((docs, beam), PAD, jnp.int32), total, empty, empty.astype(bool)
-    _, (parents, tokens) = scan_until(advance, over, carry, max_tokens)
+    _, (parents, tokens) = scan_until(advance, decided, carry, max_tokens)
     return backtrack(parents, tokens)
 
 
 def beam_search(
     model: nn.Module, params: PyTree, code: Code, beam: int, max_tokens: int, length_penalty: float = 0.0
 ) -> Int[Array, "doc token"]:
-    """Decodes codes, keeping the `beam_search` best beginnings of each document.
+    """Decodes codes by beam search, which keeps the `beam` best hypotheses of each document.
 
-    Beginnings are ranked by log probability / length ** length_penalty. One that has ended stays in the beam as it is.
+    Hypotheses are ranked by log probability / length ** length_penalty. A finished one stays in the beam unchanged.
 
     Args:
         model: an autoencoder of `hae_jax.models`.
         params: its parameters.
-        code: what `encode` returned.
-        beam: number of beginnings kept; 1 is greedy.
-        max_tokens: tokens a document, end marks included, at which to stop without EOD.
-        length_penalty: 0 looks for the most probable text, which favours short ones; 1 for the most probable tokens.
+        code: the codes, as returned by the model's `encode`.
+        beam: number of hypotheses; 1 is greedy.
+        max_tokens: maximum length of a document in tokens, end marks included; at this length it stops without EOD.
+        length_penalty: 0 maximizes the probability of the text, which favours short texts; 1 its mean per token.
 
     Returns:
-        Token ids of the best text, as from `greedy`.
+        Token ids of the best hypothesis, as from `greedy`.
 
     Raises:
-        ValueError: if `beam_search` or `max_tokens` is not positive, or `length_penalty` negative.
+        ValueError: if `beam` or `max_tokens` is not positive, or `length_penalty` negative.
     """
-    check(max_tokens)
+    check_max_tokens(max_tokens)
     if beam < 1:
         raise ValueError(f"beam must be at least 1, got {beam}. Use 1 for greedy decoding.")
     if not length_penalty >= 0:
-        raise ValueError(f"length_penalty must be at least 0, got {length_penalty}. Use 1 for longer texts.")
+        raise ValueError(f"length_penalty must be at least 0, got {length_penalty}. Use 0 or more.")
     return _beam(model, params, code, beam, max_tokens, jnp.float32(length_penalty))

@@ -12,16 +12,16 @@ from jaxtyping import Array, Float, Int, PyTree
 from hae_jax.batch import PAD
 
 BLOCK_SIZE = 8
-"""Tokens between two looks at whether all has been said, where each look waits for a device; a CPU looks every time."""
+"""Tokens between two checks of the stopping condition on an accelerator, where each check synchronizes; 1 on a CPU."""
 
 
 def bind(model: nn.Module, params: PyTree, method: str) -> Callable[..., Any]:
-    """Returns a method of a model as a function of its other arguments."""
+    """Returns a method of a Flax module, by name, as a function of its other arguments."""
     return partial(model.apply, {"params": params}, method=method)
 
 
 def mask_pad(logits: Float[Array, "*batch vocab"]) -> Float[Array, "*batch vocab"]:
-    """Rules out PAD, which is no word but stands for "start" before a document and for nothing after it."""
+    """Sets the logit of PAD to -inf: PAD marks the start of a document and fills its end, and is never predicted."""
     return jnp.where(jnp.arange(logits.shape[-1]) == PAD, -jnp.inf, logits.astype(jnp.float32))
 
 
@@ -31,16 +31,16 @@ def scan_until(
     carry: PyTree,
     steps: int,
 ) -> tuple[PyTree, PyTree]:
-    """Scans `advance` over the positions 0, 1, ... in blocks, until `ended`.
+    """Scans `advance` over the positions 0, 1, ... in blocks until `ended` returns True.
 
     Args:
         advance: one step, `(carry, position) -> (carry, output)`.
-        ended: whether nothing is left to do.
-        carry: what the first step starts from.
-        steps: number of positions, rounded up to whole blocks.
+        ended: whether to stop, as a function of the carry.
+        carry: initial carry.
+        steps: maximum number of positions; a last block may run beyond it.
 
     Returns:
-        The last carry, and the outputs stacked over positions; zeros where the loop had ended before.
+        The last carry, and the outputs stacked over positions; zeros after the loop has ended.
     """
     size = 1 if jax.default_backend() == "cpu" else BLOCK_SIZE
     count = -(-steps // size)

@@ -1,7 +1,7 @@
-"""How codes are decoded, as one value that can be handed on."""
+"""Decoding methods as values: greedy, sampling, or beam search, with their settings."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Protocol, runtime_checkable
 
 import flax.linen as nn
 import jax
@@ -12,22 +12,9 @@ from hae_jax.inference.generate import greedy, sample
 from hae_jax.models.outputs import Code
 
 
-@dataclass(frozen=True)
-class Decoding:
-    """The way from codes to ids, with its settings; those of the other ways are not looked at."""
-
-    method: Literal["greedy", "sample", "beam"] = "greedy"
-    """The most probable token every time; a token at random; or the best of several texts."""
-    temperature: float = 1.0
-    """Of sampling: 0 is greedy, 1 the model's own distribution."""
-    top_p: float = 1.0
-    """Of sampling: the share of the probability, the most probable tokens first, that is drawn from."""
-    beam: int = 4
-    """Of beam search: how many texts are followed."""
-    length_penalty: float = 0.0
-    """Of beam search: 0 looks for the most probable text, 1 for the most probable tokens."""
-    seed: int = 0
-    """Of sampling."""
+@runtime_checkable
+class Decoding(Protocol):
+    """A method to decode codes to token ids."""
 
     def __call__(
         self, model: nn.Module, params: PyTree, code: Code, max_tokens: int, part: int = 0
@@ -37,26 +24,63 @@ class Decoding:
         Args:
             model: an autoencoder of `hae_jax.models`.
             params: its parameters.
-            code: what `encode` returned.
-            max_tokens: tokens a document, end marks included, at which to stop without EOD.
-            part: number of this call among several with the same seed, so that each draws anew.
+            code: the codes, as returned by the model's `encode`.
+            max_tokens: maximum length of a document in tokens, end marks included.
+            part: index of this call among several with the same seed, each of which draws other samples.
 
         Returns:
-            Token ids with EOS after each sentence and EOD at the end; PAD after EOD.
+            Token ids, with EOS after each sentence, EOD at the end of the document, and PAD after it.
 
         Raises:
-            ValueError: if the method is unknown, or one of its settings impossible.
+            ValueError: if a setting is out of range.
         """
-        match self.method:
-            case "greedy":
-                return greedy(model, params, code, max_tokens)
-            case "sample":
-                key = jax.random.fold_in(jax.random.key(self.seed), part)
-                return sample(model, params, code, key, self.temperature, self.top_p, max_tokens)
-            case "beam":
-                return beam_search(model, params, code, self.beam, max_tokens, self.length_penalty)
-        raise ValueError(f"method must be greedy, sample or beam, got {self.method!r}. Use greedy.")
 
 
-GREEDY = Decoding()
-"""The way an autoencoder is judged by."""
+@dataclass(frozen=True)
+class Greedy:
+    """Chooses the most probable token at each step."""
+
+    def __call__(
+        self, model: nn.Module, params: PyTree, code: Code, max_tokens: int, part: int = 0
+    ) -> Int[Array, "doc token"]:
+        """Decodes codes; see `Decoding`."""
+        return greedy(model, params, code, max_tokens)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Samples each token; see `hae_jax.inference.generate.sample`."""
+
+    temperature: float = 1.0
+    """Divisor of the logits: 0 is greedy, 1 the model's distribution."""
+    top_p: float = 1.0
+    """Total probability of the most probable tokens that are sampled from (nucleus sampling)."""
+    seed: int = 0
+    """Seed of the samples."""
+
+    def __call__(
+        self, model: nn.Module, params: PyTree, code: Code, max_tokens: int, part: int = 0
+    ) -> Int[Array, "doc token"]:
+        """Decodes codes; see `Decoding`."""
+        key = jax.random.fold_in(jax.random.key(self.seed), part)
+        return sample(model, params, code, key, self.temperature, self.top_p, max_tokens)
+
+
+@dataclass(frozen=True)
+class BeamSearch:
+    """Searches for the best text; see `hae_jax.inference.beam_search.beam_search`."""
+
+    beam: int = 4
+    """Number of hypotheses."""
+    length_penalty: float = 0.0
+    """0 maximizes the probability of the text, 1 its mean per token."""
+
+    def __call__(
+        self, model: nn.Module, params: PyTree, code: Code, max_tokens: int, part: int = 0
+    ) -> Int[Array, "doc token"]:
+        """Decodes codes; see `Decoding`."""
+        return beam_search(model, params, code, self.beam, max_tokens, self.length_penalty)
+
+
+GREEDY = Greedy()
+"""The method by which autoencoders are evaluated."""

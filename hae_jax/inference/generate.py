@@ -1,8 +1,8 @@
-"""Codes to token ids: greedy, and by sampling.
+"""Codes to token ids, greedily and by sampling.
 
-Everything here asks a model two questions only, `start(code) -> state` and `step(state, token) -> (state, logits)`, so
-it serves every autoencoder. The whole loop runs on the device. Where a model is `side_by_side`, greedy decoding tries
-that first, with other questions; see `abreast`.
+Two methods of a model suffice, `start(code) -> state` and `step(state, token) -> (state, logits)`, so every autoencoder
+can be decoded. The whole loop runs on the device. Where a model can decode sentences in parallel, greedy decoding does
+so first; see `parallel_greedy`.
 """
 
 import math
@@ -21,10 +21,10 @@ from hae_jax.inference.parallel_greedy import parallel_greedy
 from hae_jax.models.outputs import Code
 
 
-def check(max_tokens: int) -> None:
-    """Raises a ValueError unless there is room for at least one token."""
+def check_max_tokens(max_tokens: int) -> None:
+    """Raises a ValueError unless `max_tokens` is positive."""
     if max_tokens < 1:
-        raise ValueError(f"max_tokens must be at least 1, got {max_tokens}. A document ends with a token of its own.")
+        raise ValueError(f"max_tokens must be at least 1, got {max_tokens}. The end mark is a token.")
 
 
 def unroll(
@@ -34,7 +34,7 @@ def unroll(
     max_tokens: int,
     choose: Callable[[Float[Array, "doc vocab"], Int[Array, ""]], Int[Array, " doc"]],
 ) -> Int[Array, "doc token"]:
-    """Generates token by token, each chosen from its logits and position alone."""
+    """Generates token by token; `choose` maps the logits and the position to the next token."""
     step = bind(model, params, "step")
     docs = code.document.shape[0]
 
@@ -51,31 +51,31 @@ def unroll(
 
 @partial(jax.jit, static_argnums=(0, 3))
 def _greedy(model: nn.Module, params: PyTree, code: Code, max_tokens: int) -> Int[Array, "doc token"]:
-    def in_turn():
+    def sequential():
         return unroll(model, params, code, max_tokens, lambda logits, _: logits.argmax(-1))
 
-    if not getattr(model, "side_by_side", False):
-        return in_turn()
-    text, enough = parallel_greedy(model, params, code, max_tokens)
-    return jax.lax.cond(enough, lambda: text, in_turn)
+    if not getattr(model, "parallel_sentences", False):
+        return sequential()
+    tokens, complete = parallel_greedy(model, params, code, max_tokens)
+    return jax.lax.cond(complete, lambda: tokens, sequential)
 
 
 def greedy(model: nn.Module, params: PyTree, code: Code, max_tokens: int) -> Int[Array, "doc token"]:
-    """Decodes codes, taking the most probable token every time.
+    """Decodes codes, choosing the most probable token at each step.
 
     Args:
         model: an autoencoder of `hae_jax.models`.
         params: its parameters.
-        code: what `encode` returned.
-        max_tokens: tokens a document, end marks included, at which to stop without EOD.
+        code: the codes, as returned by the model's `encode`.
+        max_tokens: maximum length of a document in tokens, end marks included; at this length it stops without EOD.
 
     Returns:
-        Token ids with EOS after each sentence and EOD at the end; PAD after EOD.
+        Token ids, with EOS after each sentence, EOD at the end of the document, and PAD after it.
 
     Raises:
         ValueError: if `max_tokens` is not positive.
     """
-    check(max_tokens)
+    check_max_tokens(max_tokens)
     return _greedy(model, params, code, max_tokens)
 
 
@@ -85,9 +85,9 @@ def nucleus(
     temperature: float | Float[Array, ""],
     top_p: float | Float[Array, ""],
 ) -> Int[Array, " doc"]:
-    """Draws a token from the smallest set of most probable ones whose probabilities sum to `top_p`.
+    """Draws a token from the smallest set of most probable tokens whose probabilities sum to `top_p`.
 
-    Works on sorted logits, so of equally probable tokens on the edge exactly as many stay as are needed.
+    The set is a prefix of the sorted tokens, so of equally probable tokens at its edge only as many are kept as needed.
 
     Example:
         >>> logits = jnp.log(jnp.array([[0.1, 0.5, 0.4]]))
@@ -97,11 +97,11 @@ def nucleus(
     """
     order = jnp.argsort(-logits, axis=-1)
     logits = jnp.take_along_axis(logits, order, axis=-1)
-    # Differences to the best one overflow to -inf as the temperature goes to 0: what is left is the greedy choice.
+    # Relative to the maximum: near temperature 0 all others overflow to -inf, which leaves the greedy choice.
     logits = (logits - logits[:, :1]) / jnp.maximum(temperature, 1e-30)
     probability = jax.nn.softmax(logits, axis=-1)
     before = jnp.cumsum(probability, axis=-1) - probability
-    # The sum of 1 - epsilon or 1 + epsilon must not cut the tail of the whole distribution.
+    # With top_p = 1, rounding of the sum must not cut the tail of the distribution.
     kept = jnp.where((before < top_p) | (top_p >= 1), logits, -jnp.inf)
     rank = jax.random.categorical(key, kept, axis=-1)
     return jnp.take_along_axis(order, rank[:, None], axis=-1)[:, 0]
@@ -132,15 +132,15 @@ def sample(
     top_p: float,
     max_tokens: int,
 ) -> Int[Array, "doc token"]:
-    """Decodes codes, drawing every token at random.
+    """Decodes codes, sampling each token.
 
     Args:
         model: an autoencoder of `hae_jax.models`.
         params: its parameters.
         code: what `encode` returned.
-        key: randomness.
-        temperature: divides the logits; 0 is greedy, 1 the model's own distribution.
-        top_p: share of the probability, the most probable tokens first, that is drawn from; 1 is all of it.
+        key: PRNG key.
+        temperature: divisor of the logits; 0 is greedy, 1 the model's distribution.
+        top_p: total probability of the most probable tokens that are sampled from; 1 samples from all.
         max_tokens: tokens a document, end marks included, at which to stop without EOD.
 
     Returns:
@@ -152,34 +152,34 @@ def sample(
     Reference:
         Holtzman et al., 2020, https://arxiv.org/abs/1904.09751
     """
-    check(max_tokens)
+    check_max_tokens(max_tokens)
     if not 0 <= temperature < math.inf:
         raise ValueError(f"temperature must be finite and at least 0, got {temperature}. Use 0 for greedy decoding.")
     if not 0 < top_p <= 1:
-        raise ValueError(f"top_p must lie in (0, 1], got {top_p}. Use 1 to draw from all words.")
+        raise ValueError(f"top_p must lie in (0, 1], got {top_p}. Use 1 to sample from all tokens.")
     return _sample(model, params, code, key, jnp.float32(temperature), jnp.float32(top_p), max_tokens)
 
 
 def sentences(ids: Iterable[int]) -> list[list[int]]:
-    """Cuts the ids of a document into its sentences, without end marks and padding.
+    """Splits the ids of a document into sentences, without end marks and padding.
 
-    A sentence that was cut off before its end mark still counts.
+    A last sentence without an end mark is kept.
 
     Example:
         >>> sentences([7, EOS, 8, 9, EOD, PAD]), sentences([5, 6, EOS, 4, 7, 8])
         ([[7], [8, 9]], [[5, 6], [4, 7, 8]])
     """
-    found: list[list[int]] = []
+    finished: list[list[int]] = []
     sentence: list[int] = []
     for token in ids:
         if token in (EOS, EOD):
-            found.append(sentence)
+            finished.append(sentence)
             sentence = []
         elif token != PAD:
             sentence.append(token)
-    return [*found, sentence] if sentence else found
+    return [*finished, sentence] if sentence else finished
 
 
 def split(ids: Int[Array | np.ndarray, "doc token"]) -> list[list[list[int]]]:
-    """Cuts generated ids into documents of sentences, see `sentences`."""
+    """Splits generated ids into documents of sentences; see `sentences`."""
     return [sentences(row) for row in np.asarray(ids).tolist()]

@@ -1,7 +1,6 @@
-"""How near reconstructed texts come to their sources: words, phrases, whole documents, and the order of sentences.
+"""Metrics of reconstructed texts: words, phrases, exact matches, and the order of sentences.
 
-A text is a string whose tokens are separated by spaces; nothing here tokenises further, except ROUGE, which by its own
-rules drops case and punctuation.
+A text is a string whose tokens are separated by spaces. Only ROUGE tokenizes further: it removes case and punctuation.
 """
 
 import math
@@ -23,7 +22,7 @@ def check(sources: Sequence[object], outputs: Sequence[object]) -> None:
 
 
 def bleu(sources: Sequence[str], outputs: Sequence[str]) -> float:
-    """Returns corpus BLEU-4 in [0, 100], of texts as they are tokenised.
+    """Returns corpus BLEU-4 in [0, 100] on tokens separated by spaces.
 
     Example:
         >>> bleu(["the cat sat down ."], ["the cat sat down ."]), bleu(["a b c d"], ["e f g h"])
@@ -34,11 +33,11 @@ def bleu(sources: Sequence[str], outputs: Sequence[str]) -> float:
     """
     check(sources, outputs)
     score = sacrebleu.corpus_bleu(outputs, [sources], tokenize="none", force=True).score
-    return round(score, 10)  # the geometric mean of four perfect precisions comes out as 100.00000000000004
+    return round(score, 10)  # four precisions of 1 have the geometric mean 100.00000000000004
 
 
 def rouge(sources: Sequence[str], outputs: Sequence[str]) -> dict[str, float]:
-    """Returns the mean F1, in [0, 1], of shared words, shared word pairs, and the longest common subsequence.
+    """Returns ROUGE-1, ROUGE-2 and ROUGE-L: mean F1, in [0, 1], of unigrams, bigrams, longest common subsequence.
 
     Example:
         >>> rouge(["a b c d"], ["a b d c"])
@@ -47,7 +46,7 @@ def rouge(sources: Sequence[str], outputs: Sequence[str]) -> dict[str, float]:
     Reference:
         Lin, 2004, https://aclanthology.org/W04-1013
     """
-    from rouge_score.rouge_scorer import RougeScorer  # loads nltk, which takes a second nobody else should wait for
+    from rouge_score.rouge_scorer import RougeScorer  # imports nltk, which takes a second
 
     check(sources, outputs)
     scorer = RougeScorer(list(ROUGE), split_summaries=False)
@@ -56,7 +55,7 @@ def rouge(sources: Sequence[str], outputs: Sequence[str]) -> dict[str, float]:
 
 
 def exact_match(sources: Sequence[str], outputs: Sequence[str]) -> float:
-    """Returns the share of texts that came back without a single difference.
+    """Returns the share of texts that were reconstructed exactly.
 
     Example:
         >>> exact_match(["a b", "c d"], ["a b", "c e"])
@@ -67,19 +66,18 @@ def exact_match(sources: Sequence[str], outputs: Sequence[str]) -> float:
 
 
 def overlap(source: str, output: str) -> float:
-    """Returns the F1 of the words two sentences share, each word as often as both have it."""
+    """Returns the F1 of the words that two sentences share, counted with multiplicity."""
     a, b = Counter(source.split()), Counter(output.split())
     return 2 * (a & b).total() / max(1, a.total() + b.total())
 
 
 def align(source: Sequence[str], output: Sequence[str]) -> list[tuple[int, int]]:
-    """Pairs each output sentence with the source sentence of highest overlap.
+    """Aligns each output sentence to the source sentence with the highest overlap.
 
-    Of equally good ones the nearest in position is taken; an output sentence that shares no word with the source has no
-    counterpart.
+    Ties are broken by the distance in position; an output sentence that shares no word with the source is not aligned.
 
     Returns:
-        Positions (in the output, in the source), in the order of the output.
+        Pairs of positions (in the output, in the source), in the order of the output.
 
     Example:
         >>> align(["the cat sat", "a dog ran"], ["one dog ran", "the cat ran", "nothing"])
@@ -94,18 +92,18 @@ def align(source: Sequence[str], output: Sequence[str]) -> list[tuple[int, int]]
 
 
 def coherence(sources: Sequence[Sequence[str]], outputs: Sequence[Sequence[str]]) -> float:
-    """Returns how far the sentences of reconstructions are out of order; 0 is the order of the source.
+    """Measures how far the sentences of reconstructions are out of order; 0 is the order of the source.
 
-    Each output sentence i is aligned to the source sentence i' it shares most words with. The distance of two output
-    sentences should then be the distance of their counterparts:
+    Each output sentence i is aligned to the source sentence i' that shares most words with it. The distance of two
+    output sentences should equal that of their counterparts:
 
         L = 2 / (N (N - 1))  sum over i < j of  |(j - i) - (j' - i')|
 
     and L is averaged over documents.
 
-    Differs from the paper: ties are broken towards the nearest position, so that a document that says the same sentence
-    twice may still score 0; sentences without a counterpart are left out of the sum and of N, and documents with N < 2,
-    which have no order, out of the average.
+    Differs from the paper: ties are broken by the distance in position, so that a document that repeats a sentence may
+    still score 0; sentences without a counterpart are excluded from the sum and from N, and documents with N < 2, which
+    have no order, from the average.
 
     Args:
         sources: the sentences of each document.

@@ -1,8 +1,8 @@
-"""Greedy decoding of a document's sentences side by side.
+"""Greedy decoding of several sentences of a document in parallel.
 
-Where no sentence's vector waits for the words before it, only a sentence's own words have to be said one after the
-other: as many steps as the longest sentence has words, not as the document has, and products of matrices with as many
-rows more. A model that does not end its sentences yet would make that a loss; so there is a budget of steps.
+Where no sentence vector depends on the words of earlier sentences, only the tokens within a sentence have to be decoded
+sequentially. Decoding then takes as many steps as the longest sentence has tokens, instead of the whole document, with
+larger matrix products. For a model that does not end its sentences this would be slower, so the steps are limited.
 """
 
 from typing import NamedTuple
@@ -18,88 +18,88 @@ from hae_jax.layers.stack import States
 from hae_jax.models.outputs import Code
 
 SENTENCES = 4
-"""Of a document, that are said at the same time; those behind its end are said in vain."""
+"""Sentences of a document that are decoded in parallel; those after the end of the document are discarded."""
 
 
 class GreedyState(NamedTuple):
-    """How far decoding has come.
+    """Loop state of parallel decoding.
 
     Attributes:
-        states: the sentence decoder's.
-        text: what has been said.
-        length: tokens of it.
-        ended: documents that are whole.
-        left: steps of the budget.
-        settled: whether all sentences that count have come to their ends.
+        states: states of the sentence decoder.
+        tokens: tokens decoded so far, PAD after them.
+        length: number of tokens decoded so far.
+        ended: documents that have ended.
+        budget: remaining steps.
+        complete: whether all sentences up to the end of their document have ended.
     """
 
     states: States
-    text: Int[Array, "doc token"]
+    tokens: Int[Array, "doc token"]
     length: Int[Array, " doc"]
     ended: Bool[Array, " doc"]
-    left: Int[Array, ""]
-    settled: Bool[Array, ""]
+    budget: Int[Array, ""]
+    complete: Bool[Array, ""]
 
 
 def parallel_greedy(
     model: nn.Module, params: PyTree, code: Code, max_tokens: int
 ) -> tuple[Int[Array, "doc token"], Bool[Array, ""]]:
-    """Decodes codes as one token after the other would, but for ties within rounding.
+    """Decodes codes; equal to sequential greedy decoding except for ties within rounding.
 
     Args:
-        model: an autoencoder that is `side_by_side`.
+        model: an autoencoder that is `parallel_sentences`.
         params: its parameters.
-        code: what `encode` returned.
-        max_tokens: tokens a document, end marks included, at which to stop without EOD.
+        code: the codes, as returned by the model's `encode`.
+        max_tokens: maximum length of a document in tokens, end marks included; at this length it stops without EOD.
 
     Returns:
-        Token ids as from `greedy`, and whether half as many steps as tokens were enough; if not, the ids are worthless.
+        Token ids as from `greedy`, and whether `max_tokens // 2` steps sufficed; if not, the ids are invalid.
     """
-    go_on, docs, budget = bind(model, params, "go_on"), len(code.document), max(max_tokens // 2, 1)
+    next_vectors, docs, steps = bind(model, params, "next_sentence_vectors"), len(code.document), max(max_tokens // 2, 1)
 
-    def more(at: GreedyState):
-        return ~at.ended.all() & at.settled & (at.left > 0)
+    def unfinished(loop: GreedyState):
+        return ~loop.ended.all() & loop.complete & (loop.budget > 0)
 
-    def advance(at: GreedyState):
-        states, vectors = go_on(at.states, code, SENTENCES)
-        tokens, steps, settled = _tell(model, params, vectors, at.ended, at.left, budget)
+    def advance(loop: GreedyState):
+        states, vectors = next_vectors(loop.states, code, SENTENCES)
+        tokens, used, complete = _decode_sentences(model, params, vectors, loop.ended, loop.budget, steps)
         ends = (tokens == EOD).any(-1)
-        said = (tokens != PAD) & ~(_behind(ends) | at.ended[:, None])[..., None]
-        tokens, said = (x.reshape(docs, -1) for x in (tokens, said))
-        # What has no room is written nowhere.
-        place = jnp.where(said, at.length[:, None] + jnp.cumsum(said, axis=1) - 1, max_tokens)
-        text = at.text.at[jnp.arange(docs)[:, None], place].set(tokens, mode="drop")
-        length = at.length + said.sum(1, dtype=jnp.int32)
-        ended = at.ended | ends.any(1) | (length >= max_tokens)
-        return GreedyState(states, text, length, ended, at.left - steps, settled)
+        kept = (tokens != PAD) & ~(_after_end(ends) | loop.ended[:, None])[..., None]
+        tokens, kept = (x.reshape(docs, -1) for x in (tokens, kept))
+        # Tokens beyond max_tokens have an index out of range and are dropped.
+        index = jnp.where(kept, loop.length[:, None] + jnp.cumsum(kept, axis=1) - 1, max_tokens)
+        decoded = loop.tokens.at[jnp.arange(docs)[:, None], index].set(tokens, mode="drop")
+        length = loop.length + kept.sum(1, dtype=jnp.int32)
+        ended = loop.ended | ends.any(1) | (length >= max_tokens)
+        return GreedyState(states, decoded, length, ended, loop.budget - used, complete)
 
-    text, length = jnp.full((docs, max_tokens), PAD, jnp.int32), jnp.zeros(docs, jnp.int32)
-    begun = GreedyState(
-        bind(model, params, "open")(code), text, length, jnp.zeros(docs, bool), jnp.int32(budget), jnp.array(True)
+    tokens, length = jnp.full((docs, max_tokens), PAD, jnp.int32), jnp.zeros(docs, jnp.int32)
+    initial = GreedyState(
+        bind(model, params, "init_sentence_state")(code), tokens, length, jnp.zeros(docs, bool), jnp.int32(steps), jnp.array(True)
     )
-    at = jax.lax.while_loop(more, advance, begun)
-    return at.text, at.settled & at.ended.all()
+    final = jax.lax.while_loop(unfinished, advance, initial)
+    return final.tokens, final.complete & final.ended.all()
 
 
-def _tell(
+def _decode_sentences(
     model: nn.Module,
     params: PyTree,
     vectors: Float[Array, "doc sent vec"],
     ended: Bool[Array, " doc"],
-    left: Int[Array, ""],
+    budget: Int[Array, ""],
     steps: int,
 ) -> tuple[Int[Array, "doc sent token"], Int[Array, ""], Bool[Array, ""]]:
-    """Says sentences until each that counts has come to its end, or no steps are left.
+    """Decodes sentences until all up to the end of their document have ended, or the budget is used up.
 
     Returns:
-        Tokens, PAD after an end; how many steps that took; and whether all sentences that count have ended.
+        Tokens, PAD after an end mark; the number of steps used; and whether all these sentences have ended.
     """
     docs, sentences, _ = vectors.shape
-    rows, say = vectors.reshape(docs * sentences, -1), bind(model, params, "say")
+    rows, decode_token = vectors.reshape(docs * sentences, -1), bind(model, params, "decode_token")
 
     def advance(carry, position):
         states, token, end, _ = carry
-        states, logits = say(states, token, rows)
+        states, logits = decode_token(states, token, rows)
         token = jnp.where(end == PAD, mask_pad(logits).argmax(-1).astype(jnp.int32), PAD)
         return (
             states,
@@ -108,16 +108,16 @@ def _tell(
             (position + 1).astype(jnp.int32),
         ), token
 
-    def settled(carry):
+    def complete(carry):
         end = carry[2].reshape(docs, sentences)
-        return ((end != PAD) | _behind(end == EOD) | ended[:, None]).all()
+        return ((end != PAD) | _after_end(end == EOD) | ended[:, None]).all()
 
-    silence = jnp.full(len(rows), PAD, jnp.int32)
-    begun = bind(model, params, "begin")(rows), silence, silence, jnp.int32(0)
-    carry, tokens = scan_until(advance, lambda carry: settled(carry) | (carry[3] >= left), begun, steps)
-    return tokens.T.reshape(docs, sentences, steps), carry[3], settled(carry)
+    padding = jnp.full(len(rows), PAD, jnp.int32)
+    initial = bind(model, params, "init_word_state")(rows), padding, padding, jnp.int32(0)
+    carry, tokens = scan_until(advance, lambda carry: complete(carry) | (carry[3] >= budget), initial, steps)
+    return tokens.T.reshape(docs, sentences, steps), carry[3], complete(carry)
 
 
-def _behind(ends: Bool[Array, "doc sent"]) -> Bool[Array, "doc sent"]:
-    """Says which sentences stand behind one that ends its document."""
+def _after_end(ends: Bool[Array, "doc sent"]) -> Bool[Array, "doc sent"]:
+    """Returns which sentences follow one that ends its document."""
     return jnp.cumsum(ends, axis=1) - ends > 0

@@ -16,6 +16,7 @@ from hae_jax.data.batches import Batches, sequential_batches
 from hae_jax.data.cache import Dataset, prepare
 from hae_jax.data.documents import Corpus
 from hae_jax.inference.evaluate import Evaluation, evaluate
+from hae_jax.inference.teacher_forcing import encode_batches, score_tokens, teacher_forced_scores
 from hae_jax.models import build
 from hae_jax.training import optim, sharding
 from hae_jax.training.checkpoint import CheckpointInfo, Checkpoints, steps
@@ -256,7 +257,8 @@ class _Fit:
 
     def _evaluate(self, step: int, state: TrainState, kind: Literal["evaluation", "final"]) -> Evaluation:
         heldout = self._dataset.heldout if kind == "final" else self._sample
-        evaluation = self._scores(state, heldout, free_run=True)
+        with self._watch.paused():
+            evaluation = evaluate(self._model, state.params, self._heldout(heldout), self._dataset.tokenizer)
         if self._monitor:
             self._speak(step, self._monitor.evaluation(step, evaluation))
         self._journal.write(step, kind, evaluation.to_dict())
@@ -267,10 +269,9 @@ class _Fit:
         """Returns the loss on the documents of the earlier evaluations, as the best of all is to be chosen."""
         if len(self._sample) == len(self._dataset.heldout):
             return evaluation.loss
-        return self._scores(state, self._sample, free_run=False).loss
-
-    def _scores(self, state: TrainState, heldout: Corpus, free_run: bool) -> Evaluation:
-        data = self._config.data
-        batches = sequential_batches(heldout, data, data.batch_size)
         with self._watch.paused():
-            return evaluate(self._model, state.params, batches, self._dataset.tokenizer, free_run)
+            encoded = encode_batches(self._model, state.params, self._heldout(self._sample))
+            return teacher_forced_scores(score_tokens(self._model, state.params, encoded)).loss
+
+    def _heldout(self, documents: Corpus) -> Iterator[tuple[Batch, int]]:
+        return sequential_batches(documents, self._config.data, self._config.data.batch_size)
