@@ -1,4 +1,4 @@
-"""Slopes and ratios of gradient curves, where they are plain and where gradients underflowed."""
+"""Slope and ratio of gradient curves, regular ones and those that underflow or overflow."""
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ def test_the_slope_is_numpys_weighted_fit_over_the_middle(rng):
     assert float(found) == pytest.approx(expected, abs=1e-5)
 
 
-def test_positions_of_no_row_do_not_lengthen_the_curve():
+def test_positions_without_rows_do_not_lengthen_the_curve():
     curve = np.exp(-0.2 * np.arange(TIME)) * np.where(np.arange(TIME) < 11, 1, 5)
     weights = np.where(np.arange(TIME) < 11, 3.0, 0.0)
     assert float(slope(jnp.asarray(curve), jnp.asarray(weights))) == pytest.approx(-0.2, abs=1e-5)

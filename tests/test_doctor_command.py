@@ -16,7 +16,7 @@ __all__ = ["corpus", "trained"]
 
 
 @pytest.mark.slow
-def test_a_fresh_model_is_examined_and_the_report_is_json(corpus, tmp_path, capsys):
+def test_an_untrained_model_is_examined_and_the_report_is_json(corpus, tmp_path, capsys):
     html = tmp_path / "report.html"
     options = ["--data.corpus", str(corpus), *OPTIONS, "--json", "--html", str(html), "--batches", "2"]
     assert main(["doctor", *options]) == 0
@@ -33,8 +33,8 @@ def digests(folder):
 
 
 @pytest.mark.slow
-def test_a_sick_run_is_left_as_it_was_and_its_repair_is_proved_and_written_beside_it(trained, tmp_path, capsys):
-    workdir = shutil.copytree(trained, tmp_path / "sick")
+def test_a_faulty_run_is_not_changed_and_a_config_that_helps_is_written_beside_it(trained, tmp_path, capsys):
+    workdir = shutil.copytree(trained, tmp_path / "faulty")
     config = Config.load(workdir / "config.json")
     replace(config, optim=replace(config.optim, clip_norm=1e-7)).save(workdir / "config.json")
     before = digests(workdir)
@@ -45,12 +45,12 @@ def test_a_sick_run_is_left_as_it_was_and_its_repair_is_proved_and_written_besid
     assert found["healed"]
     assert len(found["losses"]["sick"]) == len(found["losses"]["repaired"]) == found["steps"]
     assert digests(workdir) == before
-    assert Path(found["config"]) == tmp_path / "sick-repaired" / "config.json"
+    assert Path(found["config"]) == tmp_path / "faulty-repaired" / "config.json"
     assert Config.load(Path(found["config"])).optim.clip_norm > 1e-3
 
 
 @pytest.mark.parametrize(
-    ("words", "complaint"),
+    ("options", "message"),
     [
         (["--batches", "0"], "batches must be at least 1, got 0."),
         (["--seconds", "0"], "seconds must be positive, got 0"),
@@ -58,6 +58,6 @@ def test_a_sick_run_is_left_as_it_was_and_its_repair_is_proved_and_written_besid
         (["--html", "runs/never/report.html"], "html must be in a folder that exists"),
     ],
 )
-def test_what_cannot_be_is_said_on_one_line(words, complaint, capsys):
-    assert main(["doctor", *words]) == 2
-    assert complaint in capsys.readouterr().err
+def test_invalid_options_are_reported_on_one_line(options, message, capsys):
+    assert main(["doctor", *options]) == 2
+    assert message in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Patients in the manner of public threads get the right cause, healthy ones none, and hopeless ones a clear report."""
+"""Models of public threads get the right cause, healthy ones none, and setups that do not work a clear report."""
 
 import json
 
@@ -14,30 +14,30 @@ from hae_jax.doctor import TrainingSetup, examine
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 QUICK = ("neubig/nn4nlp-code#13",)
-"""Threads that are settled before the first step, and stand for all in a quick run."""
+"""Threads that are settled before the first step, for a quick run."""
 
 
 def check(name):
-    cause, patient = THREADS[name]
-    report = examine(patient())
+    cause, setup = THREADS[name]
+    report = examine(setup())
     assert [each.cause for each in report.findings][:1] == [cause], str(report)
     assert not report.healthy
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_the_cause_is_named(name):
+def test_the_cause_is_found(name):
     check(name)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(THREADS) - set(QUICK)))
-def test_the_cause_of_every_thread_is_named(name):
+def test_the_cause_of_every_thread_is_found(name):
     check(name)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", HEALTHY)
-def test_nothing_is_found_on_the_healthy(name):
+def test_nothing_is_found_in_healthy_models(name):
     report = examine(HEALTHY[name]())
     assert report.findings == [], str(report)
     assert report.healthy
@@ -51,7 +51,7 @@ def linear(params, batch, key):
 ONES = [np.ones((4, 3), np.float32)]
 
 
-def hopeless(**change):
+def report_of(**change):
     report = examine({"loss": linear, "params": jnp.ones(3), "batches": ONES, "optimizer": optax.adam(1e-3)} | change)
     assert not report.healthy
     json.dumps(report.to_dict(), allow_nan=False)
@@ -63,7 +63,7 @@ def unreadable(self):
 
 
 @pytest.mark.parametrize(
-    ("change", "cause", "words"),
+    ("change", "cause", "message"),
     [
         ({"loss": lambda p, b: 1 / 0}, "loss-fails", "ZeroDivisionError"),
         ({"loss": lambda p, b: b @ p}, "loss-fails", "must be a single number"),
@@ -77,12 +77,12 @@ def unreadable(self):
             "must have a gradient",
         ),
         ({"loss": "cross entropy"}, "loss-fails", "must be a function, got 'cross entropy' (str)"),
-        ({"loss": None}, "loss-fails", "patient must have loss"),
-        ({"params": None}, "no-parameters", "patient must have params"),
+        ({"loss": None}, "loss-fails", "setup must have loss"),
+        ({"params": None}, "no-parameters", "setup must have params"),
         ({"params": {}}, "no-parameters", "got none"),
         ({"params": {"steps": np.arange(3)}}, "no-parameters", "got none"),
         ({"params": jax.ShapeDtypeStruct((3,), np.float32)}, "no-parameters", "got none"),
-        ({"batches": None}, "no-batches", "patient must have batches"),
+        ({"batches": None}, "no-batches", "setup must have batches"),
         ({"batches": iter(())}, "no-batches", "got none"),
         ({"batches": 5}, "no-batches", "arrays of numbers, got none"),
         ({"batches": (1 / 0 for _ in range(3))}, "no-batches", "division by zero"),
@@ -92,53 +92,53 @@ def unreadable(self):
         ({"optimizer": "adam"}, "optimizer-fails", "'str' object has no attribute 'init'"),
         ({"optimizer": optax.adam}, "optimizer-fails", "Give one of optax"),
         ({"optimizer": optax.lbfgs()}, "optimizer-fails", "missing 3 required keyword-only arguments"),
-        ({"optimizer": optax.masked(optax.sgd(1), {"other": True})}, "optimizer-fails", "must begin and update"),
+        ({"optimizer": optax.masked(optax.sgd(1), {"other": True})}, "optimizer-fails", "must initialize and update"),
     ],
 )
-def test_what_cannot_be_examined_is_reported_and_not_raised(change, cause, words):
-    (finding,) = hopeless(**change).findings
+def test_what_cannot_be_examined_is_reported_and_not_raised(change, cause, message):
+    (finding,) = report_of(**change).findings
     assert finding.cause == cause
-    assert words in finding.evidence["message"]
+    assert message in finding.evidence["message"]
     assert finding.evidence["message"].endswith(finding.repair["change"])
 
 
-def test_an_object_that_breaks_when_it_is_looked_at_is_reported():
+def test_an_object_whose_attributes_raise_is_reported():
     broken = type("Broken", (), {"loss": staticmethod(linear), "params": property(unreadable)})()
     (finding,) = examine(broken).findings
     assert finding.cause == "patient-fails"
     assert "RuntimeError: closed" in finding.evidence["message"]
 
 
-def test_what_is_odd_without_being_in_the_way_is_noted():
+def test_oddities_that_do_no_harm_are_noted():
     batch = {"x": ONES[0], "text": np.array(list("abcd")), "ids": np.ones((4, 0), int)}
-    patient = {"loss": lambda p, b: linear(p, b["x"], None), "params": jnp.ones(3), "batches": [batch] * 2}
-    report = examine(patient)
+    setup = {"loss": lambda p, b: linear(p, b["x"], None), "params": jnp.ones(3), "batches": [batch] * 2}
+    report = examine(setup)
     assert report.steps > 0
     assert set(report.notes) == {
-        "batches ran out after 2; they are used again",
+        "batches ended after 2; they are repeated",
         "ids is empty: its shape is (4, 0)",
-        "text holds no numbers; the loss is given the first batch's",
-        "no optimizer was given; Adam with a rate of 0.001 stands in",
+        "text holds no numbers; the loss always gets the first batch's",
+        "no optimizer was given; Adam with learning rate 0.001 is used",
     }
 
 
-def test_a_loss_that_is_never_finite_is_called_that():
-    report = hopeless(loss=lambda p, b: jnp.log(-jnp.sum(p**2) * b.sum()))
+def test_a_loss_that_is_never_finite_is_reported_as_such():
+    report = report_of(loss=lambda p, b: jnp.log(-jnp.sum(p**2) * b.sum()))
     assert [each.cause for each in report.findings] == ["not-finite"]
 
 
-def test_batches_that_break_off_are_noted():
+def test_a_loader_that_fails_is_noted():
     def some():
         yield from ONES * 3
         raise OSError("disk")
 
     report = examine({"loss": linear, "params": jnp.ones(3), "batches": some(), "optimizer": optax.adam(1e-3)})
-    assert any("broke off after 3 (OSError: disk)" in note for note in report.notes)
+    assert any("failed after 3 (OSError: disk)" in note for note in report.notes)
     assert report.steps > 0
 
 
-def test_nobody_is_called_healthy_whose_recurrence_cannot_be_told():
-    """A cell called in a loop of Python; and ids outside the vocabulary, which JAX reads as some other word."""
+def test_a_model_whose_recurrence_cannot_be_examined_is_not_reported_as_healthy():
+    """A cell called in a loop of Python; and ids outside of the vocabulary, which JAX clips."""
 
     def loss(params, words):
         h = jnp.zeros((len(words), 8))
@@ -147,15 +147,15 @@ def test_nobody_is_called_healthy_whose_recurrence_cannot_be_told():
         logits = h @ params["table"].T
         return optax.softmax_cross_entropy_with_integer_labels(logits, words[:, 5]).mean()
 
-    draw = np.random.default_rng(0)
-    params = {"table": draw.normal(size=(9, 8)).astype(np.float32), "square": np.eye(8, dtype=np.float32)}
-    batches = [draw.integers(1, 9, (12, 6)) for _ in range(4)]
+    rng = np.random.default_rng(0)
+    params = {"table": rng.normal(size=(9, 8)).astype(np.float32), "square": np.eye(8, dtype=np.float32)}
+    batches = [rng.integers(1, 9, (12, 6)) for _ in range(4)]
     batches[1][0, 0] = 9
-    given = {"loss": loss, "params": params, "batches": batches, "optimizer": optax.adam(1e-2), "vocab": 9}
-    report = examine(given, 10.0)
+    setup = {"loss": loss, "params": params, "batches": batches, "optimizer": optax.adam(1e-2), "vocab": 9}
+    report = examine(setup, 10.0)
     assert not report.healthy
     assert "Python unrolled the loops" in report.not_run["states"]
-    assert "ids go from 1 to 9, and there are 9; JAX reads others without a word" in report.notes
+    assert "ids range from 1 to 9, but the vocabulary has 9; JAX clips them silently" in report.notes
 
 
 def test_the_report_is_the_json_of_the_schema():
@@ -165,10 +165,10 @@ def test_the_report_is_the_json_of_the_schema():
     finding = found["findings"][0]
     assert set(finding) == {"cause", "severity", "confidence", "evidence", "repair", "instead_of"}
     assert set(finding["repair"]) == {"change", "why"}
-    assert "hand the code to the decoder" in str(report)
+    assert "pass the code to the decoder" in str(report)
 
 
-def test_a_patient_may_be_an_object_of_the_users_own():
+def test_a_setup_may_be_an_object_of_the_user():
     class Trainer:
         def __init__(self):
             vars(self).update(trained_on_text(Seq2Seq(passed=False), text(3)))
@@ -178,7 +178,7 @@ def test_a_patient_may_be_an_object_of_the_users_own():
     assert examine(Trainer()).findings[0].cause == "code-unwired"
 
 
-def test_legacy_keys_and_losses_with_more_than_a_number_will_do():
+def test_legacy_keys_and_losses_with_auxiliary_output_are_accepted():
     def loss(params, batch, rng):
         noise = jax.random.normal(rng, batch.shape) if rng.shape == (2,) else 1 / 0
         return jnp.mean((batch @ params - noise[:, 0]) ** 2), {"anything": batch}

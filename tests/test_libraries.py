@@ -1,4 +1,4 @@
-"""Patients as Flax NNX and Equinox have them: modules that are trees, optimizers that hold another one."""
+"""Setups of Flax NNX and Equinox: modules that are trees, optimizers that hold another one."""
 
 import jax
 import jax.numpy as jnp
@@ -31,15 +31,15 @@ def flax_model(wired):
     class Autoencoder(nnx.Module):
         def __init__(self, rngs):
             self.table = nnx.Embed(VOCAB, UNITS, rngs=rngs)
-            self.reader = nnx.RNN(nnx.LSTMCell(UNITS, UNITS, rngs=rngs), return_carry=True)
-            self.teller = nnx.RNN(nnx.LSTMCell(UNITS, UNITS, rngs=rngs))
+            self.encoder = nnx.RNN(nnx.LSTMCell(UNITS, UNITS, rngs=rngs), return_carry=True)
+            self.decoder = nnx.RNN(nnx.LSTMCell(UNITS, UNITS, rngs=rngs))
             self.out = nnx.Linear(UNITS, VOCAB, rngs=rngs)
 
         def __call__(self, words):
             inputs = self.table(words)
-            code, _ = self.reader(inputs)
+            code, _ = self.encoder(inputs)
             before = jnp.pad(inputs, ((0, 0), (1, 0), (0, 0)))[:, :-1]
-            return self.out(self.teller(before, initial_carry=code if wired else None))
+            return self.out(self.decoder(before, initial_carry=code if wired else None))
 
     return Autoencoder(nnx.Rngs(0))
 
@@ -49,14 +49,14 @@ def equinox_model(wired):
 
     class Autoencoder(eqx.Module):
         table: eqx.nn.Embedding
-        reader: eqx.nn.LSTMCell
-        teller: eqx.nn.LSTMCell
+        encoder: eqx.nn.LSTMCell
+        decoder: eqx.nn.LSTMCell
         out: eqx.nn.Linear
 
         def __init__(self, key):
             keys = jax.random.split(key, 4)
             self.table = eqx.nn.Embedding(VOCAB, UNITS, key=keys[0])
-            self.reader, self.teller = (eqx.nn.LSTMCell(UNITS, UNITS, key=each) for each in keys[1:3])
+            self.encoder, self.decoder = (eqx.nn.LSTMCell(UNITS, UNITS, key=each) for each in keys[1:3])
             self.out = eqx.nn.Linear(UNITS, VOCAB, key=keys[3])
 
         def one(self, words):
@@ -68,9 +68,9 @@ def equinox_model(wired):
                 return jax.lax.scan(step, state, inputs)
 
             inputs, zeros = jax.vmap(self.table)(words), (jnp.zeros(UNITS), jnp.zeros(UNITS))
-            code, _ = run(self.reader, zeros, inputs)
-            _, said = run(self.teller, code if wired else zeros, jnp.pad(inputs, ((1, 0), (0, 0)))[:-1])
-            return jax.vmap(self.out)(said)
+            code, _ = run(self.encoder, zeros, inputs)
+            _, hidden = run(self.decoder, code if wired else zeros, jnp.pad(inputs, ((1, 0), (0, 0)))[:-1])
+            return jax.vmap(self.out)(hidden)
 
         def __call__(self, words):
             return jax.vmap(self.one)(words)
@@ -88,16 +88,16 @@ def test_nothing_is_found_on_a_healthy_nnx_model_with_its_optimizer():
 
 def test_a_fault_of_an_nnx_state_is_named():
     graph, state = nnx.split(flax_model(wired=False))
-    patient = {"loss": lambda state, words: nats(nnx.merge(graph, state), words), "params": state}
-    report = examine(patient | {"batches": batches(), "optimizer": optax.adam(1e-2)})
+    setup = {"loss": lambda state, words: nats(nnx.merge(graph, state), words), "params": state}
+    report = examine(setup | {"batches": batches(), "optimizer": optax.adam(1e-2)})
     assert report.findings[0].cause == "code-unwired"
-    assert any("reader" in name for name in report.findings[0].evidence["unused_parameters"])
+    assert any("encoder" in name for name in report.findings[0].evidence["unused_parameters"])
 
 
 def test_nothing_is_found_on_a_healthy_equinox_module():
     eqx = pytest.importorskip("equinox")
-    patient = {"loss": eqx.filter_jit(nats), "model": equinox_model(wired=True), "batches": batches()}
-    report = examine(patient | {"optimizer": optax.adam(1e-2)})
+    setup = {"loss": eqx.filter_jit(nats), "model": equinox_model(wired=True), "batches": batches()}
+    report = examine(setup | {"optimizer": optax.adam(1e-2)})
     assert report.healthy, str(report)
     assert report.steps == 200
 
@@ -105,7 +105,7 @@ def test_nothing_is_found_on_a_healthy_equinox_module():
 def test_a_fault_of_an_equinox_partition_is_named():
     eqx = pytest.importorskip("equinox")
     arrays, rest = eqx.partition(equinox_model(wired=False), eqx.is_array)
-    patient = {"loss": lambda arrays, words: nats(eqx.combine(arrays, rest), words), "params": arrays}
-    report = examine(patient | {"batches": batches(), "optimizer": optax.adam(1e-2)})
+    setup = {"loss": lambda arrays, words: nats(eqx.combine(arrays, rest), words), "params": arrays}
+    report = examine(setup | {"batches": batches(), "optimizer": optax.adam(1e-2)})
     assert report.findings[0].cause == "code-unwired"
-    assert any("reader" in name for name in report.findings[0].evidence["unused_parameters"])
+    assert any("encoder" in name for name in report.findings[0].evidence["unused_parameters"])

@@ -14,7 +14,7 @@ from hae_jax.cli.options import Configured, fresh
 
 if TYPE_CHECKING:
     from hae_jax.config import Config
-    from hae_jax.doctor import Report, TrainingSetup
+    from hae_jax.doctor import Report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,36 +22,33 @@ class Doctor(Configured):
     """Finds out why a model does not train: the cause, the evidence, the repair."""
 
     workdir: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: a fresh model)")] = None
-    """Folder of a run; its config and parameters are examined. Without it the model is fresh."""
+    """Folder of a run, whose config and parameters are examined. Without it the parameters are initial ones."""
     json: bool = False
     """Prints one JSON object instead of a report."""
     html: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: none)")] = None
-    """Where to write the report as a web page, with a picture of the loss."""
+    """Writes the report as a web page, with a figure of the loss."""
     repair: bool = False
-    """Tries the repair beside the sick model, for as many steps, and writes the config that heals into a new folder,
-    where `hae train --workdir` begins with it."""
+    """Trains the model with and without the repair for as many steps. If the repair helps, writes its config into a
+    new folder, from which `hae train --workdir` starts."""
     seconds: float = 90.0
-    """How long to take, about."""
+    """Approximate duration."""
     batches: int = 16
     """Batches of training documents that the model is examined with."""
 
     def run(self) -> None:
         """Examines the model and prints the report."""
         if self.batches < 1:
-            raise ValueError(f"batches must be at least 1, got {self.batches}. The more, the surer the verdict.")
+            raise ValueError(f"batches must be at least 1, got {self.batches}. More make the verdict more certain.")
         if self.seconds <= 0:
             raise ValueError(f"seconds must be positive, got {self.seconds}. A minute is enough for a small model.")
         if self.html and not self.html.parent.is_dir():
             raise ValueError(f"html must be in a folder that exists, got {self.html}. Choose another path.")
-        if self.workdir and not (self.workdir / "config.json").is_file():
-            raise ValueError(
-                f"workdir must hold a run, got no config.json in {self.workdir}. "
-                "Train one, or leave out --workdir and examine a fresh model."
-            )
-        with self.opened() as (config, model, params, data):
-            report = self.report(config, self.patient(config, model, params, data), data)
+        with self.loaded() as (config, model, params, data):
+            report = self.examined(config, model, params, data)
         if self.html:
-            self.html.write_text(page(report), encoding="utf-8")
+            from hae_jax.doctor.console import html_page
+
+            self.html.write_text(html_page(report), encoding="utf-8")
         if self.json:
             print(json.dumps(report.to_dict()))
         else:
@@ -60,8 +57,8 @@ class Doctor(Configured):
             Console().print(report)
 
     @contextmanager
-    def opened(self) -> Iterator[tuple["Config", Any, Any, Any]]:
-        """Opens the run in the workdir, or makes a fresh model: its config, itself, parameters, data."""
+    def loaded(self) -> Iterator[tuple["Config", Any, Any, Any]]:
+        """Yields config, model, parameters and data set of the run in the workdir, or of a model without training."""
         if self.workdir is None:
             with self.untrained() as (model, params, data):
                 yield self.config, model, params, data
@@ -70,58 +67,32 @@ class Doctor(Configured):
         from hae_jax.trained import TrainedModel
 
         run = TrainedModel.load(self.workdir)
-        yield run.config, run.model, run.params, Dataset.load(self.workdir / "data")
+        yield run.config, run.module, run.params, Dataset.load(self.workdir / "data")
 
-    def report(self, config: "Config", patient: "TrainingSetup", data: Any) -> "Report":
-        """Examines the patient; tries the repair, if that is asked for, and writes the config that healed."""
-        from hae_jax.diagnosis.config_fixes import fix_config
-        from hae_jax.doctor import examine, repair
-        from hae_jax.doctor.fixes import Twins
+    def examined(self, config: "Config", model: Any, params: Any, data: Any) -> "Report":
+        """Returns the report; if a repair is requested and helps, writes its config."""
+        from hae_jax.diagnosis.repair import repair_config
+        from hae_jax.diagnosis.setup import training_setup
+        from hae_jax.doctor import examine
 
+        setup = training_setup(config, model, params, data, self.batches)
         if not self.repair:
-            return examine(patient, self.seconds)
-        healthier: list[Config] = []
-
-        def treat(cause: str, evidence: dict[str, Any]) -> Twins | None:
-            found = fix_config(config, cause, evidence)
-            if found is None:
-                return None
-            healthier.append(found[0])
-            # Both from the beginning: a change may be of the fresh weights.
-            sick, repaired = (self.patient(each, *fresh(each, data), data) for each in (config, found[0]))
-            return Twins(sick, repaired, found[1], config.optim != found[0].optim)
-
-        report = repair(patient, self.seconds, treat)
-        if report.repair is None or not report.repair.healed:
+            return examine(setup, self.seconds)
+        report, repaired = repair_config(
+            config,
+            setup,
+            lambda config: training_setup(config, *fresh(config, data), data, self.batches),
+            self.seconds,
+        )
+        if repaired is None or report.repair is None:
             return report
         folder = unused(self.workdir or Path("runs") / self.preset)
         folder.mkdir(parents=True)
-        config = healthier[0]
-        rate = float(f"{config.optim.learning_rate * report.repair.rate:.6g}")
-        replace(config, optim=replace(config.optim, learning_rate=rate)).save(folder / "config.json")
+        repaired.save(folder / "config.json")
         return replace(report, repair=replace(report.repair, config=str(folder / "config.json")))
-
-    def patient(self, config: "Config", model: Any, params: Any, data: Any) -> "TrainingSetup":
-        """Makes a patient of one of this package's models."""
-        from hae_jax.diagnosis.setup import training_setup
-
-        return training_setup(config, model, params, data, self.batches)
 
 
 def unused(folder: Path) -> Path:
-    """Returns a folder beside another one that does not exist yet."""
+    """Returns the path of a folder beside another one that does not exist yet."""
     names = itertools.chain([f"{folder.name}-repaired"], (f"{folder.name}-repaired-{n}" for n in itertools.count(2)))
     return next(path for path in map(folder.with_name, names) if not path.exists())
-
-
-def page(report: "Report") -> str:
-    """Writes a report as a web page that needs nothing else, with a picture of the loss where there was training."""
-    import io
-
-    from rich.console import Console
-
-    from hae_jax.doctor.sparkline import svg_figure
-
-    console = Console(record=True, width=110, file=io.StringIO())
-    console.print(report)
-    return console.export_html(inline_styles=True).replace("</body>", f"{svg_figure(report.losses())}\n</body>")

@@ -1,1 +1,1 @@
-"""The models of this package as inputs of the doctor, and repairs of their configs."""
+"""The models of this package as training setups of the doctor, and repairs of their configs."""

@@ -1,4 +1,4 @@
-"""Looks into fresh and trained models: how far gradients reach, what theory says they should do, and what ails them."""
+"""Finds out why a JAX model does not train: causes with evidence, and repairs that are tested."""
 
 from hae_jax.doctor.examine import examine
 from hae_jax.doctor.inputs.setup import TrainingSetup

@@ -1,25 +1,26 @@
-"""The examination: all probes, cheapest first, then the rules."""
+"""The examination: all probes, the cheapest first, then the rules."""
 
 import contextlib
 import time
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from hae_jax.doctor.inputs.fields import read_fields
-from hae_jax.doctor.inputs.normalize import format_error, normalize
-from hae_jax.doctor.inputs.setup import SetupError, parse
-from hae_jax.doctor.probes import code as code_probe
-from hae_jax.doctor.probes import data, initial_loss, leakage, optimizer, padding, randomness, recurrence, training
+from hae_jax.doctor.inputs.normalize import normalize
+from hae_jax.doctor.inputs.setup import SetupError, format_error, parse
+from hae_jax.doctor.probes import code, data, initial_loss, leakage, optimizer, padding, randomness, recurrence, training
 from hae_jax.doctor.probes.context import ProbeContext
-from hae_jax.doctor.probes.short_training import MIN_STEPS, ShortTraining, TrainingCurve
+from hae_jax.doctor.probes.short_training import MIN_STEPS, ShortTraining
 from hae_jax.doctor.report import Finding, Report
 from hae_jax.doctor.rules import judge, settled
 from hae_jax.doctor.tracing.traced_loss import trace_loss
 
 SECONDS = 60.0
-"""How long an examination may take; trainings share what the probes leave."""
-BEFORE = {
+"""Approximate duration of an examination; trainings share what the other probes leave."""
+MIN_TRAINING_SECONDS = 4.0
+BEFORE_TRAINING = {
     "contents": data.contents,
     "order": data.order,
     "pairing": data.pairing,
@@ -30,29 +31,32 @@ BEFORE = {
     "inputs": initial_loss.inputs,
     "states": recurrence.states,
     "gradients": recurrence.gradients,
-    "code": code_probe.at_start,
+    "code": code.initial_code,
     "mixed": leakage.mixed,
     "causal": leakage.causal,
     "padding": padding.noise,
     "longer": padding.longer,
     "blank": padding.blank,
+    "finite": randomness.finite,
+    "dropout": randomness.dropout,
+    "precision": randomness.precision,
 }
 """Probes that need no step of training."""
 LONG = 60
-"""Steps from which on it is asked whether shorter sequences would do better."""
-ENOUGH = ("loss_first", "loss_last")
-"""Evidence without which nobody is called healthy."""
+"""Least number of steps of a recurrence for which training on shorter sequences is tried."""
+REQUIRED_EVIDENCE = ("loss_first", "loss_last")
+"""Evidence without which no setup is reported as healthy."""
 
 
-def examine(patient: Any, seconds: float = SECONDS) -> Report:
+def examine(setup: Any, seconds: float = SECONDS) -> Report:
     """Finds out why a model does not train.
 
     Args:
-        patient: a `TrainingSetup`, or anything with `loss`, `params`, `batches` and `optimizer`.
-        seconds: how long to take, about; the least is what compiling takes.
+        setup: a `TrainingSetup`, or anything with `loss`, `params`, `batches` and `optimizer`, by attribute or by key.
+        seconds: approximate duration; compilation may take longer.
 
     Returns:
-        The report. A patient of which nothing works is reported, not raised.
+        The report. A setup that does not work is reported, too; nothing is raised.
 
     Example:
         >>> import jax.numpy as jnp, optax
@@ -62,74 +66,68 @@ def examine(patient: Any, seconds: float = SECONDS) -> Report:
         'loss-fails'
     """
     started = time.monotonic()
-    with quiet():
+    with no_warnings():
         try:
-            case = normalize(parse(patient))
-            fields, trial = read_fields(case), ShortTraining(case)
-        except SetupError as trouble:
-            return hopeless(trouble.slug, str(trouble), started)
+            normalized = normalize(parse(setup))
+            context = ProbeContext(normalized, read_fields(normalized), ShortTraining(normalized))
+        except SetupError as error:
+            return failed(error.slug, str(error), started)
         except Exception as error:
-            # Objects of the user's that break when they are looked at.
-            words = f"patient must be readable, got {format_error(error)}. Give a dict of what it holds."
-            return hopeless("patient-fails", words, started)
-        chart = ProbeContext(case, fields, None)
-        chart.evidence["examples"] = chart.fields.size
+            # Attributes of the user's object that raise when they are read.
+            message = f"setup must be readable, got {format_error(error)}. Give a dict of its parts."
+            return failed("patient-fails", message, started)
+        context.curve.params = normalized.params
+        context.evidence["examples"] = context.fields.batch_size
         try:
-            chart.look = trace_loss(case, chart.fields.size)
+            context.traced_loss = trace_loss(normalized, context.fields.batch_size)
         except Exception as error:
-            # Without a look inside there is still the training.
-            chart.not_run["tracing"] = format_error(error, 160)
-        for name, probe in BEFORE.items():
-            chart.probe(name, probe)
-        chart.probe("finite", lambda chart: randomness.finite(chart, trial))
-        if chart.evidence.get("broken_batches") == 1.0 and not chart.evidence.get("broken_empty"):
-            chart.evidence["broken_always"] = True
-        chart.probe("dropout", lambda chart: randomness.dropout(chart, trial))
-        chart.probe("precision", lambda chart: randomness.precision(chart, trial))
-        # A fault of the program needs no training to be known, which would only confuse.
-        course = TrainingCurve(params=case.params)
-        if not settled(judge(chart.evidence)[0]):
-            course = train(chart, trial, max(4.0, seconds - (time.monotonic() - started)))
-    findings, abstained = judge(chart.evidence)
-    steps = len(course.loss)
-    enough = all(name in chart.evidence for name in ENOUGH) and steps >= min(MIN_STEPS, training.STEPS)
-    # What goes on in a recurrence that could not be told from other arithmetic, nobody knows.
-    enough = enough and not chart.evidence.get("unrolled")
-    took = time.monotonic() - started
-    return Report(enough and not findings, findings, abstained, chart.not_run, chart.evidence, case.notes, took, steps)
+            # Probes that train can run without the traced loss.
+            context.not_run["tracing"] = format_error(error, 160)
+        for name, probe in BEFORE_TRAINING.items():
+            context.run(name, probe)
+        # Faults of the program are certain without training, which they would only distort.
+        if not settled(judge(context.evidence)[0]):
+            train(context, max(MIN_TRAINING_SECONDS, seconds - (time.monotonic() - started)))
+        notes = [*normalized.notes, *data.vocabulary_note(context)]
+    evidence, steps = context.evidence, len(context.curve.loss)
+    findings, abstained = judge(evidence)
+    sufficient = (
+        all(name in evidence for name in REQUIRED_EVIDENCE)
+        and steps >= min(MIN_STEPS, training.STEPS)
+        # A recurrence that Python unrolled has not been examined.
+        and not evidence.get("unrolled")
+    )
+    healthy, duration = sufficient and not findings, time.monotonic() - started
+    return Report(healthy, findings, abstained, context.not_run, evidence, notes, duration, steps)
 
 
-def train(chart: ProbeContext, trial: ShortTraining, seconds: float) -> TrainingCurve:
-    """Runs the probes that train."""
-    course = TrainingCurve(params=chart.case.params)
-
-    def own(chart: ProbeContext) -> dict[str, Any]:
-        nonlocal course
-        course, found = training.train(chart, trial, seconds * 0.3)
-        return found
-
-    chart.probe("training", own)
-    if course.loss:
-        chart.probe("rates", lambda chart: training.rates(chart, trial, course, seconds * 0.3))
-        chart.probe("one_batch", lambda chart: training.one_batch(chart, trial, seconds * 0.15))
-        chart.probe("trained", lambda chart: training.trained(chart, course))
-        chart.probe("optimizer", lambda chart: optimizer.dose(chart, trial, course))
-        chart.probe("free_running", lambda chart: randomness.free(chart, trial, course.params))
-        if chart.evidence.get("recurrence_steps", 0) >= LONG and not judge(chart.evidence)[0]:
-            chart.probe("shorter", lambda chart: training.shorter(chart, seconds * 0.2))
-    return course
+def train(context: ProbeContext, seconds: float) -> None:
+    """Trains at the user's own learning rate, and runs the probes that train or need a trained model."""
+    try:
+        context.curve = context.trainer.run(context.setup.batches, training.STEPS, seconds=0.3 * seconds)
+    except Exception as error:
+        context.not_run["training"] = format_error(error, 160)
+        return
+    context.run("training", training.train)
+    context.run("rates", partial(training.rates, seconds=0.3 * seconds))
+    context.run("one_batch", partial(training.one_batch, seconds=0.15 * seconds))
+    context.run("trained", training.trained)
+    context.run("optimizer", optimizer.response)
+    context.run("free_running", randomness.free_running)
+    if context.evidence.get("recurrence_steps", 0) >= LONG and not judge(context.evidence)[0]:
+        context.run("shorter", partial(training.shorter, seconds=0.2 * seconds))
 
 
-def hopeless(slug: str, words: str, started: float) -> Report:
-    """Reports a patient that cannot be examined."""
-    change = words.rsplit(". ", 1)[-1]
-    finding = Finding(slug, "error", 1.0, {"message": words}, {"change": change, "why": "without it nothing runs"}, [])
+def failed(slug: str, message: str, started: float) -> Report:
+    """Returns the report of a setup that cannot be examined."""
+    repair = {"change": message.rsplit(". ", 1)[-1], "why": "nothing can be examined without it"}
+    finding = Finding(slug, "error", 1.0, {"message": message}, repair, [])
     return Report(False, [finding], [], {}, {}, [], time.monotonic() - started, 0)
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps what the patient's code warns of away from the report."""
+def no_warnings() -> Iterator[None]:
+    """Suppresses warnings of the user's code."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,4 +1,4 @@
-"""What can be changed about a patient from outside: rates, clips, weights, batches; the rest is the user's program."""
+"""Repairs that need no change of the user's program: learning rate, clipping, weights, batches."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,160 +8,186 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from hae_jax.doctor.evidence import Evidence
 from hae_jax.doctor.inputs.arrays import Arrays
-from hae_jax.doctor.inputs.fields import Fields, real
-from hae_jax.doctor.inputs.normalize import SWITCHES, NormalizedSetup, adapt, scalar, switches
+from hae_jax.doctor.inputs.fields import Fields, real_positions
+from hae_jax.doctor.inputs.normalize import NormalizedSetup
 from hae_jax.doctor.inputs.setup import TrainingSetup
-from hae_jax.doctor.report import Evidence
+from hae_jax.doctor.inputs.signatures import adapt, loss_value, train_switch
 
-ADAM = 3e-3
-"""Rate of the optimizer that takes the place of one whose clip, decay or epsilon cannot be reached."""
+ADAM_RATE = 3e-3
+"""Learning rate of the Adam that replaces an optimizer whose clip, decay or epsilon cannot be changed."""
 LARGE = 2.5
-"""Matrices are shrunk that are so many times larger than they have to be."""
+"""Matrices with a larger gain than this are scaled down."""
+LOWER_RATE = 0.1
+"""Factor of a learning rate that is too high."""
+
+
+def higher_rate(evidence: Evidence) -> float:
+    """Returns the factor of a learning rate that is too low: the best of those that were tried."""
+    return 10.0 if evidence["loss_tenfold"] <= evidence["loss_faster"] else evidence["faster"]
+
+
+def clip_norm(evidence: Evidence) -> float:
+    """Returns the clipping norm that replaces a lower one: twice the median gradient norm."""
+    return 2 * evidence["gradient_norm"]
 
 
 class Twins(NamedTuple):
-    """A patient as it is, the same repaired, what was changed, and whether the rate that suits this is to be found.
+    """Two setups that differ by a repair.
 
-    It is where the optimizer was changed: nobody has chosen a rate for the new one. Elsewhere the rate stays, so that
-    what heals is the change.
+    Attributes:
+        original: the setup without the repair.
+        repaired: the setup with it.
+        change: what was changed, for people.
+        tune_rate: whether the learning rate of the repaired setup is to be tuned: if the optimizer was changed, it was
+            chosen for another one. Elsewhere it stays, so that an improvement is due to the change.
     """
 
-    sick: TrainingSetup
+    original: TrainingSetup
     repaired: TrainingSetup
     change: str
-    tuned: bool = False
+    tune_rate: bool = False
 
 
-def outside(case: NormalizedSetup, fields: Fields, cause: str, evidence: Evidence) -> Twins | None:
-    """Repairs what can be repaired without the user's program; None if that has to change."""
-    remedy = FIXES.get(cause)
-    made = None if remedy is None else remedy(case, fields, evidence)
-    if made is None:
+Fix = tuple[dict[str, Any], str] | None
+"""New values of fields of a setup, and what was changed, for people; None if nothing can be."""
+
+
+def fix_setup(setup: NormalizedSetup, fields: Fields, cause: str, evidence: Evidence) -> Twins | None:
+    """Returns a setup and its repaired twin; None if only the user's program can be changed."""
+    fix = FIXES.get(cause)
+    fixed = None if fix is None else fix(setup, fields, evidence)
+    if fixed is None:
         return None
-    changed, change = made
-    patient = replace(case.patient, batches=[case.batch_form.build(batch) for batch in case.batches])
-    return Twins(patient, replace(patient, **changed), change, "optimizer" in changed)
+    changed, change = fixed
+    original = replace(setup.original, batches=setup.build_batches())
+    return Twins(original, replace(original, **changed), change, "optimizer" in changed)
 
 
-Made = tuple[dict[str, Any], str] | None
+def lower_learning_rate(setup: NormalizedSetup, fields: Fields, e: Evidence) -> Fix:
+    return {"optimizer": optax.chain(setup.optimizer, optax.scale(LOWER_RATE))}, "a tenth of the learning rate"
 
 
-def slower(case: NormalizedSetup, fields: Fields, e: Evidence) -> Made:
-    return {"optimizer": optax.chain(case.optimizer, optax.scale(0.1))}, "a tenth of the rate"
+def raise_learning_rate(setup: NormalizedSetup, fields: Fields, e: Evidence) -> Fix:
+    factor = higher_rate(e)
+    return {"optimizer": optax.chain(setup.optimizer, optax.scale(factor))}, f"{factor:g} times the learning rate"
 
 
-def faster(case: NormalizedSetup, fields: Fields, e: Evidence) -> Made:
-    times = 10.0 if e["loss_tenfold"] <= e["loss_faster"] else e["faster"]
-    return {"optimizer": optax.chain(case.optimizer, optax.scale(times))}, f"{times:g} times the rate"
+def loosen_clip(setup: NormalizedSetup, fields: Fields, e: Evidence) -> Fix:
+    norm = clip_norm(e)
+    optimizer = optax.chain(optax.clip_by_global_norm(norm), optax.adam(ADAM_RATE))
+    change = f"Adam with learning rate {ADAM_RATE:g}, clipped at {norm:.3g}, twice the median gradient norm"
+    return {"optimizer": optimizer}, change
 
 
-def looser(case: NormalizedSetup, fields: Fields, e: Evidence) -> Made:
-    bound = 2 * e["gradient_norm"]
-    made = optax.chain(optax.clip_by_global_norm(bound), optax.adam(ADAM))
-    return {"optimizer": made}, f"Adam with a rate of {ADAM:g} and a clip at {bound:.3g}, twice the median norm"
-
-
-def undamped(case: NormalizedSetup, fields: Fields, e: Evidence) -> Made:
+def remove_decay(setup: NormalizedSetup, fields: Fields, e: Evidence) -> Fix:
     if (e.get("decay_share") or 0) <= 0.5 and (e.get("epsilon_exponent") or 0) <= 0.6:
-        # The penalty is part of the loss.
+        # The penalty is a part of the loss.
         return None
-    return {"optimizer": optax.adam(ADAM)}, f"Adam with a rate of {ADAM:g}, without decay, and its usual epsilon"
+    return {"optimizer": optax.adam(ADAM_RATE)}, f"Adam with learning rate {ADAM_RATE:g}, no decay, epsilon 1e-8"
 
 
-def divided(case: NormalizedSetup, fields: Fields, e: Evidence) -> Made:
-    loss, by = case.patient.loss, e["reduction"]
-    plain = adapt(loss, 3, **{name: SWITCHES[name] for name in switches(loss)[:1]})
-    return {"loss": lambda params, batch, key: scalar(plain(params, batch, key)) / by}, f"the loss divided by {by:.4g}"
+def divide_loss(setup: NormalizedSetup, fields: Fields, e: Evidence) -> Fix:
+    loss, divisor = setup.original.loss, e["reduction"]
+    adapted = adapt(loss, 3, **train_switch(loss))
+
+    def divided(params: Any, batch: Any, key: Any) -> Any:
+        return loss_value(adapted(params, batch, key)) / divisor
+
+    return {"loss": divided}, f"the loss divided by {divisor:.4g}"
 
 
-def shrunk(case: NormalizedSetup, fields: Fields, e: Evidence) -> Made:
-    """Gives large matrices LeCun's size, at which inputs of variance 1 make sums of variance 1.
+def shrink_weights(setup: NormalizedSetup, fields: Fields, e: Evidence) -> Fix:
+    """Scales large matrices to LeCun's variance, with which inputs of variance 1 give sums of variance 1.
 
-    Not glorot's, which counts the outputs of all four gates, and of a kernel with few inputs leaves next to nothing.
+    Glorot's variance also counts the outputs, those of all four gates, and would make a kernel with few inputs far too
+    small.
     """
     params, changed = [], 0
-    for leaf in case.params:
-        size = float(jnp.std(leaf.astype(jnp.float32))) * np.sqrt(min(leaf.shape)) if leaf.ndim == 2 else 0
-        changed += size > LARGE
-        params.append(leaf / jnp.asarray(size, leaf.dtype) if size > LARGE else leaf)
+    for leaf in setup.params:
+        gain = float(jnp.std(leaf.astype(jnp.float32))) * np.sqrt(min(leaf.shape)) if leaf.ndim == 2 else 0
+        changed += gain > LARGE
+        params.append(leaf / jnp.asarray(gain, leaf.dtype) if gain > LARGE else leaf)
     if not changed:
         return None
-    return {"params": case.form.build(params)}, f"{changed} matrices shrunk to a variance of one over their inputs"
+    return {"params": setup.structure.build(params)}, f"{changed} matrices scaled to the variance 1 / inputs"
 
 
-def shuffled(case: NormalizedSetup, fields: Fields, e: Evidence) -> Made:
-    axis, size = case.patient.batch_axis, fields.size
-    order = np.random.default_rng(case.patient.seed).permutation(size * len(case.batches))
+def shuffle(setup: NormalizedSetup, fields: Fields, e: Evidence) -> Fix:
+    axis, size = setup.original.batch_axis, fields.batch_size
+    order = np.random.default_rng(setup.original.seed).permutation(size * len(setup.batches))
 
-    def mixed(leaves: Arrays) -> Arrays:
+    def shuffled(leaves: Arrays) -> Arrays:
         if leaves[0].ndim <= axis or leaves[0].shape[axis] != size:
             return leaves
         return np.split(np.concatenate(leaves, axis).take(order, axis), len(leaves), axis)
 
-    columns = [mixed(list(column)) for column in zip(*case.batches, strict=True)]
-    return {"batches": [case.batch_form.build(list(b)) for b in zip(*columns, strict=True)]}, "examples shuffled"
+    columns = [shuffled(list(column)) for column in zip(*setup.batches, strict=True)]
+    batches = [setup.batch_structure.build(list(batch)) for batch in zip(*columns, strict=True)]
+    return {"batches": batches}, "examples shuffled"
 
 
-def scaled(case: NormalizedSetup, fields: Fields, e: Evidence) -> Made:
+def standardize(setup: NormalizedSetup, fields: Fields, e: Evidence) -> Fix:
     at = fields.main
     if at is None or at not in fields.values:
         return None
-    masks = [real(fields, batch) for batch in case.batches]
+    masks = [real_positions(fields, batch) for batch in setup.batches]
     rows = [
-        b[at] if m is None or m.shape != b[at].shape[: m.ndim] else b[at][m]
-        for b, m in zip(case.batches, masks, strict=True)
+        batch[at] if mask is None or mask.shape != batch[at].shape[: mask.ndim] else batch[at][mask]
+        for batch, mask in zip(setup.batches, masks, strict=True)
     ]
-    every = np.concatenate([row.reshape(-1, case.batches[0][at].shape[-1]) for row in rows])
-    mean, deviation = every.mean(0), np.maximum(every.std(0), 1e-30)
+    numbers = np.concatenate([row.reshape(-1, setup.batches[0][at].shape[-1]) for row in rows])
+    mean, deviation = numbers.mean(0), np.maximum(numbers.std(0), 1e-30)
 
-    def unit(batch: Arrays, mask: Any) -> Any:
+    def standardized(batch: Arrays, mask: Any) -> Any:
         leaves = list(batch)
-        for one in fields.values:
-            if batch[one].shape == batch[at].shape:
-                new = ((batch[one] - mean) / deviation).astype(batch[one].dtype)
-                # What fills sequences up stays what it was.
-                leaves[one] = (
-                    new if mask is None or mask.shape != new.shape[:-1] else np.where(mask[..., None], new, batch[one])
-                )
-        return case.batch_form.build(leaves)
+        for field in fields.values:
+            old = batch[field]
+            if old.shape == batch[at].shape:
+                new = ((old - mean) / deviation).astype(old.dtype)
+                # Padding stays as it was.
+                masked = mask is not None and mask.shape == new.shape[:-1]
+                leaves[field] = np.where(mask[..., None], new, old) if masked else new
+        return setup.batch_structure.build(leaves)
 
-    batches = [unit(batch, mask) for batch, mask in zip(case.batches, masks, strict=True)]
-    return {"batches": batches}, "numbers less their mean, by their standard deviation"
+    batches = [standardized(batch, mask) for batch, mask in zip(setup.batches, masks, strict=True)]
+    return {"batches": batches}, "real numbers standardized to mean 0 and variance 1"
 
 
-def filled(case: NormalizedSetup, fields: Fields, e: Evidence) -> Made:
-    if case.patient.batch_axis != 0:
+def fill_empty_rows(setup: NormalizedSetup, fields: Fields, e: Evidence) -> Fix:
+    if setup.original.batch_axis != 0:
         return None
 
-    def whole(batch: Arrays) -> Any:
-        mask = real(fields, batch)
-        if mask is None:
-            return case.batch_form.build(batch)
-        # A document's sentences are rows as well; blank ones are mostly at its end, and say its last one again.
-        rows = mask.shape[:-1]
-        some = mask.reshape(-1, mask.shape[-1]).any(-1)
-        order = np.maximum.accumulate(np.where(some, np.arange(np.size(some)), np.argmax(some)))
-        return case.batch_form.build(
-            [
-                x.reshape(-1, *x.shape[len(rows) :])[order].reshape(x.shape) if x.shape[: len(rows)] == rows else x
-                for x in batch
-            ]
-        )
+    def filled(batch: Arrays) -> Any:
+        real = real_positions(fields, batch)
+        if real is None:
+            return setup.batch_structure.build(batch)
+        # Sentences of a document are rows as well; blank ones, mostly at its end, become copies of its last one.
+        shape = real.shape[:-1]
+        nonempty = real.reshape(-1, real.shape[-1]).any(-1)
+        source = np.maximum.accumulate(np.where(nonempty, np.arange(nonempty.size), np.argmax(nonempty)))
+        leaves = [
+            leaf.reshape(-1, *leaf.shape[len(shape) :])[source].reshape(leaf.shape)
+            if leaf.shape[: len(shape)] == shape
+            else leaf
+            for leaf in batch
+        ]
+        return setup.batch_structure.build(leaves)
 
-    return {"batches": [whole(batch) for batch in case.batches]}, "the row before in the place of each empty one"
+    return {"batches": [filled(batch) for batch in setup.batches]}, "empty rows replaced by the row before"
 
 
-FIXES: dict[str, Callable[[NormalizedSetup, Fields, Evidence], Made]] = {
-    "learning-rate-too-high": slower,
-    "learning-rate-too-low": faster,
-    "clip-too-tight": looser,
-    "over-regularised": undamped,
-    "loss-reduction": divided,
-    "gates-saturated": shrunk,
-    "exploding-recurrence": shrunk,
-    "data-not-shuffled": shuffled,
-    "inputs-unscaled": scaled,
-    "masked-nan": filled,
+FIXES: dict[str, Callable[[NormalizedSetup, Fields, Evidence], Fix]] = {
+    "learning-rate-too-high": lower_learning_rate,
+    "learning-rate-too-low": raise_learning_rate,
+    "clip-too-tight": loosen_clip,
+    "over-regularised": remove_decay,
+    "loss-reduction": divide_loss,
+    "gates-saturated": shrink_weights,
+    "exploding-recurrence": shrink_weights,
+    "data-not-shuffled": shuffle,
+    "inputs-unscaled": standardize,
+    "masked-nan": fill_empty_rows,
 }
-"""What heals without the user's program, by cause."""
+"""Repairs from outside, by cause."""

@@ -1,125 +1,132 @@
-"""Proof by repair: the sick and the repaired twin train side by side."""
+"""Tests a repair: the original and the repaired setup are trained side by side."""
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from hae_jax.doctor.examine import SECONDS, examine, quiet
-from hae_jax.doctor.fixes import Twins, outside
+from hae_jax.doctor.evidence import Evidence
+from hae_jax.doctor.examine import SECONDS, examine, no_warnings
+from hae_jax.doctor.fixes import Twins, fix_setup
 from hae_jax.doctor.inputs.fields import read_fields
 from hae_jax.doctor.inputs.normalize import normalize
 from hae_jax.doctor.inputs.setup import parse
 from hae_jax.doctor.probes.short_training import ShortTraining, TrainingCurve
-from hae_jax.doctor.probes.training import SHORT, STEPS
-from hae_jax.doctor.report import Evidence, Repair, Report
+from hae_jax.doctor.probes.training import RATE_STEPS, STEPS
+from hae_jax.doctor.report import Repair, Report
 
-MORE = 0.05
-"""By how much more of its first loss the repaired twin has to get rid of."""
-RATE = 3.0
-"""By how much rates differ that are tried."""
-RATES = 4
-"""So many rates are tried, at most, above the first one, or else below it."""
+MARGIN = 0.05
+"""Share of the first loss by which the repaired run must be better."""
+RATE_FACTOR = 3.0
+"""Ratio of successive learning rates that are tried."""
+MAX_RATES = 4
+"""Largest number of learning rates that are tried above the first one, or else below it."""
+TWINS = ("sick", "repaired")
+"""Names of the original and the repaired run in reports."""
 ApplyFix = Callable[[str, Evidence], Twins | None]
-"""Makes twins for a cause and the evidence; None where it knows no repair."""
+"""Makes twins for a cause and the evidence; returns None if there is no repair."""
 
 
-def repair(patient: Any, seconds: float = SECONDS, treat: ApplyFix | None = None) -> Report:
-    """Examines a patient, tries the repair of the likeliest cause on a twin, and says whether that healed.
+def repair(setup: Any, seconds: float = SECONDS, fix: ApplyFix | None = None) -> Report:
+    """Examines a setup, tries the repair of the most likely cause on a copy, and reports whether it helps.
 
-    Healed means: from its start, on its own batches, the repaired twin gets rid of a larger share of its loss than the
-    sick one in as many steps. Where the repair is of the optimizer, the rate that suits it is found first, by trials
-    that are not counted. Nothing of the patient's is changed.
+    A repair helps if the repaired run, from its own initial parameters and on its own batches, loses a clearly larger
+    share of its loss than the original one in as many steps. If the optimizer is changed, its learning rate is tuned
+    first, by trials that do not count. The user's own objects are not changed.
 
     Args:
-        patient: as for `examine`.
-        seconds: how long to take, about, for the examination, and again for the trial.
-        treat: how to repair; from outside, by `remedy.outside`, if None.
+        setup: as for `examine`.
+        seconds: approximate duration of the examination, and of the trial.
+        fix: makes the twins; if None, `hae_jax.doctor.fixes.fix_setup`.
 
     Returns:
-        The report, with what came of it as `repair`; without, if nothing was found or the patient cannot run.
+        The report, with the outcome as `repair`; without it if nothing was found or the setup does not work.
     """
-    with quiet():
+    with no_warnings():
         try:
-            case = normalize(parse(patient))
+            normalized = normalize(parse(setup))
         except Exception:
-            # Which the examination has words for.
-            return examine(patient, seconds)
-        # Batches may be an iterator; what was taken from it serves examination and trial.
-        kept = replace(case.patient, batches=[case.batch_form.build(batch) for batch in case.batches])
-        report = examine(kept, seconds)
+            # The examination reports it.
+            return examine(setup, seconds)
+        # Batches may be an iterator; what was taken from it is used by both the examination and the trial.
+        report = examine(replace(normalized.original, batches=normalized.build_batches()), seconds)
         if not report.findings:
             return report
-        cause = report.findings[0].cause
-        if treat is None:
-            twins = outside(case, read_fields(case), cause, report.evidence)
-        else:
-            twins = treat(cause, report.evidence)
+        cause, evidence = report.findings[0].cause, report.evidence
+        if fix is None:
+            fix = partial(fix_setup, normalized, read_fields(normalized))
+        twins = fix(cause, evidence)
         if twins is None:
             return replace(report, repair=Repair(cause, "", False, {}, {}, 0))
-        return replace(report, repair=trial(cause, twins, report.evidence, seconds))
+        return replace(report, repair=compare(cause, twins, evidence, seconds))
 
 
-def trial(cause: str, twins: Twins, evidence: Evidence, seconds: float) -> Repair:
-    """Trains twins for equally many steps."""
-    trials, patience = [ShortTraining(normalize(each)) for each in (twins.sick, twins.repaired)], seconds / 2
-    rate, repaired = suit(trials[1], patience) if twins.tuned else (1.0, whole(trials[1], patience))
-    courses = [whole(trials[0], patience), repaired]
-    # One that broke off has all of its loss left, whenever that was.
-    steps = min((len(course.loss) for course in courses if course.finite), default=0)
-    shares = [left(each, course, steps) for each, course in zip(trials, courses, strict=True)]
+def compare(cause: str, twins: Twins, evidence: Evidence, seconds: float) -> Repair:
+    """Trains twins for as many steps, and returns how much of their first losses is left."""
+    original, repaired = (ShortTraining(normalize(setup)) for setup in (twins.original, twins.repaired))
+    rate = 1.0
+    if twins.tune_rate:
+        rate, repaired_curve = tune_rate(repaired, seconds / 2)
+    else:
+        repaired_curve = repaired.run(repaired.setup.batches, STEPS, seconds=seconds / 2)
+    original_curve = original.run(original.setup.batches, STEPS, seconds=seconds / 2)
+    curves = (original_curve, repaired_curve)
+    # A run that became NaN or infinite has all of its loss left, whenever that was.
+    steps = min((len(curve.loss) for curve in curves if curve.finite), default=0)
+    original_left, repaired_left = (
+        loss_left(run, curve, steps) for run, curve in zip((original, repaired), curves, strict=True)
+    )
     if cause == "inputs-unscaled" and evidence.get("goal_variance"):
-        # Much of such a loss is the distance to the mean, which a constant gets rid of.
-        shares[0] = courses[0].end() / (evidence["reduction"] * evidence["goal_variance"])
-    remains = dict(zip(("sick", "repaired"), shares, strict=True))
-    losses = dict(zip(("sick", "repaired"), (course.loss for course in courses), strict=True))
-    healed = shares[1] < min(1.0, shares[0]) - MORE
-    return Repair(cause, twins.change, healed, remains, losses, steps, rate)
+        # Most of this loss is the distance of the data from 0, which a constant output removes; what counts is the
+        # share of the variance.
+        original_left = original_curve.final_loss() / (evidence["reduction"] * evidence["goal_variance"])
+    healed = repaired_left < min(1.0, original_left) - MARGIN
+    left = dict(zip(TWINS, (original_left, repaired_left), strict=True))
+    losses = dict(zip(TWINS, (curve.loss for curve in curves), strict=True))
+    return Repair(cause, twins.change, healed, left, losses, steps, rate)
 
 
-def whole(trial: ShortTraining, patience: float) -> TrainingCurve:
-    """Trains a case for all steps."""
-    return trial.run(trial.case.batches, STEPS, patience=patience)
+def tune_rate(trainer: ShortTraining, seconds: float) -> tuple[float, TrainingCurve]:
+    """Finds the factor of the learning rate that reduces the loss most; returns it with its training curve.
 
-
-def suit(trial: ShortTraining, patience: float) -> tuple[float, TrainingCurve]:
-    """Finds the rate at which a case gets rid of the most loss; returns it, and the course of training.
-
-    Steps are lengthened so long as that helps at first, and shortened if it does not. Of the two rates that begin best
-    both go on to the end, since large steps are often ahead early and fall behind.
+    The learning rate is raised as long as that helps at first, or lowered if raising does not help. The two best ones
+    are trained to the end, since large steps are often ahead early and fall behind later.
     """
-    batches = trial.case.batches
+    batches = trainer.setup.batches
+    curves: dict[float, TrainingCurve] = {}
 
-    def begin(rate: float) -> TrainingCurve:
-        return trial.run(batches, SHORT, rate, patience / (RATES + 4))
+    def start(rate: float) -> None:
+        curves[rate] = trainer.run(batches, RATE_STEPS, rate, seconds / (MAX_RATES + 4))
 
-    def worth(rate: float) -> float:
-        return begun[rate].end() if begun[rate].finite else float("inf")
+    def loss(rate: float) -> float:
+        return curves[rate].final_loss() if curves[rate].finite else float("inf")
 
-    best, begun = 1.0, {1.0: begin(1.0)}
-    for factor in (RATE, 1 / RATE) if begun[1.0].finite else (1 / RATE,):
-        for _ in range(RATES):
+    best = 1.0
+    start(best)
+    for factor in (RATE_FACTOR, 1 / RATE_FACTOR) if curves[best].finite else (1 / RATE_FACTOR,):
+        for _ in range(MAX_RATES):
             rate = best * factor
-            begun[rate] = begin(rate)
-            if begun[best].finite and not worth(rate) < worth(best):
+            start(rate)
+            if curves[best].finite and not loss(rate) < loss(best):
                 break
             best = rate
         if best != 1:
             break
-    finalists = sorted(begun, key=worth)[:2]
+    finalists = sorted(curves, key=loss)[:2]
     for rate in finalists:
-        if begun[rate].finite:
-            begun[rate] = trial.run(batches, STEPS - SHORT, rate, patience / 4, begun[rate])
-    best = min(finalists, key=worth)
-    return best, begun[best]
+        if curves[rate].finite:
+            curves[rate] = trainer.run(batches, STEPS - RATE_STEPS, rate, seconds / 4, curves[rate])
+    best = min(finalists, key=loss)
+    return best, curves[best]
 
 
-def left(trial: ShortTraining, course: TrainingCurve, steps: int) -> float:
-    """Returns which share of its first loss a course has left at its end, on the same batches; 1 if it broke off."""
-    if not course.finite:
+def loss_left(trainer: ShortTraining, curve: TrainingCurve, steps: int) -> float:
+    """Returns the final loss relative to that of the initial parameters on the same batches; 1 if it is not finite."""
+    if not curve.finite:
         return 1.0
-    case, last = trial.case, range(max(0, steps - 10), steps)
-    fresh = [trial.differentiate(case.params, case.batches[at % len(case.batches)], case.key)[0] for at in last]
-    still = float(np.mean(fresh))
-    return float(np.mean([course.loss[at] for at in last]) / still) if still else 1.0
+    setup, last = trainer.setup, range(max(0, steps - 10), steps)
+    batches = [setup.batches[at % len(setup.batches)] for at in last]
+    initial = float(np.mean([trainer.value_and_grad(setup.params, batch, setup.key)[0] for batch in batches]))
+    return float(np.mean([curve.loss[at] for at in last]) / initial) if initial else 1.0

@@ -1,4 +1,4 @@
-"""Courses of the loss as pictures that need no library: a line of blocks for terminals, an SVG for pages."""
+"""Loss curves without a plotting library: a line of block characters for terminals, an SVG figure for pages."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,34 +6,34 @@ from dataclasses import dataclass
 from html import escape
 
 COLOURS = ("#d55e00", "#0072b2", "#009e73")
-"""Colours that the colour-blind tell apart (Okabe & Ito, 2008)."""
+"""Line colours, distinguishable by colour-blind readers (Okabe & Ito, 2008)."""
 DASHES = ("none", "6 5", "2 3")
-"""Lines differ in more than their colours."""
+"""Dash patterns, so that lines differ in more than their colours."""
 BLOCKS = "▁▂▃▄▅▆▇█"
 COLUMNS = 40
-"""Characters of a line of blocks."""
-WIDE = 30.0
-"""Positive numbers that differ by such a factor are drawn by their logarithms."""
+"""Largest number of characters of a sparkline."""
+LOG_RANGE = 30.0
+"""Ratio of the largest to the smallest positive value from which on an axis is logarithmic."""
 WIDTH, HEIGHT = 460, 250
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 40, 44
-"""Margins around the axes."""
-ABOVE = 8
-"""Between the largest number and the end of its axis."""
+"""Margins around the axes, in pixels."""
+HEADROOM = 8
+"""Distance between the largest value and the end of its axis, in pixels."""
 
 Line = tuple[Sequence[float | int], Sequence[float]]
-"""Abscissas and ordinates."""
+"""x and y values of a line."""
 Losses = Mapping[str, list[float]]
-"""Of one training, or of twins, at each step."""
+"""Loss at each step, by the name of the run."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Where a number stands between the ends of what is drawn.
+    """The range of an axis.
 
     Attributes:
-        low: the least number.
-        high: the largest.
-        logarithmic: whether logarithms are drawn.
+        low: its lower end.
+        high: its upper end.
+        logarithmic: whether the axis is logarithmic.
     """
 
     low: float
@@ -42,7 +42,7 @@ class Axis:
 
     @classmethod
     def around(cls, numbers: Iterable[float]) -> "Axis":
-        """Returns the axis of losses: from 0, so that one which hardly falls looks so, or by decades.
+        """Returns an axis for losses: linear from 0, so that a loss that hardly falls is seen as such, or logarithmic.
 
         Example:
             >>> Axis.around([2.0, 1.0, float("nan")]), Axis.around([1.0, 300.0])
@@ -50,29 +50,29 @@ class Axis:
         """
         finite = [float(x) for x in numbers if math.isfinite(x)] or [0.0]
         low, high = min(finite), max(finite)
-        if 0 < low * WIDE < high:
+        if 0 < low * LOG_RANGE < high:
             return cls(low, high, True)
         low, high = min(low, 0.0), max(high, 0.0)
         return cls(low, high if high > low + 1e-300 else low + 1.0)
 
-    def share(self, number: float) -> float:
-        """Returns how far up the number stands: 0 at the low end, 1 at the high one."""
+    def position(self, number: float) -> float:
+        """Returns the position of a number on the axis: 0 at the lower end, 1 at the upper end."""
         if self.logarithmic:
             return (math.log(number) - math.log(self.low)) / (math.log(self.high) - math.log(self.low))
         return (number - self.low) / (self.high - self.low)
 
     def ticks(self) -> list[float]:
-        """Returns round numbers, two to eight of them.
+        """Returns two to eight round numbers within the range.
 
         Example:
             >>> Axis(0, 200).ticks(), Axis(0.2, 400, True).ticks(), Axis(1.5, 60, True).ticks()
             ([0.0, 50.0, 100.0, 150.0, 200.0], [1.0, 10.0, 100.0], [2.0, 5.0, 10.0, 20.0, 50.0])
         """
         if self.logarithmic:
-            decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)))
+            exponents = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)))
             factors = (1, 2, 5) if self.high < 100 * self.low else (1,)
-            round_ones = [factor * 10.0**at for at in decades for factor in factors]
-            inside = [number for number in round_ones if self.low <= number <= self.high]
+            numbers = [factor * 10.0**exponent for exponent in exponents for factor in factors]
+            inside = [number for number in numbers if self.low <= number <= self.high]
             return inside[:: 1 + len(inside) // 7]
         third = (self.high - self.low) / 3
         size = 10.0 ** math.floor(math.log10(third))
@@ -81,9 +81,9 @@ class Axis:
 
 
 def shares(losses: Losses) -> Losses:
-    """Returns twins' losses as shares of their first, since repairs change the scale of losses.
+    """Returns the losses of several runs relative to their first values, since a repair may change the loss's scale.
 
-    Those of one training alone stay as they are, and all do if one begins at 0, or below.
+    The losses of a single run are returned unchanged, and so are all if one does not start above 0.
 
     Example:
         >>> shares({"sick": [4.0, 2.0], "repaired": [2.0, 0.5]})
@@ -95,7 +95,7 @@ def shares(losses: Losses) -> Losses:
 
 
 def sparklines(losses: Losses) -> list[str]:
-    """Draws losses as lines of blocks, one above the other, with the first and the mean of the last ten.
+    """Draws losses as lines of block characters on one axis, with the first loss and the mean of the last ten.
 
     Example:
         >>> sparklines({"loss": [4.0, 3.0, 2.0, 1.0, 0.0]})
@@ -111,7 +111,7 @@ def sparklines(losses: Losses) -> list[str]:
 
 
 def svg_figure(losses: Losses) -> str:
-    """Draws losses by steps as an SVG; nothing where there are none."""
+    """Draws losses by step as an SVG figure; returns an empty string if there are none."""
     if not losses:
         return ""
     drawn = shares(losses)
@@ -121,11 +121,11 @@ def svg_figure(losses: Losses) -> str:
 
 
 def blocks(numbers: Sequence[float], axis: Axis, length: int) -> str:
-    """Draws numbers as blocks, means of stretches where there are many of them.
+    """Draws numbers as block characters, averaged over intervals if there are more numbers than columns.
 
     Args:
-        numbers: those that are not finite are left out; a stretch without any is blank.
-        axis: where they stand.
+        numbers: values that are not finite are left out; an interval without others is blank.
+        axis: the axis of the numbers.
         length: how many numbers fill the line.
 
     Example:
@@ -133,25 +133,26 @@ def blocks(numbers: Sequence[float], axis: Axis, length: int) -> str:
         '█▄ ▁ '
     """
     count = min(COLUMNS, length)
-    parts = [numbers[length * at // count : length * (at + 1) // count] for at in range(count)]
-    finite = [[number for number in part if math.isfinite(number)] for part in parts]
-    tops = [
-        round(axis.share(sum(number / len(part) for number in part)) * (len(BLOCKS) - 1)) if part else None
+    intervals = [numbers[length * at // count : length * (at + 1) // count] for at in range(count)]
+    finite = [[number for number in interval if math.isfinite(number)] for interval in intervals]
+    heights = [
+        round(axis.position(sum(number / len(part) for number in part)) * (len(BLOCKS) - 1)) if part else None
         for part in finite
     ]
-    return "".join(" " if top is None else BLOCKS[top] for top in tops)
+    return "".join(" " if height is None else BLOCKS[height] for height in heights)
 
 
 def svg(lines: Mapping[str, Line], labels: tuple[str, str], title: str) -> str:
-    """Draws lines through points, as an element that stands in a page or in a file of its own.
+    """Draws lines as an SVG element, for a page or a file.
 
     Args:
-        lines: by name; numbers that are not finite are left out. One that ends before the others ends in a cross.
-        labels: what the axes are.
-        title: over the picture, and for those who do not see it.
+        lines: x and y values by name; points that are not finite are left out. A line that ends before the others is
+            marked by a cross.
+        labels: of the x and the y axis.
+        title: above the figure, and its description for screen readers.
 
     Returns:
-        An SVG element on white.
+        An SVG element with white background.
     """
     drawn = {
         name: [(x, y) for x, y in zip(*line, strict=True) if math.isfinite(x) and math.isfinite(y)]
@@ -162,10 +163,10 @@ def svg(lines: Mapping[str, Line], labels: tuple[str, str], title: str) -> str:
     right, floor = WIDTH - RIGHT, HEIGHT - BOTTOM
 
     def column(x: float) -> float:
-        return round(LEFT + across.share(x) * (right - LEFT), 2)
+        return round(LEFT + across.position(x) * (right - LEFT), 2)
 
     def row(y: float) -> float:
-        return round(floor - up.share(y) * (floor - TOP - ABOVE), 2)
+        return round(floor - up.position(y) * (floor - TOP - HEADROOM), 2)
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
@@ -186,13 +187,13 @@ def svg(lines: Mapping[str, Line], labels: tuple[str, str], title: str) -> str:
         "</text>",
     ]
     for number, (name, points) in enumerate(drawn.items()):
-        ink = f'stroke="{COLOURS[number % 3]}" stroke-width="2" stroke-dasharray="{DASHES[number % 3]}"'
+        stroke = f'stroke="{COLOURS[number % 3]}" stroke-width="2" stroke-dasharray="{DASHES[number % 3]}"'
         path = " ".join(f"{column(x)},{row(y)}" for x, y in points)
-        # A line from a point to itself is nothing, but for its round ends.
+        # A line of one point is visible only if drawn to itself with round ends.
         path, cap = (f"{path} {path}", "round") if len(points) == 1 else (path, "butt")
-        parts.append(f'<polyline points="{path}" fill="none" {ink} stroke-linecap="{cap}" stroke-linejoin="round"/>')
+        parts.append(f'<polyline points="{path}" fill="none" {stroke} stroke-linecap="{cap}" stroke-linejoin="round"/>')
         if points and points[-1][0] < across.high:
-            parts.append(f'<path d="M{column(points[-1][0])} {row(points[-1][1])}m-4 -4l8 8m0 -8l-8 8" {ink}/>')
+            parts.append(f'<path d="M{column(points[-1][0])} {row(points[-1][1])}m-4 -4l8 8m0 -8l-8 8" {stroke}/>')
         start = LEFT + 110 * number
-        parts.append(f'<path d="M{start} 29h24" {ink}/><text x="{start + 30}" y="33">{escape(name)}</text>')
+        parts.append(f'<path d="M{start} 29h24" {stroke}/><text x="{start + 30}" y="33">{escape(name)}</text>')
     return "\n".join([*parts, "</svg>"])

@@ -1,1 +1,1 @@
-"""What a user hands to the doctor, normalized to functions of flat lists of arrays."""
+"""A user's training setup, normalized to functions of flat lists of arrays."""

@@ -1,4 +1,4 @@
-"""What a user brings to the doctor: a loss, parameters, batches and an optimizer, and whatever more there is."""
+"""The training setup that a user hands to the doctor: a loss, parameters, batches, an optimizer, optional functions."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -6,39 +6,40 @@ from typing import Any
 
 
 class SetupError(ValueError):
-    """Something of the patient's own does not work; its words are for the user, `slug` is the cause."""
+    """A part of the user's setup does not work; `slug` is the cause, the message is for the user."""
 
-    def __init__(self, slug: str, words: str):
-        super().__init__(words)
+    def __init__(self, slug: str, message: str):
+        super().__init__(message)
         self.slug = slug
 
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """A training run, as it is before its first step or anywhere in it.
+    """A training run, before its first step or at any later one.
 
-    The first three are needed; the doctor finds by itself what it can of the rest, and says what it could not look at.
+    `loss`, `params` and `batches` are required. Without the optional functions some probes cannot run; the report
+    lists them.
 
     Attributes:
-        loss: `loss(params, batch, key)`, a number to be minimised, or a pair of it and anything. The key may be left
-            out. If there is a keyword `train`, `training`, `is_training` or `deterministic`, it is used as a switch.
+        loss: `loss(params, batch, key)`, the number to minimize, or a tuple or mapping with it. The key may be left
+            out. A keyword `train`, `training`, `is_training`, `deterministic` or `inference` is used as a switch.
         params: any tree of arrays.
         batches: any iterable of batches, or a function that returns one. A batch is any tree of arrays, or an object
-            whose attributes are arrays; examples are along the first axis.
-        optimizer: an optax optimizer, or what holds one as its `tx`; Adam where there is none.
+            whose attributes are arrays; examples lie along the first axis.
+        optimizer: an optax optimizer, or an object that holds one as `tx`; Adam if None.
         encode: `encode(params, batch, key)`, the code of each example.
         decode_loss: `decode_loss(params, code, batch, key)`, the loss of a batch given any codes.
-        logits: `logits(params, batch, key)`, teacher-forced; asked where the loss does not show any.
-        free_run: `free_run(params, batch, key)`, the loss, or the ids or values, when each step reads its own output.
-        evaluate: `evaluate(params, batch, key)`, the loss as it is used for evaluation, where it is another function.
+        logits: `logits(params, batch, key)`, teacher-forced; used where none are found in the loss.
+        free_run: `free_run(params, batch, key)`, the loss, ids or values when each step is fed its own output.
+        evaluate: `evaluate(params, batch, key)`, the loss used for evaluation, if it is another function.
         words: name of the batch's field of ids.
-        mask: name of the field that is true where something is real.
+        mask: name of the field that is true at real positions.
         values: name of the field of real numbers.
-        vocab: number of different ids; others are noted, as JAX reads them without a word.
-        pad: id that fills up sequences.
-        unknown: id of words outside the vocabulary.
-        batch_axis: axis of the examples; an object may say `time_major` instead.
-        module: a Flax module; its own names of layers come with the trace, so nothing more is asked of it.
+        vocab: number of ids; larger ones are noted, since JAX clips them silently.
+        pad: id of padding.
+        unknown: id of words outside of the vocabulary.
+        batch_axis: axis of the examples; an object may have `time_major` instead.
+        module: a Flax module; not needed, since the trace holds the names of its layers.
         seed: of the doctor's own randomness.
 
     Example:
@@ -79,57 +80,65 @@ ALIASES = {
     "mask": ("mask_field",),
     "values": ("values_field",),
 }
-"""Other names that people give to what a patient offers."""
-
-
+"""Other names under which parts of a setup are accepted."""
 FUNCTIONS = ("loss", "encode", "decode_loss", "logits", "free_run", "evaluate")
-"""What is called."""
-NEEDED = {"loss": "loss-fails", "params": "no-parameters", "batches": "no-batches"}
-"""What has to be there, and what its absence is called."""
+"""Parts that must be callable."""
+REQUIRED = {"loss": "loss-fails", "params": "no-parameters", "batches": "no-batches"}
+"""Parts without which nothing can be examined, with the cause reported if they are missing."""
 
 
 def parse(given: Any) -> TrainingSetup:
-    """Makes a patient out of anything that has at least a loss, parameters and batches, by attribute or by key.
+    """Makes a setup of anything that has a loss, parameters and batches, by attribute or by key.
 
     Raises:
-        Trouble: if one of those is missing, or what should be a function is none.
+        SetupError: if one of those is missing, or what should be a function is not callable.
 
     Example:
         >>> parse({"loss_fn": sum, "params": [], "data": [], "vocab_size": 7}).vocab
         7
     """
     if isinstance(given, TrainingSetup):
-        check(vars(given))
+        check_functions(vars(given))
         return given
-    known = given if isinstance(given, Mapping) else {}
 
     def find(name: str) -> Any:
-        for each in (name, *ALIASES.get(name, ())):
-            value = known.get(each) if known else getattr(given, each, None)
+        for alias in (name, *ALIASES.get(name, ())):
+            value = given.get(alias) if isinstance(given, Mapping) else getattr(given, alias, None)
             if value is not None:
                 return value
         return None
 
     found = {each.name: value for each in fields(TrainingSetup) if (value := find(each.name)) is not None}
-    for name, slug in NEEDED.items():
+    for name, slug in REQUIRED.items():
         if name not in found:
-            raise SetupError(slug, f"patient must have {name}, got none. Give it as an attribute or a key.")
+            raise SetupError(slug, f"setup must have {name}, got none. Give it as an attribute or a key.")
     if isinstance(found.get("vocab"), (list, tuple, dict, set)):
         found["vocab"] = len(found["vocab"])
     if find("time_major"):
         found["batch_axis"] = 1
-    check(found)
+    check_functions(found)
     return TrainingSetup(**found)
 
 
-def check(found: Mapping[str, Any]) -> None:
-    """Looks whether what a patient offers can be called.
+def check_functions(parts: Mapping[str, Any]) -> None:
+    """Checks that functions are callable.
 
     Raises:
-        Trouble: if it cannot.
+        SetupError: if one is not.
     """
     for name in FUNCTIONS:
-        if found.get(name) is not None and not callable(found[name]):
-            slug = NEEDED.get(name, "patient-fails")
-            got = f"{' '.join(repr(found[name]).split())[:60]} ({type(found[name]).__name__})"
+        value = parts.get(name)
+        if value is not None and not callable(value):
+            slug = REQUIRED.get(name, "patient-fails")
+            got = f"{' '.join(repr(value).split())[:60]} ({type(value).__name__})"
             raise SetupError(slug, f"{name} must be a function, got {got}. Give {name}(params, batch).")
+
+
+def format_error(error: Exception, length: int = 300) -> str:
+    """Writes an exception on one line.
+
+    Example:
+        >>> format_error(ValueError("too\\nlarge."))
+        'ValueError: too large'
+    """
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:length].rstrip(' .')}"

@@ -1,1 +1,1 @@
-"""Measurements, each a function from a chart to evidence."""
+"""Probes: measurements, each a function from a ProbeContext to evidence."""

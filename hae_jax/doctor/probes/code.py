@@ -1,68 +1,80 @@
-"""The code: does the decoder read it, do codes differ, and how much could they hold?"""
+"""The code: whether the loss depends on it, whether codes differ, and how many dimensions they use."""
 
 from typing import Any
 
 import jax
 import numpy as np
 
+from hae_jax.doctor.evidence import Evidence
 from hae_jax.doctor.inputs.arrays import Arrays
-from hae_jax.doctor.inputs.normalize import scalar
+from hae_jax.doctor.inputs.signatures import loss_value
 from hae_jax.doctor.probes.context import ProbeContext, ProbeSkipped
 
 
-def code(chart: ProbeContext, params: Arrays, prefix: str = "") -> dict[str, Any]:
-    """Measures by how much the loss rises when codes are permuted in the batch, or zeroed.
+def initial_code(context: ProbeContext) -> Evidence:
+    """Measures the code at initialization."""
+    return code(context, context.setup.params)
+
+
+def code(context: ProbeContext, params: Arrays, prefix: str = "") -> Evidence:
+    """Measures the increase of the loss when codes are permuted within the batch, or zeroed, and their similarity.
 
     Args:
-        chart: the chart.
-        params: parameters to look at.
-        prefix: of the names of what is found.
+        context: the context.
+        params: parameters of the model.
+        prefix: of the names of the evidence.
     """
-    batch = chart.case.batches[-1]
-    order = np.roll(np.arange(chart.fields.size), 1)
-    encode, decode = chart.case.offered("encode"), chart.case.offered("decode_loss")
-    if encode is not None and decode is not None:
-        made = encode(params, batch, chart.case.key)
-        leaves, tree = jax.tree.flatten(made)
-
-        def swapped(change: Any) -> float:
-            return float(
-                scalar(decode(params, batch, chart.case.key, jax.tree.unflatten(tree, [change(x) for x in leaves])))
-            )
-
-        base, permuted, zeroed = swapped(lambda x: x), swapped(lambda x: x[order]), swapped(lambda x: 0 * x)
-        values = [np.asarray(leaf) for leaf in leaves]
-        moved = True
+    setup, size = context.setup, context.fields.batch_size
+    if setup.original.encode is not None and setup.original.decode_loss is not None:
+        loss, permuted, zeroed, codes = user_code_losses(context, params)
+        permutable = True
     else:
-        look = chart.inside
-        if not look.anatomy.code:
-            raise ProbeSkipped("no code was found: nothing stands between recurrences")
-        heard = look.hear(params, batch)
-        base = float(heard.loss)
-        permuted = float(look.hear(params, batch, look.knobs(order)).loss)
-        zeroed = float(look.hear(params, batch, look.knobs(scale=0.0)).loss)
-        values = heard.code
-        moved = all(look.axis(n) is not None for n in look.anatomy.code)
-        values = [np.moveaxis(v, look.axis(n) or 0, 0) for n, v in zip(look.anatomy.code, values, strict=True)]
-    rows = np.concatenate(
-        [np.asarray(v, np.float64).reshape(chart.fields.size, -1) for v in values if v.size % chart.fields.size == 0], 1
-    )
+        loss, permuted, zeroed, codes = traced_code_losses(context, params)
+        permutable = all(context.traced.example_axis(var) is not None for var in context.traced.roles.code)
+    rows = np.concatenate([np.asarray(v, np.float64).reshape(size, -1) for v in codes if v.size % size == 0], 1)
     unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30)
-    pairs = unit @ unit.T
-    size = len(rows)
-    values_squared = np.linalg.svd(rows - rows.mean(0), compute_uv=False) ** 2
+    cosines = unit @ unit.T
+    variances = np.linalg.svd(rows - rows.mean(0), compute_uv=False) ** 2
     return {
-        f"{prefix}code_permuted": permuted - base if moved else None,
-        f"{prefix}code_zeroed": zeroed - base,
-        f"{prefix}code_loss": base,
+        f"{prefix}code_permuted": permuted - loss if permutable else None,
+        f"{prefix}code_zeroed": zeroed - loss,
+        f"{prefix}code_loss": loss,
         f"{prefix}code_width": rows.shape[1],
-        f"{prefix}code_cosine": float((pairs.sum() - np.trace(pairs)) / max(1, size * (size - 1))),
-        f"{prefix}code_rank": float(values_squared.sum() ** 2 / max((values_squared**2).sum(), 1e-300)),
+        f"{prefix}code_cosine": float((cosines.sum() - np.trace(cosines)) / max(1, size * (size - 1))),
+        f"{prefix}code_rank": float(variances.sum() ** 2 / max((variances**2).sum(), 1e-300)),
         f"{prefix}code_spread": float(rows.std(0).mean() / max(np.abs(rows).mean(), 1e-30)),
         f"{prefix}code_size": float(np.abs(rows).mean()),
     }
 
 
-def at_start(chart: ProbeContext) -> dict[str, Any]:
-    """Measures the code of the fresh model."""
-    return code(chart, chart.case.params)
+def user_code_losses(context: ProbeContext, params: Arrays) -> tuple[float, float, float, list[Any]]:
+    """Returns the loss with the codes of the user's `encode`, with permuted and with zero codes, and the codes."""
+    setup, batch = context.setup, context.setup.batches[-1]
+    encode, decode_loss = setup.user_function("encode"), setup.user_function("decode_loss")
+    if encode is None or decode_loss is None:
+        raise ProbeSkipped("the setup has no encode and decode_loss")
+    codes, order = encode(params, batch, setup.key), permutation(context)
+
+    def loss(change: Any) -> float:
+        return float(loss_value(decode_loss(params, batch, setup.key, jax.tree.map(change, codes))))
+
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(codes)]
+    return loss(lambda x: x), loss(lambda x: x[order]), loss(lambda x: 0 * x), leaves
+
+
+def traced_code_losses(context: ProbeContext, params: Arrays) -> tuple[float, float, float, list[Any]]:
+    """Returns the traced loss, with permuted and with zero codes, and the codes, examples along the first axis."""
+    traced, batch = context.traced, context.setup.batches[-1]
+    if not traced.roles.code:
+        raise ProbeSkipped("no code was found: no variables lie between recurrences")
+    activations = traced.run(params, batch)
+    permuted = traced.run(params, batch, traced.interventions(permutation(context)))
+    zeroed = traced.run(params, batch, traced.interventions(scale=0.0))
+    axes = [traced.example_axis(var) or 0 for var in traced.roles.code]
+    codes = [np.moveaxis(value, axis, 0) for axis, value in zip(axes, activations.code, strict=True)]
+    return float(activations.loss), float(permuted.loss), float(zeroed.loss), codes
+
+
+def permutation(context: ProbeContext) -> np.ndarray:
+    """Returns a permutation of the examples without fixed points."""
+    return np.roll(np.arange(context.fields.batch_size), 1)

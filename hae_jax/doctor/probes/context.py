@@ -1,81 +1,97 @@
-"""What is known of a patient while it is examined: the case, what was measured, and what could not be."""
+"""The context of probes: the setup, its traced loss, the evidence measured so far, and probes that could not run."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
-from hae_jax.doctor.inputs.fields import Fields, real
+from hae_jax.doctor.evidence import Evidence
+from hae_jax.doctor.inputs.fields import Fields, real_positions
 from hae_jax.doctor.inputs.normalize import NormalizedSetup
+from hae_jax.doctor.inputs.setup import format_error
+from hae_jax.doctor.probes.short_training import ShortTraining, TrainingCurve
 from hae_jax.doctor.tracing.traced_loss import Activations, Gradients, TracedLoss
 
 
 class ProbeSkipped(Exception):
-    """A probe cannot be run; its words say because of what."""
+    """A probe cannot run on this setup; the message is the reason.
+
+    Args:
+        reason: why, for the report.
+        evidence: what was measured nevertheless.
+    """
+
+    def __init__(self, reason: str, evidence: Evidence | None = None):
+        super().__init__(reason)
+        self.evidence = evidence or {}
 
 
 @dataclass
 class ProbeContext:
-    """A patient's chart.
+    """What a probe reads.
 
     Attributes:
-        case: the patient, undressed.
+        setup: the normalized setup.
         fields: what its batches hold.
-        look: its loss from within; None if it could not be traced.
-        evidence: what was measured, by name.
-        not_run: why probes could not be run, by their names.
-        rng: randomness of the probes.
+        trainer: trains it.
+        traced_loss: its traced loss; None if it could not be traced.
+        curve: of the training at the user's learning rate; empty before it.
+        evidence: measured values by name.
+        not_run: why probes could not run, by their names.
+        seconds: duration of each probe.
     """
 
-    case: NormalizedSetup
+    setup: NormalizedSetup
     fields: Fields
-    look: TracedLoss | None
-    evidence: dict[str, Any] = field(default_factory=dict)
+    trainer: ShortTraining
+    traced_loss: TracedLoss | None = None
+    curve: TrainingCurve = field(default_factory=TrainingCurve)
+    evidence: Evidence = field(default_factory=dict)
     not_run: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
     @cached_property
     def rng(self) -> np.random.Generator:
-        """The same randomness for every examination of a patient."""
-        return np.random.default_rng(self.case.patient.seed)
+        """Randomness of the probes, the same in every examination of a setup."""
+        return np.random.default_rng(self.setup.original.seed)
 
     @property
-    def inside(self) -> TracedLoss:
-        """The loss from within.
+    def traced(self) -> TracedLoss:
+        """The traced loss.
 
         Raises:
-            Unable: if it could not be traced.
+            ProbeSkipped: if it could not be traced.
         """
-        if self.look is None:
+        if self.traced_loss is None:
             raise ProbeSkipped("the loss cannot be traced")
-        return self.look
+        return self.traced_loss
 
     @cached_property
-    def heard(self) -> Activations:
-        """A look at the first batch, without noise."""
-        return self.inside.hear(self.case.params, self.case.batches[0])
+    def activations(self) -> Activations:
+        """Activations on the first batch, without dropout and noise."""
+        return self.traced.run(self.setup.params, self.setup.batches[0])
 
     @cached_property
-    def felt(self) -> Gradients:
+    def gradients(self) -> Gradients:
         """Gradients on the first batch."""
-        return self.inside.feel(self.case.params, self.case.batches[0])
+        return self.traced.differentiate(self.setup.params, self.setup.batches[0])
 
     @cached_property
     def real(self) -> np.ndarray | None:
-        """Which positions of the first batch's main field are real."""
-        return real(self.fields, self.case.batches[0])
+        """Which positions of the first batch's main field are real, bool; None if unknown."""
+        return real_positions(self.fields, self.setup.batches[0])
 
-    def probe(self, name: str, function: Callable[["ProbeContext"], dict[str, Any]]) -> None:
-        """Runs a probe and writes down what it found, or why it could not be run."""
+    def run(self, name: str, probe: Callable[["ProbeContext"], Evidence]) -> None:
+        """Runs a probe; adds its evidence, or the reason why it could not run."""
         started = time.monotonic()
         try:
-            self.evidence |= function(self)
-        except ProbeSkipped as reason:
-            self.not_run[name] = str(reason)
+            self.evidence |= probe(self)
+        except ProbeSkipped as skipped:
+            self.evidence |= skipped.evidence
+            self.not_run[name] = str(skipped)
         except Exception as error:
-            # A probe that fails on somebody's model says nothing about the model.
-            self.not_run[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+            # That a probe fails on a user's model is no evidence about the model.
+            self.not_run[name] = format_error(error, 160)
         self.seconds[name] = time.monotonic() - started

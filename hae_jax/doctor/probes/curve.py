@@ -1,22 +1,22 @@
 """Gradient curves: the norm of dL/dh_t by the number of steps before the last one, summarized by slope and ratio.
 
 Index 0 of a curve is the last step; the gradient is propagated to higher indices. A positive slope is a gradient that
-grows backwards through time, a negative slope one that vanishes.
+grows backwards through time, a negative slope is one that vanishes.
 """
 
 import jax.numpy as jnp
 from jax import Array
 
 SPAN = (0.1, 0.8)
-"""Range of a curve, as shares of its length, that the slope is fitted to. It leaves out the first steps, where the
-direction of the gradient has not converged, and the last ones, where the states are still close to zero."""
+"""Range of a curve, as shares of its length, that the slope is fitted to: without the first positions, where the
+direction of the gradient has not converged, and without the last ones, where the states are still close to zero."""
 
 
 def slope(curve: Array, weights: Array | None = None) -> Array:
     """Fits a line to the logarithm of a curve, by weighted least squares over `SPAN` of its length.
 
-    Only positive and finite values count: where a gradient underflowed, the slope is that of the steps before. Length
-    is the number of positions with a positive weight.
+    Only positive and finite values count, so a gradient that underflows is fitted up to there. The length of a curve is
+    the number of positions with a positive weight.
 
     Args:
         curve: norms by steps before the last one, float [*batch, time].
@@ -72,5 +72,5 @@ def ratio(curve: Array) -> Array:
 
 
 def usable(curve: Array) -> Array:
-    """Returns True where a value has a logarithm, that is, where it is positive and finite."""
+    """Returns where a value has a logarithm: where it is positive and finite."""
     return (curve > 0) & jnp.isfinite(curve)

@@ -1,106 +1,124 @@
-"""What batches say before any model has seen them."""
-
-from typing import Any
+"""The contents of batches: frequencies of ids, padding, scale of numbers, order of examples, pairing with targets."""
 
 import numpy as np
 
-from hae_jax.doctor.inputs.fields import real
+from hae_jax.doctor.evidence import Evidence
+from hae_jax.doctor.inputs.fields import Fields, real_positions
 from hae_jax.doctor.probes.context import ProbeContext, ProbeSkipped
 
 FEATURES = 8
-"""Random projections of the words of an example."""
+"""Random features of an id, by which examples are compared."""
+SAMPLED, PAIRED = 16, 8
+"""Batches whose contents are measured, and whose inputs and targets are compared."""
 
 
-def contents(chart: ProbeContext) -> dict[str, Any]:
-    """Measures words and values: shares of the commonest id and of padding, scale of numbers."""
-    fields, batches = chart.fields, chart.case.batches[:16]
+def contents(context: ProbeContext) -> Evidence:
+    """Measures frequencies of ids, the scale of real numbers, and the shares of padding and of blank rows."""
+    fields, batches = context.fields, context.setup.batches[:SAMPLED]
     if fields.main is None:
         raise ProbeSkipped("no field of a batch holds sequences")
-    found: dict[str, Any] = {}
-    masks = [real(fields, batch) for batch in batches]
+    masks = [real_positions(fields, batch) for batch in batches]
+    found: Evidence = {}
     if fields.words:
-        at = fields.words[0]
-        ids = np.concatenate(
-            [batch[at][m] if m is not None else batch[at].ravel() for batch, m in zip(batches, masks, strict=True)]
-        )
-        vocab = chart.case.patient.vocab
-        if vocab and ids.size and not 0 <= ids.min() <= ids.max() < vocab:
-            chart.case.notes.append(
-                f"ids go from {ids.min()} to {ids.max()}, and there are {vocab}; JAX reads others without a word"
-            )
-        counts = np.sort(np.bincount(ids[ids >= 0].astype(int)))[::-1]
-        counts = counts[counts > 0]
-        if len(counts) == 0:
+        ids = real_ids(context)
+        shares = np.sort(np.bincount(ids[ids >= 0].astype(int)))[::-1]
+        shares = shares[shares > 0]
+        if len(shares) == 0:
             raise ProbeSkipped("no position is real")
-        shares = counts / counts.sum()
+        shares = shares / shares.sum()
         found |= {
             "unigram_entropy": float(-(shares * np.log(shares)).sum()),
             "commonest_share": float(shares[0]),
             "second_share": float(shares[1]) if len(shares) > 1 else 0.0,
-            "distinct_words": len(counts),
+            "distinct_words": len(shares),
         }
-        if chart.case.patient.unknown is not None:
-            found["unknown_share"] = float((ids == chart.case.patient.unknown).mean())
+        if context.setup.original.unknown is not None:
+            found["unknown_share"] = float((ids == context.setup.original.unknown).mean())
     if fields.values:
         at = fields.values[0]
         rows = [
-            b[at][m] if m is not None and m.shape == b[at].shape[: m.ndim] else b[at].ravel()
-            for b, m in zip(batches, masks, strict=True)
+            batch[at][mask] if mask is not None and mask.shape == batch[at].shape[: mask.ndim] else batch[at].ravel()
+            for batch, mask in zip(batches, masks, strict=True)
         ]
-        every = np.concatenate(
-            [row.reshape(-1, row.shape[-1]) if row.ndim > 1 else row[:, None] for row in rows]
-        ).astype(float)
+        rows = [row.reshape(-1, row.shape[-1]) if row.ndim > 1 else row[:, None] for row in rows]
+        numbers = np.concatenate(rows).astype(float)
+        deviation = numbers.std(0)
         found |= {
-            "input_sd": float(np.median(every.std(0))),
-            "input_sd_largest": float(every.std(0).max()),
-            "input_mean": float(np.abs(every.mean(0)).max()),
-            "input_constant": float((every.std(0) == 0).mean()),
+            "input_sd": float(np.median(deviation)),
+            "input_sd_largest": float(deviation.max()),
+            "input_mean": float(np.abs(numbers.mean(0)).max()),
+            "input_constant": float((deviation == 0).mean()),
         }
-    whole = [m for m in masks if m is not None]
-    if whole:
-        found["padded_share"] = float(1 - np.mean([m.mean() for m in whole]))
-        rows = [m.reshape(-1, m.shape[-1]).any(-1) for m in whole]
-        found["blank_share"] = float(1 - np.mean([r.mean() for r in rows]))
+    known = [mask for mask in masks if mask is not None]
+    if known:
+        found["padded_share"] = float(1 - np.mean([mask.mean() for mask in known]))
+        rows_real = [mask.reshape(-1, mask.shape[-1]).any(-1) for mask in known]
+        found["blank_share"] = float(1 - np.mean([rows.mean() for rows in rows_real]))
     return found
 
 
-def order(chart: ProbeContext) -> dict[str, Any]:
-    """Measures whether examples of one batch resemble each other more than those of others do."""
-    batches, fields = chart.case.batches, chart.fields
-    if len(batches) < 4 or fields.size < 2 or chart.case.patient.batch_axis != 0:
+def real_ids(context: ProbeContext) -> np.ndarray:
+    """Returns the ids at all real positions of the first field of ids, [position]."""
+    at, found = context.fields.words[0], []
+    for batch in context.setup.batches[:SAMPLED]:
+        mask = real_positions(context.fields, batch)
+        found.append(batch[at].ravel() if mask is None else batch[at][mask])
+    return np.concatenate(found)
+
+
+def vocabulary_note(context: ProbeContext) -> list[str]:
+    """Returns a note if ids lie outside of the vocabulary; JAX clips such indices silently."""
+    vocab = context.setup.original.vocab
+    if not vocab or not context.fields.words:
+        return []
+    ids = real_ids(context)
+    if not ids.size or 0 <= ids.min() <= ids.max() < vocab:
+        return []
+    return [f"ids range from {ids.min()} to {ids.max()}, but the vocabulary has {vocab}; JAX clips them silently"]
+
+
+def order(context: ProbeContext) -> Evidence:
+    """Measures whether examples of one batch resemble each other more than those of other batches."""
+    batches, fields = context.setup.batches, context.fields
+    if len(batches) < 4 or fields.batch_size < 2 or context.setup.original.batch_axis != 0:
         raise ProbeSkipped("fewer than four batches of two examples")
-    groups: dict[str, list[np.ndarray]] = {}
-    weights: dict[int, np.ndarray] = {}
-    for batch in batches:
-        for at, leaf in enumerate(batch):
-            if leaf.shape[:1] != (fields.size,) or at in fields.masks or at in fields.lengths:
-                continue
-            if at in fields.words:
-                table = weights.setdefault(
-                    at, np.random.default_rng(at).normal(size=(int(max(b[at].max() for b in batches)) + 1, FEATURES))
-                )
-                m = leaf != fields.pad if fields.pad is not None else np.ones(leaf.shape, bool)
-                axes = tuple(range(1, leaf.ndim))
-                mean = (table[np.maximum(leaf, 0)] * m[..., None]).sum(axes) / np.maximum(1, m.sum(axes))[:, None]
-                groups.setdefault(f"{at} words", []).append(mean)
-                groups.setdefault(f"{at} first word", []).append(
-                    table[np.maximum(leaf.reshape(len(leaf), -1)[:, 0], 0)]
-                )
-            elif np.issubdtype(leaf.dtype, np.floating) or leaf.ndim == 1:
-                flat = leaf.reshape(fields.size, -1).astype(float)
-                for name, column in (("mean", flat.mean(1)), ("spread", flat.std(1)), ("first", flat[:, 0])):
-                    groups.setdefault(f"{at} {name}", []).append(column[:, None])
-    if not groups:
-        raise ProbeSkipped("no field along examples")
-    alike = {name: likeness(np.stack(group)) for name, group in groups.items()}
-    return {"batch_likeness": max(alike.values()), "batches_seen": len(batches)}
+    features: dict[str, list[np.ndarray]] = {}
+    for at, leaf in enumerate(batches[0]):
+        if leaf.shape[:1] != (fields.batch_size,) or at in fields.masks or at in fields.lengths:
+            continue
+        column = [batch[at] for batch in batches]
+        if at in fields.words:
+            features |= id_features(at, column, fields.pad)
+        elif np.issubdtype(leaf.dtype, np.floating) or leaf.ndim == 1:
+            flat = [x.reshape(fields.batch_size, -1).astype(float) for x in column]
+            features[f"{at} mean"] = [x.mean(1)[:, None] for x in flat]
+            features[f"{at} spread"] = [x.std(1)[:, None] for x in flat]
+            features[f"{at} first"] = [x[:, :1] for x in flat]
+    if not features:
+        raise ProbeSkipped("no field has examples along its first axis")
+    correlations = [intraclass_correlation(np.stack(groups)) for groups in features.values()]
+    return {"batch_likeness": max(correlations), "batches_seen": len(batches)}
 
 
-def likeness(groups: np.ndarray) -> float:
-    """Returns the intraclass correlation, (B - W) / (B + (n - 1) W), its mean over features of `[group, row, feature]`.
+def id_features(at: int, column: list[np.ndarray], pad: int | None) -> dict[str, list[np.ndarray]]:
+    """Returns random features of the ids of each example, their mean and that of the first id, for each batch."""
+    size = int(max(ids.max() for ids in column)) + 1
+    table = np.random.default_rng(at).normal(size=(size, FEATURES))
+    means, firsts = [], []
+    for ids in column:
+        keep = np.ones(ids.shape, bool) if pad is None else ids != pad
+        axes = tuple(range(1, ids.ndim))
+        total = (table[np.maximum(ids, 0)] * keep[..., None]).sum(axes)
+        means.append(total / np.maximum(1, keep.sum(axes))[:, None])
+        firsts.append(table[np.maximum(ids.reshape(len(ids), -1)[:, 0], 0)])
+    return {f"{at} words": means, f"{at} first word": firsts}
+
+
+def intraclass_correlation(groups: np.ndarray) -> float:
+    """Returns the intraclass correlation, (B - W) / (B + (n - 1) W), averaged over features of `[group, row, feature]`.
 
     Example:
-        >>> likeness(np.repeat([[[1.0]], [[2.0]], [[3.0]]], 4, axis=1))
+        >>> intraclass_correlation(np.repeat([[[1.0]], [[2.0]], [[3.0]]], 4, axis=1))
         1.0
     """
     count, size, _ = groups.shape
@@ -108,66 +126,69 @@ def likeness(groups: np.ndarray) -> float:
     between = size * ((means - means.mean(0)) ** 2).sum(0) / (count - 1)
     within = ((groups - means[:, None]) ** 2).sum((0, 1)) / (count * (size - 1))
     total = between + (size - 1) * within
-    good = total > 1e-12
-    return float(((between - within)[good] / total[good]).mean()) if good.any() else 0.0
+    varying = total > 1e-12
+    return float(((between - within)[varying] / total[varying]).mean()) if varying.any() else 0.0
 
 
-def pairing(chart: ProbeContext) -> dict[str, Any]:
-    """Measures, where inputs and targets are two fields, whether an example's target belongs to its own input."""
-    fields, batches = chart.fields, chart.case.batches[:8]
+def pairing(context: ProbeContext) -> Evidence:
+    """Measures, if inputs and targets are two fields, whether an example's target belongs to its own input."""
+    fields, batches = context.fields, context.setup.batches[:PAIRED]
     for group in (fields.words, fields.values):
-        pairs = [
-            (a, b) for i, a in enumerate(group) for b in group[i + 1 :] if batches[0][a].ndim == batches[0][b].ndim
-        ]
-        if pairs:
-            own, other = zip(
-                *(
-                    match(batch[a], batch[b], group is fields.words, fields.pad)
-                    for batch in batches
-                    for a, b in pairs[:1]
-                ),
-                strict=True,
-            )
+        pair = first_pair(group, batches[0])
+        if pair is not None:
+            inputs, targets = ([batch[at] for batch in batches] for at in pair)
+            scores = [
+                pair_scores(a, b, group is fields.words, fields.pad) for a, b in zip(inputs, targets, strict=True)
+            ]
+            own, other = zip(*scores, strict=True)
             return {
                 "pairing_own": float(np.mean(own)),
                 "pairing_other": float(np.mean(other)),
-                **straightness(chart, pairs[0]),
+                **same_order(np.concatenate(inputs), np.concatenate(targets), fields),
             }
     raise ProbeSkipped("inputs and targets are one field")
 
 
-def match(inputs: np.ndarray, targets: np.ndarray, words: bool, pad: int | None) -> tuple[float, float]:
-    """Returns how well rows match their own partner, and the best other one: overlap of words, or correlation."""
+def first_pair(group: tuple[int, ...], batch: list[np.ndarray]) -> tuple[int, int] | None:
+    """Returns the first two fields of a group with equally many axes."""
+    pairs = ((a, b) for number, a in enumerate(group) for b in group[number + 1 :])
+    return next(((a, b) for a, b in pairs if batch[a].ndim == batch[b].ndim), None)
+
+
+def pair_scores(inputs: np.ndarray, targets: np.ndarray, are_ids: bool, pad: int | None) -> tuple[float, float]:
+    """Returns the mean similarity of rows to their own targets and to the most similar other ones.
+
+    Similarity is the overlap of ids, or the correlation of real numbers.
+    """
     a, b = (x.reshape(len(x), -1) for x in (inputs, targets))
     if len(a) != len(b) or len(a) < 2:
         return 1.0, 0.0
-    if words:
-        top = int(max(a.max(), b.max())) + 1
-        bags = [np.stack([np.bincount(row[row >= 0], minlength=top) for row in x.astype(int)]) for x in (a, b)]
+    if are_ids:
+        size = int(max(a.max(), b.max())) + 1
+        bags = [np.stack([np.bincount(row[row >= 0], minlength=size) for row in x.astype(int)]) for x in (a, b)]
         if pad is not None:
             for bag in bags:
                 bag[:, pad] = 0
-        table = np.minimum(bags[0][:, None], bags[1][None]).sum(-1) / np.maximum(
-            1, np.minimum(bags[0].sum(1)[:, None], bags[1].sum(1)[None])
-        )
+        shorter = np.minimum(bags[0].sum(1)[:, None], bags[1].sum(1)[None])
+        similarity = np.minimum(bags[0][:, None], bags[1][None]).sum(-1) / np.maximum(1, shorter)
     else:
         if a.shape != b.shape:
             return 1.0, 0.0
-        table = np.abs(np.corrcoef(a, b)[: len(a), len(a) :])
-    table = np.nan_to_num(table)
-    own = np.diag(table)
-    return float(own.mean()), float((table - np.eye(len(table)) * 9).max(1).mean())
+        similarity = np.abs(np.corrcoef(a, b)[: len(a), len(a) :])
+    similarity = np.nan_to_num(similarity)
+    others = similarity - np.eye(len(similarity)) * 9
+    return float(np.diag(similarity).mean()), float(others.max(1).mean())
 
 
-def straightness(chart: ProbeContext, pair: tuple[int, int]) -> dict[str, Any]:
-    """Measures whether targets hold their input's words in one order for all rows: as they are, shifted or reversed."""
-    a, b = (np.concatenate([batch[at] for batch in chart.case.batches[:8]]) for at in pair)
-    if a.shape != b.shape or a.ndim != 2 or not np.issubdtype(a.dtype, np.integer):
+def same_order(inputs: np.ndarray, targets: np.ndarray, fields: Fields) -> Evidence:
+    """Returns the share of ids that targets hold in the order of the inputs: equal, shifted or reversed in all rows."""
+    if inputs.shape != targets.shape or inputs.ndim != 2 or not np.issubdtype(inputs.dtype, np.integer):
         return {}
-    m = a != chart.fields.pad if chart.fields.pad is not None else np.ones(a.shape, bool)
-    best = 0.0
-    for view in (b, b[:, ::-1], *(np.roll(b, s, axis=1) for s in (-2, -1, 1, 2))):
-        best = max(best, float(((a == view) & m).sum() / m.sum()))
-    for row_reversed in (np.stack([np.concatenate([r[k][::-1], r[~k]]) for r, k in zip(a, m, strict=True)]),):
-        best = max(best, float(((row_reversed == b) & m).sum() / m.sum()))
-    return {"pairing_order": best}
+    keep = np.ones(inputs.shape, bool) if fields.pad is None else inputs != fields.pad
+    shifted = (np.roll(targets, shift, axis=1) for shift in (-2, -1, 1, 2))
+    shares = [((inputs == view) & keep).sum() for view in (targets, targets[:, ::-1], *shifted)]
+    # Reversed within the real positions.
+    rows = zip(inputs, keep, strict=True)
+    backwards = np.stack([np.concatenate([row[real][::-1], row[~real]]) for row, real in rows])
+    shares.append(((backwards == targets) & keep).sum())
+    return {"pairing_order": max(0.0, *(float(share / keep.sum()) for share in shares))}

@@ -1,4 +1,4 @@
-"""What depends on what: examples on each other, and a word's logits on the word itself. Both must not be."""
+"""Leakage: whether examples depend on each other, and whether a word's logits depend on the word itself."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,107 +6,108 @@ from typing import Any
 import jax
 import numpy as np
 
+from hae_jax.doctor.evidence import Evidence
 from hae_jax.doctor.inputs.arrays import Arrays
 from hae_jax.doctor.probes.context import ProbeContext, ProbeSkipped
-from hae_jax.doctor.probes.initial_loss import shaped
+from hae_jax.doctor.probes.initial_loss import target_ids
 from hae_jax.doctor.tracing.traced_loss import Activations
 
-NEAR = 1e-6
-"""Relative changes below are rounding."""
+ROUNDING = 1e-6
+"""Smaller relative changes are rounding."""
 
 
-def output(heard: Activations) -> np.ndarray:
+def output(activations: Activations) -> np.ndarray:
     """Returns logits or prediction.
 
     Raises:
-        Unable: if there are neither.
+        ProbeSkipped: if there are neither.
     """
     for name in ("logits", "prediction"):
-        if name in heard.values:
-            return np.asarray(heard.values[name], np.float64)
+        if name in activations.values:
+            return np.asarray(activations.values[name], np.float64)
     raise ProbeSkipped("neither logits nor predictions were found")
 
 
-def mixed(chart: ProbeContext) -> dict[str, Any]:
-    """Measures whether changing one example changes the output of another: their sets must be disjoint."""
-    batch, size, axis = chart.case.batches[0], chart.fields.size, chart.case.patient.batch_axis
-    other = chart.case.batches[min(1, len(chart.case.batches) - 1)]
+def mixed(context: ProbeContext) -> Evidence:
+    """Measures whether changing one example changes the outputs of others: the changed sets must be disjoint."""
+    setup, size = context.setup, context.fields.batch_size
+    batch, other = setup.batches[0], setup.batches[min(1, len(setup.batches) - 1)]
     if size < 3:
         raise ProbeSkipped("fewer than three examples in a batch")
-    look = chart.inside
+    axis, traced = setup.original.batch_axis, context.traced
 
-    def moves(said: Callable[[Arrays], np.ndarray]) -> list[np.ndarray]:
-        base, changed = said(batch), []
+    def changed_by_example(function: Callable[[Arrays], np.ndarray]) -> list[np.ndarray]:
+        before, changed = function(batch), []
         for row in (0, size // 2, size - 1):
-            new = [exchange(a, b, row, (row + 1) % size, size, axis) for a, b in zip(batch, other, strict=True)]
-            changed.append(np.abs(said(new) - base).max(-1) > NEAR * np.abs(base).max())
+            fields = [exchange(a, b, row, (row + 1) % size, size, axis) for a, b in zip(batch, other, strict=True)]
+            changed.append(np.abs(function(fields) - before).max(-1) > ROUNDING * np.abs(before).max())
         return changed
 
-    changed, encode = moves(lambda fields: output(look.hear(chart.case.params, fields))), chart.case.offered("encode")
-    if not all(c.any() for c in changed) and encode is not None:
-        # A loss may leave out examples, drawn at random; their codes are there.
-        changed = moves(lambda fields: flat(encode(chart.case.params, fields, chart.case.key), size))
-    counts = [c.sum() for c in changed]
+    changed = changed_by_example(lambda fields: output(traced.run(setup.params, fields)))
+    encode = setup.user_function("encode")
+    if not all(each.any() for each in changed) and encode is not None:
+        # A loss may leave out examples at random; their codes still depend on them.
+        changed = changed_by_example(lambda fields: code_rows(encode(setup.params, fields, setup.key), size))
+    counts = [each.sum() for each in changed]
     if min(counts) == 0:
         raise ProbeSkipped("the output does not depend on some example")
     shared = max((changed[i] & changed[j]).sum() / min(counts[i], counts[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
     return {"mixed_share": float(shared), "mixed_reach": float(np.mean(counts) / changed[0].size * size)}
 
 
-def flat(code: Any, size: int) -> np.ndarray:
-    """Brings the numbers of a code into a row for each example."""
+def code_rows(code: Any, size: int) -> np.ndarray:
+    """Returns all numbers of a code, one row for each example."""
     leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(code)]
     return np.concatenate([leaf.reshape(size, -1) for leaf in leaves if len(leaf) == size], 1)
 
 
-def exchange(ours: np.ndarray, theirs: np.ndarray, row: int, source: int, size: int, axis: int) -> np.ndarray:
-    """Returns a field in which one example is another batch's."""
-    if ours.ndim <= axis or ours.shape[axis] != size:
-        return ours
-    new = np.array(ours)
-    index: list[Any] = [slice(None)] * ours.ndim
-    index[axis] = row
-    from_: list[Any] = [slice(None)] * ours.ndim
-    from_[axis] = source
-    new[tuple(index)] = theirs[tuple(from_)]
+def exchange(field: np.ndarray, other: np.ndarray, row: int, source: int, size: int, axis: int) -> np.ndarray:
+    """Returns a field in which example `row` is replaced by example `source` of another batch's field."""
+    if field.ndim <= axis or field.shape[axis] != size:
+        return field
+    new = np.array(field)
+    np.moveaxis(new, axis, 0)[row] = np.moveaxis(other, axis, 0)[source]
     return new
 
 
-def causal(chart: ProbeContext) -> dict[str, Any]:
-    """Measures whether the logits that predict a word depend on it by other ways than the code, which is held."""
-    return leak(chart, chart.case.params)
+def causal(context: ProbeContext) -> Evidence:
+    """Measures whether the logits that predict a word depend on it other than through the code.
 
-
-def leak(chart: ProbeContext, params: Arrays) -> dict[str, Any]:
-    """Changes one position of the inputs, and follows where the output moves.
+    One step of an input field is changed while the code is held fixed, and the change of the output is averaged over
+    the positions that predict each step. `leak_now` is that of the changed step itself relative to the largest,
+    `leak_earlier` that of earlier ones; `reach_back` is the largest change of earlier ones with the code not held.
 
     Raises:
-        Unable: if outputs cannot be told to positions of a field.
+        ProbeSkipped: if outputs cannot be aligned with the steps of a field.
     """
-    look, batch, fields = chart.inside, chart.case.batches[0], chart.fields
-    base = look.hear(params, batch)
-    before = output(base)
-    inputs = fields.words if "logits" in base.values else fields.values
-    found: dict[str, Any] = {}
+    traced, setup, fields = context.traced, context.setup, context.fields
+    batch, axis = setup.batches[0], setup.original.batch_axis
+    unchanged = context.activations
+    before = output(unchanged)
+    inputs = fields.words if "logits" in unchanged.values else fields.values
+    found: Evidence = {}
     for at in inputs[:3]:
-        axis, field = chart.case.patient.batch_axis, batch[at]
+        field = batch[at]
         time = field.shape[1 - axis] if field.ndim == 2 or at in fields.values else int(np.prod(field.shape[1:]))
-        place = origin(chart, params, at, before.shape[:-1], inputs, time)
-        if place is None:
+        predicted = predicted_steps(context, at, before.shape[:-1], inputs, time)
+        if predicted is None:
             continue
         for number, step in enumerate(dict.fromkeys((time // 2, time // 3, 2 * time // 3))):
             if not 2 <= step < time - 1:
                 continue
-            heard = look.hear(params, replaced(chart, batch, at, step), look.knobs(held=base.code))
-            moved = np.abs(output(heard) - before).max(-1)
-            profile = np.array([moved[place == q].mean() if (place == q).any() else np.nan for q in range(time)])
-            free = np.abs(output(look.hear(params, replaced(chart, batch, at, step))) - before).max(-1)
-            if not free.any():
-                # Nothing that the model reads.
+            changed = replace_step(context, batch, at, step)
+            held = traced.run(setup.params, changed, traced.interventions(code=unchanged.code))
+            change = np.abs(output(held) - before).max(-1)
+            free_change = np.abs(output(traced.run(setup.params, changed)) - before).max(-1)
+            if not free_change.any():
+                # The model does not read this field.
                 continue
-            before_it = float(free[(place >= 0) & (place < step)].max(initial=0))
-            found["reach_back"] = max(found.get("reach_back", 0.0), before_it)
-            now, earlier = profile[step], np.nanmedian(profile[max(0, step - 6) : step - 1]) if step > 2 else profile[0]
+            reach_back = float(free_change[(predicted >= 0) & (predicted < step)].max(initial=0))
+            found["reach_back"] = max(found.get("reach_back", 0.0), reach_back)
+            at_step = (change[predicted == s] for s in range(time))
+            profile = np.array([each.mean() if each.size else np.nan for each in at_step])
+            now = profile[step]
+            earlier = np.nanmedian(profile[max(0, step - 6) : step - 1]) if step > 2 else profile[0]
             later = np.nanmax(profile[step + 1 :])
             if not np.isfinite(now) or not np.isfinite(earlier):
                 continue
@@ -118,79 +119,82 @@ def leak(chart: ProbeContext, params: Arrays) -> dict[str, Any]:
                     "leak_size": float(size / max(np.abs(before).max(), 1e-30)),
                 }
     if not found:
-        raise ProbeSkipped("outputs cannot be told to positions of the inputs")
+        raise ProbeSkipped("outputs cannot be aligned with the steps of the inputs")
     return found
 
 
-def origin(
-    chart: ProbeContext, params: Arrays, at: int, places: tuple[int, ...], inputs: tuple[int, ...], time: int
+def predicted_steps(
+    context: ProbeContext, at: int, shape: tuple[int, ...], inputs: tuple[int, ...], time: int
 ) -> np.ndarray | None:
-    """Says for each place of the output at which step of a field the content stands that it has to predict."""
-    batch = chart.case.batches[0]
+    """Returns which step of a field each position of the output predicts, -1 if none; None if it cannot be found.
+
+    The loss is run on a batch whose ids are replaced by their own indices, so that the targets it computes contain the
+    place that they were read from.
+    """
+    setup, fields = context.setup, context.fields
+    batch, axis = setup.batches[0], setup.original.batch_axis
     for source in inputs:
-        marks = np.arange(batch[source].size).reshape(batch[source].shape)
         field = batch[source]
-        if field.ndim == 3 and source in chart.fields.values:
-            marks = np.broadcast_to(np.arange(field[..., 0].size).reshape(field.shape[:2])[..., None], field.shape)
-        probe = [marks.astype(leaf.dtype) if i == source else leaf for i, leaf in enumerate(batch)]
-        heard, base = chart.inside.hear(params, probe), chart.heard
-        if "logits" in heard.values:
-            found, actual = shaped(heard.values), shaped(base.values)
-            content = field
+        indices = np.arange(field.size).reshape(field.shape)
+        if field.ndim == 3 and source in fields.values:
+            indices = np.broadcast_to(np.arange(field[..., 0].size).reshape(field.shape[:2])[..., None], field.shape)
+        indexed = [indices.astype(leaf.dtype) if i == source else leaf for i, leaf in enumerate(batch)]
+        activations, unchanged = context.traced.run(setup.params, indexed), context.activations
+        if "logits" in activations.values:
+            found, actual, content = target_ids(activations.values), target_ids(unchanged.values), field
         else:
-            found, actual = heard.values["goal"], base.values["goal"]
-            if found.shape[:-1] != places:
+            found, actual = activations.values["goal"], unchanged.values["goal"]
+            if found.shape[:-1] != shape:
                 return None
             found, actual, content = found[..., 0], actual[..., 0], field[..., 0] if field.ndim == 3 else field
-        if found is None or actual is None or found.shape != places:
+        if found is None or actual is None or found.shape != shape:
             continue
         inside = (found >= 0) & (found < content.size)
         index = np.where(inside, found, 0).astype(int)
-        right = inside & np.isclose(content.ravel()[index].astype(float), actual.astype(float), rtol=1e-4, atol=1e-4)
+        # Where the content at the index is the actual target, the target is a copy of the field.
+        copied = content.ravel()[index].astype(float)
+        right = inside & np.isclose(copied, actual.astype(float), rtol=1e-4, atol=1e-4)
         if right.mean() < 0.6 or len(np.unique(index)) < 4:
             continue
-        axis = chart.case.patient.batch_axis
         step = index // batch[source].shape[1] if axis == 1 else index % time
-        shift = 0 if source == at else offset(batch[at], batch[source], axis)
-        if shift is None:
-            continue
-        return np.where(right, step - shift, -1)
+        shift = 0 if source == at else time_shift(batch[at], batch[source], axis)
+        if shift is not None:
+            return np.where(right, step - shift, -1)
     return None
 
 
-def offset(ours: np.ndarray, theirs: np.ndarray, axis: int) -> int | None:
-    """Returns by how many steps later a field says the same as another one; None if it does not."""
-    if ours.shape != theirs.shape:
-        if ours.ndim != theirs.ndim or ours.shape[0] != theirs.shape[0]:
+def time_shift(field: np.ndarray, other: np.ndarray, axis: int) -> int | None:
+    """Returns by how many steps a field lags behind another one with the same contents; None if it has others."""
+    if field.shape != other.shape:
+        if field.ndim != other.ndim or field.shape[0] != other.shape[0]:
             return None
-        n = min(ours.shape[1], theirs.shape[1])
-        ours, theirs = ours[:, :n], theirs[:, :n]
+        steps = min(field.shape[1], other.shape[1])
+        field, other = field[:, :steps], other[:, :steps]
     time = 1 - axis
-    best, share = None, 0.8
+    best, most = None, 0.8
     for shift in (0, -1, 1, -2, 2):
-        a, b = (
-            np.take(x, range(max(0, k), ours.shape[time] + min(0, k)), axis=time)
-            for x, k in ((ours, -shift), (theirs, shift))
+        ours, theirs = (
+            np.take(x, range(max(0, offset), field.shape[time] + min(0, offset)), axis=time)
+            for x, offset in ((field, -shift), (other, shift))
         )
-        same = float(np.isclose(a, b).mean())
-        if same > share:
-            best, share = shift, same
+        equal = float(np.isclose(ours, theirs).mean())
+        if equal > most:
+            best, most = shift, equal
     return best
 
 
-def replaced(chart: ProbeContext, batch: Arrays, at: int, step: int) -> Arrays:
-    """Returns a batch in which every example has something else at one step of a field."""
-    field, axis = np.array(batch[at]), chart.case.patient.batch_axis
-    if at in chart.fields.words:
+def replace_step(context: ProbeContext, batch: Arrays, at: int, step: int) -> Arrays:
+    """Returns a batch in which one step of a field is changed in every example: another id, or a shifted number."""
+    field, axis, pad = np.array(batch[at]), context.setup.original.batch_axis, context.fields.pad
+    if at in context.fields.words:
         view = field.reshape(len(field), -1) if axis == 0 else field.T
         old = view[:, step]
-        known = np.unique(np.concatenate([b[at].ravel() for b in chart.case.batches[:4]]))
-        known = known[known != chart.fields.pad] if chart.fields.pad is not None else known
-        new = known[(np.searchsorted(known, old).clip(0, len(known) - 1) + 1 + len(known) // 3) % len(known)]
-        view[:, step] = np.where(old == chart.fields.pad, old, new) if chart.fields.pad is not None else new
+        ids = np.unique(np.concatenate([each[at].ravel() for each in context.setup.batches[:4]]))
+        ids = ids if pad is None else ids[ids != pad]
+        new = ids[(np.searchsorted(ids, old).clip(0, len(ids) - 1) + 1 + len(ids) // 3) % len(ids)]
+        view[:, step] = new if pad is None else np.where(old == pad, old, new)
     else:
-        spread = field.std() or 1.0
         index: list[Any] = [slice(None)] * field.ndim
         index[1 - axis] = step
-        field[tuple(index)] += spread
+        field[tuple(index)] += field.std() or 1.0
     return [field if i == at else leaf for i, leaf in enumerate(batch)]

@@ -1,4 +1,4 @@
-"""The optimizer: what it makes of a gradient, found out by giving it others."""
+"""The optimizer: clipping, decay and epsilon, measured by its response to scaled gradients."""
 
 from typing import Any
 
@@ -6,89 +6,99 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hae_jax.doctor.evidence import Evidence
+from hae_jax.doctor.inputs.arrays import Arrays
 from hae_jax.doctor.probes.context import ProbeContext
-from hae_jax.doctor.probes.short_training import ShortTraining, TrainingCurve
 
 SMALL = (1e-9, 1e-10)
-"""Gradients so many times smaller pass any clip unchanged, and are not yet lost in float32."""
+"""Factors by which gradients are scaled down: below any clip, and not yet lost in float32."""
 
 
-def dose(chart: ProbeContext, trial: ShortTraining, course: TrainingCurve) -> dict[str, Any]:
-    """Measures clips, decay and epsilon at the start and after training.
+def response(context: ProbeContext) -> Evidence:
+    """Measures clipping, decay and epsilon at initialization and after training.
 
-    The first state after a gradient g tells what became of g: Adam's mean is a tenth of what the clip let through.
-    Given g and two that are far smaller, whatever grows less than it should has been clipped.
+    The optimizer state after one gradient g shows what it did to g: Adam's mean is a tenth of the clipped gradient.
+    Given g and two far smaller gradients, whatever grows less than in proportion has been clipped.
     """
-    case = chart.case
-    places = [(case.params, case.batches[0])]
-    if course.finite and course.params:
-        places += [(course.params, batch) for batch in case.batches[1:4]]
-    still = [np.zeros(p.shape, np.float32) for p in case.params]
-    scales, decays, exponents, radial, lost = [], [], [], [], []
+    setup, trainer, curve = context.setup, context.trainer, context.curve
+    points = [(setup.params, setup.batches[0])]
+    if curve.finite and curve.params:
+        points += [(curve.params, batch) for batch in setup.batches[1:4]]
+    zeros = [np.zeros(param.shape, np.float32) for param in setup.params]
+    clip_scales, decay_shares, exponents, radial, lost = [], [], [], [], []
 
-    def give(params: Any, gradient: Any, state: Any, factor: float = 1.0) -> tuple[Any, Any, Any]:
+    def step(params: Arrays, gradient: Arrays, state: Any, factor: float = 1.0) -> tuple[Arrays, Arrays, Arrays]:
+        """Returns new parameters, updates, and the arrays of the new state, of one step on a scaled gradient."""
         scaled = [(np.asarray(g, np.float32) * factor).astype(g.dtype) for g in gradient]
-        # The step that training has compiled already.
-        new, state, moved, _ = jax.device_get(trial.move(params, state, scaled, np.float32(1), still))
-        leaves = [np.asarray(x) for x in jax.tree.leaves(state)]
-        return new, moved, [x for x in leaves if jnp.issubdtype(x.dtype, jnp.floating) and x.ndim > 0]
+        # The function that training has compiled already.
+        new, state, updates, _ = jax.device_get(trainer.step(params, state, scaled, np.float32(1), zeros))
+        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
+        return new, updates, [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.ndim > 0]
 
-    for at, (params, batch) in enumerate(places):
-        params = [np.asarray(p) for p in params]
-        gradient = jax.device_get(trial.differentiate(params, batch, case.key)[1])
-        fresh = trial.fresh(params)
-        outs = [give(params, gradient, fresh, factor) for factor in (1.0, *SMALL)]
-        tenth = norm(give(params, gradient, fresh, 0.1)[1])
-        state = fresh if at == 0 else course.state
-        new, own, _ = give(params, gradient, state)
-        rest = give([np.zeros_like(p) for p in params], gradient, state)[1]
-        gap = [a - b for a, b in zip(own, rest, strict=True)]
-        states = [[norm([x]) for x in found] for _, _, found in outs]
-        updates = [[norm([x]) for x in moved] for _, moved, _ in outs]
-        found = [clip_scale(*sizes) for sizes in zip(*states, strict=True)] or [
-            clip_scale(*sizes) for sizes in zip(*updates, strict=True)
-        ]
-        linear = [value for value in found if value is not None]
-        if linear:
-            scales.append(float(np.median(linear)))
-        if norm(rest) > 0 and np.isfinite(norm(gap)):
-            decays.append(norm(gap) / norm(rest) if cosine(gap, params) < -0.9 else 0.0)
-        squared = [1 for a, b, c in zip(*states, strict=True) if b > 0 and c > 0 and round(float(np.log10(b / c))) == 2]
-        if squared and tenth > 0 and norm(outs[0][1]) > 0:
-            exponents.append(float(np.log10(norm(outs[0][1]) / tenth)))
+    for number, (params, batch) in enumerate(points):
+        params = [np.asarray(param) for param in params]
+        gradient = jax.device_get(trainer.value_and_grad(params, batch, setup.key)[1])
+        initial = trainer.init_state(params)
+        steps = [step(params, gradient, initial, factor) for factor in (1.0, *SMALL)]
+        state = initial if number == 0 else curve.state
+        new, updates, _ = step(params, gradient, state)
+        decay = step([np.zeros_like(param) for param in params], gradient, state)[1]
+        shrinkage = [a - b for a, b in zip(updates, decay, strict=True)]
+        state_norms = [[norm([leaf]) for leaf in leaves] for _, _, leaves in steps]
+        update_norms = [[norm([leaf]) for leaf in leaves] for _, leaves, _ in steps]
+        factors = [clip_factor(*norms) for norms in zip(*state_norms, strict=True)]
+        factors = factors or [clip_factor(*norms) for norms in zip(*update_norms, strict=True)]
+        proportional = [factor for factor in factors if factor is not None]
+        if proportional:
+            clip_scales.append(float(np.median(proportional)))
+        if norm(decay) > 0 and np.isfinite(norm(shrinkage)):
+            towards_zero = cosine(shrinkage, params) < -0.9
+            decay_shares.append(norm(shrinkage) / norm(decay) if towards_zero else 0.0)
+        # A second moment grows with the square of the gradient; where there is one, there is an epsilon.
+        has_second_moment = any(
+            small > 0 and smaller > 0 and round(float(np.log10(small / smaller))) == 2
+            for _, small, smaller in zip(*state_norms, strict=True)
+        )
+        whole, tenth = norm(steps[0][1]), norm(step(params, gradient, initial, 0.1)[1])
+        if has_second_moment and tenth > 0 and whole > 0:
+            exponents.append(float(np.log10(whole / tenth)))
         radial.append(cosine(gradient, params))
-        moving = sum(int((m != 0).sum()) for m in own)
-        swallowed = sum(int(((n == p) & (m != 0)).sum()) for n, p, m in zip(new, params, own, strict=True))
-        lost.append(swallowed / max(1, moving))
+        changing = sum(int((update != 0).sum()) for update in updates)
+        rounded = sum(int(((n == p) & (u != 0)).sum()) for n, p, u in zip(new, params, updates, strict=True))
+        lost.append(rounded / max(1, changing))
     return {
-        "clip_scale": float(np.median(scales)) if scales else None,
-        "clip_binding": float(np.mean([s < 0.99 for s in scales])) if scales else None,
-        "decay_share": float(np.median(decays)) if decays else None,
+        "clip_scale": float(np.median(clip_scales)) if clip_scales else None,
+        "clip_binding": float(np.mean([factor < 0.99 for factor in clip_scales])) if clip_scales else None,
+        "decay_share": float(np.median(decay_shares)) if decay_shares else None,
         "epsilon_exponent": float(np.median(exponents)) if exponents else None,
         "gradient_radial": float(np.median(radial)),
-        "parameters": sum(p.size for p in case.params),
+        "parameters": sum(param.size for param in setup.params),
         "updates_lost": float(np.median(lost)),
     }
 
 
-def norm(leaves: list[Any]) -> float:
-    """Returns the norm of all numbers of some arrays."""
-    return float(np.sqrt(sum(np.square(np.asarray(x, np.float64)).sum() for x in leaves)))
+def norm(arrays: Arrays) -> float:
+    """Returns the norm of all elements of some arrays."""
+    return float(np.sqrt(sum(np.square(np.asarray(x, np.float64)).sum() for x in arrays)))
 
 
-def cosine(ours: list[Any], theirs: list[Any]) -> float:
-    """Returns the cosine between two lists of arrays, 0 where one of them is zero."""
-    product = sum(
-        (np.asarray(a, np.float64) * np.asarray(b, np.float64)).sum() for a, b in zip(ours, theirs, strict=True)
-    )
+def cosine(ours: Arrays, theirs: Arrays) -> float:
+    """Returns the cosine between two lists of arrays, 0 if one of them is zero."""
+    pairs = zip(ours, theirs, strict=True)
+    product = sum((np.asarray(a, np.float64) * np.asarray(b, np.float64)).sum() for a, b in pairs)
     return float(product / (norm(ours) * norm(theirs) + 1e-30))
 
 
-def clip_scale(whole: float, small: float, smaller: float) -> float | None:
-    """Returns by how much a gradient was scaled before it came to a number that is linear in it, or quadratic.
+def clip_factor(whole: float, small: float, smaller: float) -> float | None:
+    """Returns the factor by which a gradient was clipped; None if a norm depends on it neither linearly nor by square.
+
+    Args:
+        whole: norm computed from the whole gradient.
+        small: the same from the gradient scaled by the first factor of `SMALL`.
+        smaller: the same by the second.
 
     Example:
-        >>> clip_scale(0.1, 1e-9, 1e-10), clip_scale(4.0, 4e-18, 4e-20), clip_scale(1.0, 1.0, 1.0)
+        >>> clip_factor(0.1, 1e-9, 1e-10), clip_factor(4.0, 4e-18, 4e-20), clip_factor(1.0, 1.0, 1.0)
         (0.1, 1.0, None)
     """
     if not (whole > 0 and small > 1e-37 and smaller > 1e-37):

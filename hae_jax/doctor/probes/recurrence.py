@@ -1,4 +1,4 @@
-"""Recurrences from within: gates, how states grow, and how far gradients reach."""
+"""Recurrences: gates, growth of states, initial states, and how gradients change through time."""
 
 import functools
 from collections.abc import Iterator
@@ -8,126 +8,158 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hae_jax.doctor.evidence import Evidence
 from hae_jax.doctor.probes.context import ProbeContext, ProbeSkipped
 from hae_jax.doctor.probes.curve import ratio, slope
-from hae_jax.doctor.tracing.interpreter import ONCE
+from hae_jax.doctor.tracing.interpreter import FAST_COMPILE
+from hae_jax.doctor.tracing.recurrences import Recurrence
+
+MIN_STEPS = 6
+"""Least number of steps of a gradient curve."""
 
 
-def states(chart: ProbeContext) -> dict[str, Any]:
+def states(context: ProbeContext) -> Evidence:
     """Measures gates and the size of states of every recurrence, and what initial states were copied from."""
-    look, heard = chart.inside, chart.heard
-    found = look.anatomy.recurrences
-    if not found:
-        if look.anatomy.unrolled:
-            chart.evidence["unrolled"] = True
-            raise ProbeSkipped(
-                "Python unrolled the loops; write them with jax.lax.scan or nn.RNN, and they can be told"
-            )
+    roles, activations = context.traced.roles, context.activations
+    recurrences = roles.recurrences
+    if not recurrences:
+        if roles.unrolled:
+            reason = "Python unrolled the loops; written with jax.lax.scan or nn.RNN they can be examined"
+            raise ProbeSkipped(reason, {"unrolled": True})
         raise ProbeSkipped("no loop carries a state")
-    forget = {r.name: float(f) for r, f in zip(found, heard.forget, strict=True) if np.isfinite(f)}
-    ends = {r.name: float(s) for r, s in zip(found, heard.saturated, strict=True) if np.isfinite(s)}
-    largest, growth = 0.0, 1.0
-    for r, group in zip(found, heard.states, strict=True):
-        for state in group:
-            size = (
-                np.abs(np.asarray(state, np.float64)).reshape(-1, *state.shape[-2:])
-                if r.nested
-                else np.abs(np.asarray(state, np.float64))
-            )
-            steps = size.reshape(size.shape[0], -1).max(1)
-            steps = steps[::-1] if r.op.equation.params["reverse"] else steps
-            largest = max(largest, float(steps.max()))
-            if len(steps) > 3 and steps[len(steps) // 2] > 0:
-                growth = max(growth, float(steps[-1] / steps[len(steps) // 2]))
+    forget, saturated = (
+        {each.name: float(value) for each, value in zip(recurrences, values, strict=True) if np.isfinite(value)}
+        for values in (activations.forget, activations.saturated)
+    )
+    sizes = [
+        state_sizes(each, state)
+        for each, recorded in zip(recurrences, activations.states, strict=True)
+        for state in recorded
+    ]
     return {
         "forget_least": min(forget.values(), default=None),
         "forget_gates": forget,
-        "saturated_most": max(ends.values(), default=None),
-        "saturated_gates": ends,
-        "state_largest": largest,
-        "state_growth": growth,
-        "recurrence_steps": max(r.steps for r in found),
-        "state_swapped": swapped(chart),
-        "hidden_bounded": all(r.squashed for r in found),
-        "gated": any(r.cells and not r.squashed for r in found),
+        "saturated_most": max(saturated.values(), default=None),
+        "saturated_gates": saturated,
+        "state_largest": max(0.0, *(float(size.max()) for size in sizes)),
+        "state_growth": max(1.0, *map(growth, sizes)),
+        "recurrence_steps": max(each.steps for each in recurrences),
+        "state_swapped": swapped(context),
+        "hidden_bounded": all(each.bounded for each in recurrences),
+        "gated": any(each.cells and not each.bounded for each in recurrences),
     }
 
 
-@functools.partial(jax.jit, compiler_options=ONCE)
-def steepness(curve: Any, count: Any) -> tuple[Any, Any]:
-    """Returns the slope of a curve, and the decades between its ends."""
-    return slope(curve, count), ratio(curve)
+def state_sizes(recurrence: Recurrence, state: np.ndarray) -> np.ndarray:
+    """Returns the largest absolute value of a recorded state at each step, in the order of time."""
+    size = np.abs(np.asarray(state, np.float64))
+    if recurrence.nested:
+        size = size.reshape(-1, *state.shape[-2:])
+    size = size.reshape(size.shape[0], -1).max(1)
+    return size[::-1] if recurrence.reverse else size
 
 
-def swapped(chart: ProbeContext) -> bool | None:
-    """Says whether a recurrence begins with another one's h for its c, and its c for its h; None without copies."""
-    look, heard, known = chart.inside, chart.heard, None
-    plain = [
-        (r, s, b) for r, s, b in zip(look.anatomy.recurrences, heard.states, heard.starts, strict=True) if not r.nested
+def growth(sizes: np.ndarray) -> float:
+    """Returns the size at the last step over that at the middle one; 1 for fewer than four steps."""
+    middle = sizes[len(sizes) // 2]
+    return float(sizes[-1] / middle) if len(sizes) > 3 and middle > 0 else 1.0
+
+
+def swapped(context: ProbeContext) -> bool | None:
+    """Returns whether an LSTM starts with another one's h as its c, and c as its h; None if no states are copied."""
+    activations, copied = context.activations, None
+    lstms = [
+        (each, states, initial)
+        for each, states, initial in zip(
+            context.traced.roles.recurrences, activations.states, activations.initial_states, strict=True
+        )
+        if not each.nested and len(each.carry) == 2 and len(each.cells) == 1
     ]
-    lstm = [(r, s, b) for r, s, b in plain if len(r.carry) == 2 and len(r.cells) == 1]
-    for i, (theirs, states, _) in enumerate(lstm):
-        cell = theirs.carry.index(theirs.cells[0])
-        for last in _ends(states, theirs.op.equation.params["reverse"], chart.real):
-            if _same(last[cell], last[1 - cell]):
+    for number, (encoder, states, _) in enumerate(lstms):
+        c = encoder.carry.index(encoder.cells[0])
+        for final in final_states(states, encoder.reverse, context.real):
+            if same(final[c], final[1 - c]):
                 continue
-            for ours, _, begins in lstm[i + 1 :]:
-                own = ours.carry.index(ours.cells[0])
-                if _same(begins[own], last[1 - cell]) and _same(begins[1 - own], last[cell]):
+            for decoder, _, initial in lstms[number + 1 :]:
+                own_c = decoder.carry.index(decoder.cells[0])
+                if same(initial[own_c], final[1 - c]) and same(initial[1 - own_c], final[c]):
                     return True
-                if _same(begins[own], last[cell]) or _same(begins[1 - own], last[1 - cell]):
-                    known = False
-    return known
+                if same(initial[own_c], final[c]) or same(initial[1 - own_c], final[1 - c]):
+                    copied = False
+    return copied
 
 
-def _ends(states: list[np.ndarray], reverse: bool, real: np.ndarray | None) -> Iterator[list[np.ndarray]]:
-    """Yields the carries of the last step, then, where rows are known to be shorter, those of each row's own last."""
+def final_states(states: list[np.ndarray], reverse: bool, real: np.ndarray | None) -> Iterator[list[np.ndarray]]:
+    """Yields the states after the last step, then, if lengths are known, those after each row's last real step."""
     yield [state[0 if reverse else -1] for state in states]
     if real is not None and real.shape[::-1] == np.shape(states[0])[:2] and not reverse:
-        rows = len(real)
-        own = np.maximum(real.sum(1) - 1, 0)
-        yield [np.asarray(state)[own, np.arange(rows)] for state in states]
+        last = np.maximum(real.sum(1) - 1, 0)
+        yield [np.asarray(state)[last, np.arange(len(real))] for state in states]
 
 
-def _same(a: Any, b: Any) -> bool:
+def same(a: Any, b: Any) -> bool:
+    """Returns whether two states are equal and not zero."""
     return np.shape(a) == np.shape(b) and bool(np.allclose(a, b, atol=1e-6)) and float(np.abs(a).max()) > 1e-6
 
 
-def gradients(chart: ProbeContext) -> dict[str, Any]:
-    """Measures how gradients change on their way back through every recurrence that gets them at its end only."""
-    look = chart.inside
-    watched = [(r, s) for r, s in zip(look.anatomy.recurrences, chart.heard.states, strict=True) if not r.nested]
-    if not watched:
+def gradients(context: ProbeContext) -> Evidence:
+    """Measures slope and ratio of the gradient curve of every recurrence that is not nested."""
+    recurrences = [
+        (each, states)
+        for each, states in zip(context.traced.roles.recurrences, context.activations.states, strict=True)
+        if not each.nested
+    ]
+    if not recurrences:
         raise ProbeSkipped("no loop carries a state")
     slopes, decades = {}, {}
-    for (r, values), group in zip(watched, chart.felt.states, strict=True):
-        norms = np.sqrt(sum(np.square(np.asarray(g, np.float64)) for g in group))
-        norms = norms.reshape(len(norms), -1)
-        active = np.ones_like(norms, bool)
-        for value in values:
-            # A step that leaves the state as it was is padding; gradients pass it unchanged.
-            moved = np.abs(np.diff(np.asarray(value, np.float64), axis=0)).max(-1).reshape(len(norms) - 1, -1) > 0
-            if moved.shape == active[1:].shape:
-                active[1:] &= moved
-        order = slice(None) if r.op.equation.params["reverse"] else slice(None, None, -1)
-        norms, active = norms[order], active[order]
-        # Rows are aligned at their last real steps, where gradients begin.
-        real = [norms[active[:, row], row] for row in range(norms.shape[1])]
-        longest = max(map(len, real))
-        count = np.array([sum(len(row) > at for row in real) for at in range(longest)])
-        total = sum(np.pad(row**2, (0, longest - len(row))) for row in real)
-        curve = jnp.asarray(np.sqrt(total / count) / max(np.sqrt(total / count).max(), 1e-300), jnp.float32)
-        if longest < 6 or not bool(jnp.isfinite(curve).all()):
-            continue
-        slopes[r.name], decades[r.name] = map(float, steepness(curve, jnp.asarray(count, jnp.float32)))
-    good = {name: value for name, value in slopes.items() if np.isfinite(value)}
-    if not good:
+    for (recurrence, states), norms in zip(recurrences, context.gradients.states, strict=True):
+        curve, rows = gradient_curve(recurrence, states, norms)
+        if len(curve) >= MIN_STEPS and np.isfinite(curve).all():
+            fitted = slope_and_ratio(jnp.asarray(curve), jnp.asarray(rows, jnp.float32))
+            slopes[recurrence.name], decades[recurrence.name] = map(float, fitted)
+    finite = {name: value for name, value in slopes.items() if np.isfinite(value)}
+    if not finite:
         raise ProbeSkipped("no recurrence of six steps has a gradient")
     return {
-        "slopes": good,
-        "slope_least": min(good.values()),
-        "slope_most": max(good.values()),
+        "slopes": finite,
+        "slope_least": min(finite.values()),
+        "slope_most": max(finite.values()),
         "decades": decades,
         "decades_least": min(decades.values()),
         "decades_most": max(decades.values()),
     }
+
+
+def gradient_curve(recurrence: Recurrence, states: list[Any], norms: list[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the gradient curve of a recurrence, and the number of rows at each of its positions.
+
+    The curve holds root mean squares over rows, relative to the largest, by steps before each row's last real one.
+
+    Args:
+        recurrence: which.
+        states: its states, [step, row, ...].
+        norms: norms of their gradients, [step, row].
+    """
+    total = np.sqrt(sum(np.square(np.asarray(norm, np.float64)) for norm in norms))
+    total = total.reshape(len(total), -1)
+    real = np.ones_like(total, bool)
+    for state in states:
+        # A step that leaves the state unchanged is padding; gradients pass it unchanged.
+        moved = np.abs(np.diff(np.asarray(state, np.float64), axis=0)).max(-1).reshape(len(total) - 1, -1) > 0
+        if moved.shape == real[1:].shape:
+            real[1:] &= moved
+    order = slice(None) if recurrence.reverse else slice(None, None, -1)
+    total, real = total[order], real[order]
+    # Rows are aligned at their last real steps, where gradients start.
+    rows = [total[real[:, row], row] for row in range(total.shape[1])]
+    longest = max(map(len, rows))
+    count = np.array([sum(len(row) > at for row in rows) for at in range(longest)])
+    squares = sum(np.pad(row**2, (0, longest - len(row))) for row in rows)
+    curve = np.sqrt(squares / count)
+    return (curve / max(curve.max(), 1e-300)).astype(np.float32), count
+
+
+@functools.partial(jax.jit, compiler_options=FAST_COMPILE)
+def slope_and_ratio(curve: Any, rows: Any) -> tuple[Any, Any]:
+    """Returns slope and ratio of a curve whose positions have the given numbers of rows."""
+    return slope(curve, rows), ratio(curve)

@@ -1,4 +1,4 @@
-"""Short trainings with the patient's own optimizer, whose steps may be shortened or lengthened."""
+"""Short trainings with the user's optimizer, whose updates can be scaled."""
 
 import time
 from dataclasses import dataclass, field
@@ -10,173 +10,188 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from hae_jax.doctor.inputs.arrays import Arrays, flatten, trainable
-from hae_jax.doctor.inputs.normalize import NormalizedSetup, format_error
-from hae_jax.doctor.inputs.setup import SetupError
+from hae_jax.doctor.inputs.arrays import Arrays, flatten, is_trainable
+from hae_jax.doctor.inputs.normalize import NormalizedSetup
+from hae_jax.doctor.inputs.setup import SetupError, format_error
 
 MIN_STEPS = 60
-"""Steps that are taken though patience is over, unless it is over four times."""
-GIVE = "Give one of optax, as optax.adam(1e-3), that needs no more than gradient, state and parameters"
-SCAN = "Use jax.lax.scan where jax.grad cannot pass, as a while_loop"
-"""What to do where there is nothing to train with."""
+"""Steps that are taken even after the time limit, up to four times the limit."""
+OPTIMIZER_REPAIR = "Give one of optax, as optax.adam(1e-3), that needs no more than gradient, state and parameters"
+GRADIENT_REPAIR = "Use jax.lax.scan where jax.grad cannot pass, as a while_loop"
+"""Repairs of setups that cannot be trained."""
 
 
 @dataclass
 class TrainingCurve:
-    """What was seen while training.
+    """Measurements of a training.
 
     Attributes:
         loss: before each step, on the step's batch.
-        norm: of the whole gradient, at each step.
-        moves: norm of each step's update over that of the parameters.
-        turned: gradient along the last update, over that of the last gradient: positive once a step went too far; of
-            training on one batch it is the slope at a step's end over the slope at its beginning.
-        gradients: the largest norm of each parameter's gradient.
-        updates: the largest norm of each parameter's update.
+        norm: norm of the whole gradient at each step.
+        update_ratio: norm of each update over the norm of the parameters.
+        overshoot: slope of the loss along an update at its end over the slope at its start, on the next step's batch;
+            positive where a step went beyond the minimum along its direction.
+        gradients: the largest gradient norm of each parameter.
+        updates: the largest update norm of each parameter.
         finite: whether loss and gradient stayed finite.
-        params: the parameters at the end.
-        state: the optimizer's.
+        params: the final parameters.
+        state: the final optimizer state.
     """
 
     loss: list[float] = field(default_factory=list)
     norm: list[float] = field(default_factory=list)
-    moves: list[float] = field(default_factory=list)
-    turned: list[float] = field(default_factory=list)
+    update_ratio: list[float] = field(default_factory=list)
+    overshoot: list[float] = field(default_factory=list)
     gradients: Any = None
     updates: Any = None
     finite: bool = True
     params: Arrays = field(default_factory=list)
     state: Any = None
 
-    def end(self, count: int = 10) -> float:
-        """Returns the mean of the last losses."""
+    def final_loss(self, count: int = 10) -> float:
+        """Returns the mean of the last losses; nan without any."""
         return float(np.mean(self.loss[-count:])) if self.loss else float("nan")
 
 
 class ShortTraining:
-    """Trains a case.
+    """Trains a setup.
 
     Attributes:
-        case: the patient, undressed.
-        whole: whether the optimizer sees the user's own tree, and not a list of its arrays.
+        setup: the normalized setup.
+        whole_tree: whether the optimizer gets the user's own tree, and not a list of its arrays.
 
     Raises:
-        Trouble: if the optimizer cannot begin or update, or the loss has no gradient.
+        SetupError: if the optimizer cannot initialize or update, or the loss has no gradient.
     """
 
-    def __init__(self, case: NormalizedSetup):
-        self.case = case
+    def __init__(self, setup: NormalizedSetup):
+        self.setup = setup
         errors: list[Exception] = []
-        # Trees with leaves that are no arrays: some optimizers cannot begin with them, but with a list they can.
-        for whole in (True, False):
-            self.whole = whole
+        # Some optimizers fail on trees with leaves that are no arrays, but accept a list of the arrays.
+        for whole_tree in (True, False):
+            self.whole_tree = whole_tree
             try:
-                jax.eval_shape(self._once)
+                jax.eval_shape(self._first_update)
                 break
             except Exception as error:
                 errors.append(error)
         else:
             raise SetupError(
-                "optimizer-fails", f"optimizer must begin and update, got {format_error(errors[0])}. {GIVE}."
+                "optimizer-fails",
+                f"optimizer must initialize and update, got {format_error(errors[0])}. {OPTIMIZER_REPAIR}.",
             )
         try:
-            self.differentiate.eval_shape(case.params, case.batches[0], case.key)
+            self.value_and_grad.eval_shape(setup.params, setup.batches[0], setup.key)
         except Exception as error:
-            raise SetupError("loss-fails", f"loss must have a gradient, got {format_error(error)}. {SCAN}.") from error
+            message = f"loss must have a gradient, got {format_error(error)}. {GRADIENT_REPAIR}."
+            raise SetupError("loss-fails", message) from error
 
-    def _once(self) -> Any:
-        moved, state = self.update(self.case.params, self.fresh(), self.case.params)
-        if [np.shape(m) for m in moved] != [np.shape(p) for p in self.case.params]:
+    def _first_update(self) -> Any:
+        params = self.setup.params
+        updates, state = self.update(params, self.init_state(params), params)
+        if [np.shape(update) for update in updates] != [np.shape(param) for param in params]:
             raise ValueError("its updates have other shapes than the parameters")
-        return moved, state
+        return updates, state
 
-    def fresh(self, params: Arrays | None = None) -> Any:
-        """Returns the optimizer's first state."""
-        return self.case.optimizer.init(self._tree(self.case.params if params is None else params))
+    def init_state(self, params: Arrays) -> Any:
+        """Returns the optimizer's initial state."""
+        return self.setup.optimizer.init(self._tree(params))
 
     def _tree(self, arrays: Arrays) -> Any:
-        return self.case.form.build(arrays) if self.whole else list(arrays)
+        return self.setup.structure.build(arrays) if self.whole_tree else list(arrays)
 
     def _leaves(self, tree: Any) -> Arrays:
-        if not self.whole:
-            return jax.tree.leaves(tree)
-        return flatten(tree, trainable)[0]
+        return flatten(tree, is_trainable)[0] if self.whole_tree else jax.tree.leaves(tree)
 
     def update(self, gradient: Arrays, state: Any, params: Arrays) -> tuple[Arrays, Any]:
-        """Returns what the optimizer adds to the parameters."""
-        update = optax.with_extra_args_support(self.case.optimizer).update
-        moved, state = update(self._tree(gradient), state, self._tree(params))
-        return self._leaves(moved), state
+        """Returns the optimizer's updates, which are added to the parameters, and its new state."""
+        update = optax.with_extra_args_support(self.setup.optimizer).update
+        updates, state = update(self._tree(gradient), state, self._tree(params))
+        return self._leaves(updates), state
 
     @cached_property
-    def differentiate(self) -> Any:
-        """Returns loss and gradient, of parameters, fields and key; compiled."""
-        return jax.jit(jax.value_and_grad(self.case.loss))
+    def value_and_grad(self) -> Any:
+        """Loss and gradient as a compiled function of parameters, fields and key."""
+        return jax.jit(jax.value_and_grad(self.setup.loss))
 
     @cached_property
-    def move(self) -> Any:
-        """Returns what the optimizer makes of a gradient, and what is known of it; compiled by itself.
+    def step(self) -> Any:
+        """The optimizer's step and its measurements as a compiled function.
 
-        The gradient is the larger part of a step, and need not be compiled again for it.
+        It is compiled apart from the gradient, which is the larger part of a training step and is shared by optimizers
+        and scales.
         """
 
-        def move(params: Arrays, state: Any, gradient: Arrays, scale: Any, last: Arrays) -> Any:
-            moved, state = self.update(gradient, state, params)
-            moved = [jnp.asarray(m * scale, m.dtype) for m in moved]
-            new = [(p + m.astype(p.dtype)) for p, m in zip(params, moved, strict=True)]
-            norms = jnp.stack([jnp.linalg.norm(g.astype(jnp.float32)) for g in gradient])
-            moves = jnp.stack([jnp.linalg.norm(m.astype(jnp.float32)) for m in moved])
-            size = jnp.sqrt(sum(jnp.square(p.astype(jnp.float32)).sum() for p in params))
-            ahead = sum((g.astype(jnp.float32) * m).sum() for g, m in zip(gradient, last, strict=True))
-            down = sum((g.astype(jnp.float32) * m).sum() for g, m in zip(gradient, moved, strict=True))
-            seen = (jnp.linalg.norm(norms), jnp.linalg.norm(moves) / size, ahead, down, norms, moves)
-            return new, state, [m.astype(jnp.float32) for m in moved], seen
+        def step(params: Arrays, state: Any, gradient: Arrays, scale: Any, previous: Arrays) -> Any:
+            updates, state = self.update(gradient, state, params)
+            updates = [jnp.asarray(update * scale, update.dtype) for update in updates]
+            new = [param + update.astype(param.dtype) for param, update in zip(params, updates, strict=True)]
+            norms, update_norms = leaf_norms(gradient), leaf_norms(updates)
+            size = jnp.sqrt(sum(jnp.square(param.astype(jnp.float32)).sum() for param in params))
+            measured = (
+                jnp.linalg.norm(norms), jnp.linalg.norm(update_norms) / size, slope_along(gradient, previous),
+                slope_along(gradient, updates), norms, update_norms,
+            )  # fmt: skip
+            return new, state, [update.astype(jnp.float32) for update in updates], measured
 
-        return jax.jit(move)
+        return jax.jit(step)
 
     def run(
         self,
         batches: list[Arrays],
         steps: int,
         scale: float = 1.0,
-        patience: float = 10.0,
+        seconds: float = 10.0,
         start: TrainingCurve | None = None,
     ) -> TrainingCurve:
-        """Trains for some steps, or for so long as there is patience.
+        """Trains for some steps, or until the time is over.
 
         Args:
-            batches: taken in turn.
-            steps: how many steps.
-            scale: what updates are multiplied by.
-            patience: seconds.
-            start: a course to go on with; from the patient's parameters if None.
+            batches: used in turn.
+            steps: number of steps.
+            scale: factor of the updates.
+            seconds: time limit, without compilation.
+            start: a curve to continue; from the setup's parameters if None.
         """
-        course = start or TrainingCurve(params=self.case.params, state=self.fresh())
-        last = [jnp.zeros(p.shape, jnp.float32) for p in course.params]
-        started, down = time.monotonic(), None
-        begun = len(course.loss)
-        for at in range(begun, begun + steps):
-            key = jax.random.fold_in(self.case.key, at)
-            loss, gradient = self.differentiate(course.params, batches[at % len(batches)], key)
-            params, state, last, seen = self.move(course.params, course.state, gradient, np.float32(scale), last)
-            loss, (norm, move, ahead, slope, norms, moves) = jax.device_get((loss, seen))
-            course.loss.append(float(loss))
-            course.norm.append(float(norm))
-            course.moves.append(float(move))
-            if down:
-                course.turned.append(float(ahead) / abs(down))
-            down = float(slope)
-            norms, moves = np.asarray(norms), np.asarray(moves)
-            course.gradients = norms if course.gradients is None else np.fmax(course.gradients, norms)
-            course.updates = moves if course.updates is None else np.fmax(course.updates, moves)
-            if not (np.isfinite(loss) and np.isfinite(norm) and np.isfinite(move)):
-                course.finite = False
+        params = self.setup.params
+        curve = start or TrainingCurve(params=params, state=self.init_state(params))
+        previous = [jnp.zeros(param.shape, jnp.float32) for param in curve.params]
+        started, slope_before = time.monotonic(), None
+        first = len(curve.loss)
+        for at in range(first, first + steps):
+            key = jax.random.fold_in(self.setup.key, at)
+            loss, gradient = self.value_and_grad(curve.params, batches[at % len(batches)], key)
+            params, state, previous, measured = self.step(
+                curve.params, curve.state, gradient, np.float32(scale), previous
+            )
+            loss, (norm, ratio, slope_after, slope, norms, update_norms) = jax.device_get((loss, measured))
+            curve.loss.append(float(loss))
+            curve.norm.append(float(norm))
+            curve.update_ratio.append(float(ratio))
+            if slope_before:
+                curve.overshoot.append(float(slope_after) / abs(slope_before))
+            slope_before = float(slope)
+            norms, update_norms = np.asarray(norms), np.asarray(update_norms)
+            curve.gradients = norms if curve.gradients is None else np.fmax(curve.gradients, norms)
+            curve.updates = update_norms if curve.updates is None else np.fmax(curve.updates, update_norms)
+            if not (np.isfinite(loss) and np.isfinite(norm) and np.isfinite(ratio)):
+                curve.finite = False
                 break
-            course.params, course.state = params, state
-            if at == begun:
-                # Compiling is not training.
+            curve.params, curve.state = params, state
+            if at == first:
+                # The first step includes compilation.
                 started = time.monotonic()
-            spent = time.monotonic() - started
-            if spent > patience and (at - begun >= MIN_STEPS or spent > 4 * patience):
+            elapsed = time.monotonic() - started
+            if elapsed > seconds and (at - first >= MIN_STEPS or elapsed > 4 * seconds):
                 break
-        return course
+        return curve
+
+
+def leaf_norms(arrays: Arrays) -> Any:
+    """Returns the norm of each array."""
+    return jnp.stack([jnp.linalg.norm(array.astype(jnp.float32)) for array in arrays])
+
+
+def slope_along(gradient: Arrays, updates: Arrays) -> Any:
+    """Returns the product of gradient and update, the slope of the loss along the update."""
+    return sum((g.astype(jnp.float32) * update).sum() for g, update in zip(gradient, updates, strict=True))

@@ -1,6 +1,7 @@
 """Faults of the data, and of what the loss counts."""
 
-from hae_jax.doctor.report import Evidence, Rule
+from hae_jax.doctor.evidence import Evidence
+from hae_jax.doctor.rules.rule import Rule
 
 
 def inputs_unscaled(e: Evidence) -> float | None:
@@ -16,7 +17,7 @@ def padding_in_loss(e: Evidence) -> float | None:
 
 def padding_in_encoder(e: Evidence) -> float | None:
     if e.get("reach_back") == 0:
-        # The decoder knows nothing of later words, so what was taken for the code is none.
+        # Outputs do not depend on later words, so what was found is no code.
         return None
     if e.get("padding_noise_code", 0) > 1e-3:
         return 0.93
@@ -27,21 +28,21 @@ def blank_sentences(e: Evidence) -> float | None:
     return 0.92 if e["blank_appended_code"] > 0.02 and e["blank_share"] > 0 else None
 
 
-def summed(e: Evidence, count: int) -> bool:
-    """Says whether the loss is a sum over positions, of squares, absolute values or whatever it counts."""
+def is_sum(e: Evidence, count: int) -> bool:
+    """Returns whether the loss is a sum over positions: of log-likelihoods, squares or absolute values."""
     ratios: list[float] = [e["reduction"], *([e["reduction_absolute"]] if "reduction_absolute" in e else [])]
-    # The mean square of large numbers, or half of it, is many times their mean size, and yet no sum of sizes.
+    # The mean square of large numbers, or half of it, is many times their mean absolute value, and yet no sum.
     if any(abs(ratio / mean - 1) < 0.02 for ratio in ratios for mean in (0.5, 1)):
         return False
     return count > 12 and any(0.45 < ratio / count < 1.15 for ratio in ratios)
 
 
 def loss_reduction(e: Evidence) -> float | None:
-    count = e.get("tokens_real") or e["numbers_real"]
-    whole = e.get("tokens_all") or e["numbers_all"]
-    if summed(e, count):
+    real = e.get("tokens_real") or e["numbers_real"]
+    total = e.get("tokens_all") or e["numbers_all"]
+    if is_sum(e, real):
         return 0.93
-    if whole > 1.15 * count and e.get("padding_counted", 1) < 0.1 and abs(e["reduction"] * whole / count - 1) < 0.05:
+    if total > 1.15 * real and e.get("padding_counted", 1) < 0.1 and abs(e["reduction"] * total / real - 1) < 0.05:
         return 0.85
     return None
 
@@ -49,12 +50,12 @@ def loss_reduction(e: Evidence) -> float | None:
 def vocabulary_collapse(e: Evidence) -> float | None:
     if e.get("unknown_share", 0) > 0.3:
         return 0.95
-    most, kinds = e["commonest_share"], e["distinct_words"]
-    # Among few symbols one may well be that common; the sign that ends short sentences is not so far from the next.
-    return 0.9 if most > 1 / 3 and most > 2 * e["second_share"] and most * kinds > 3 and kinds > 4 else None
+    most, distinct = e["commonest_share"], e["distinct_words"]
+    # In a small vocabulary one id may be that frequent; the end of short sentences is not that far from the next.
+    return 0.9 if most > 1 / 3 and most > 2 * e["second_share"] and most * distinct > 3 and distinct > 4 else None
 
 
-def not_shuffled(e: Evidence) -> float | None:
+def data_not_shuffled(e: Evidence) -> float | None:
     return 0.9 if e["batches_seen"] >= 6 and e["batch_likeness"] > 0.3 else None
 
 
@@ -67,69 +68,69 @@ def targets_scrambled(e: Evidence) -> float | None:
 DATA = (
     Rule(
         "inputs-unscaled", 2, inputs_unscaled, ("input_read_sd", "input_read_mean", "input_sd", "saturated_most"),
-        "the loss is huge or hardly moves",
-        "subtract the mean and divide by the standard deviation of the training data, inputs and targets alike",
-        "numbers far from 1 saturate the gates, or drown in their noise",
-        {"learning-rate-too-high": "a lower rate leaves gates saturated",
-         "gates-saturated": "with inputs of size 1 these weights would do"},
+        "the loss is huge, or hardly falls",
+        "subtract the mean and divide by the standard deviation of the training data, for inputs and targets alike",
+        "numbers far above 1 saturate gates, and numbers far below 1 hardly change them",
+        {"learning-rate-too-high": "at a lower learning rate gates stay saturated",
+         "gates-saturated": "with inputs of unit variance these weights do not saturate gates"},
         "https://github.com/keras-team/keras/issues/510",
     ),
     Rule(
         "padding-in-loss", 2, padding_in_loss, ("padding_counted", "padding_weight", "padding_targets", "said_pad"),
-        "accuracy is about the share of padding, and padding is what is said most",
-        "multiply each position's loss by its mask, and divide by the mask's sum",
-        "the loss's gradient with respect to padded positions is not 0",
-        {"constant-output": "what is said is the padding"},
+        "accuracy is about the share of padding, and padding is the most frequent prediction",
+        "multiply the loss of each position by the mask, and divide by the sum of the mask",
+        "the gradient of the loss with respect to padded positions is not 0",
+        {"constant-output": "the constant output is padding"},
         "https://github.com/keras-team/keras/issues/395",
     ),
     Rule(
         "padding-in-encoder", 2, padding_in_encoder, ("padding_noise_code", "padding_longer_code", "padded_share"),
-        "the same sentence gets another vector when it is padded differently",
-        "carry the state over padded steps unchanged, or take the state at each row's length",
-        "codes change with what stands in the padding, or with how much of it there is",
-        {"padding-in-loss": "codes themselves change"},
+        "the vector of a sentence depends on how far it is padded",
+        "keep the state unchanged over padded steps, or take the state at the end of each row",
+        "codes change with the contents or the amount of padding",
+        {"padding-in-loss": "the codes themselves change"},
         "https://github.com/keras-team/keras/issues/1855",
     ),
     Rule(
         "blank-sentences", 2, blank_sentences, ("blank_appended_code", "blank_share"),
-        "short documents come back worse than long ones",
-        "give the sentence level a mask of its own: a sentence is real if any of its words is",
-        "a document's code changes when blank sentences are appended",
-        {"padding-in-encoder": "within sentences padding changes nothing"},
+        "short documents are reconstructed worse than long ones",
+        "mask the sentence level too: a sentence is real if any of its words is",
+        "the code of a document changes when blank sentences are appended",
+        {"padding-in-encoder": "padding within sentences changes nothing"},
         "https://github.com/keras-team/keras/issues/3618",
     ),
     Rule(
         "loss-reduction", 2, loss_reduction,
         ("reduction", "tokens_real", "tokens_all", "numbers_real", "loss_start", "gradient_norm_first",
          "clip_scale"),
-        "the loss depends on batch size, length or padding; rates and clips found elsewhere do not fit",
+        "the loss depends on batch size, length or padding; usual learning rates and clipping norms do not fit",
         "divide the sum over real positions by their number",
-        "the loss is not the mean over what is real but another multiple of it",
-        {"learning-rate-too-high": "the steps are too large because the loss is",
-         "clip-too-tight": "the clip fits the mean"},
+        "the loss is a multiple of the mean over real positions",
+        {"learning-rate-too-high": "steps are too large because the loss is",
+         "clip-too-tight": "the clipping norm fits the mean"},
         "https://github.com/ray-project/ray/issues/2992",
     ),
     Rule(
         "vocabulary-collapse", 2, vocabulary_collapse,
         ("unknown_share", "commonest_share", "second_share", "distinct_words"),
-        "the loss is at the unigram entropy at once, and one word is said all the time",
-        "a bigger vocabulary, or pieces of words (BPE)",
-        "one id, the unknown word's, stands at a third of all positions or more",
+        "the loss quickly reaches the unigram entropy, and one word is predicted almost everywhere",
+        "use a larger vocabulary, or subwords (BPE)",
+        "one id, that of unknown words, is found at a third of all positions or more",
         {"constant-output": "the words themselves are nearly constant"},
     ),
     Rule(
-        "data-not-shuffled", 2, not_shuffled, ("batch_likeness", "batches_seen"),
-        "the loss goes up and down with the epoch",
-        "shuffle the examples, anew each epoch",
+        "data-not-shuffled", 2, data_not_shuffled, ("batch_likeness", "batches_seen"),
+        "the loss rises and falls periodically with the epochs",
+        "shuffle the examples in each epoch",
         "examples of one batch resemble each other far more than those of other batches",
-        {"learning-rate-too-high": "the loss moves with the data, not with the steps"},
+        {"learning-rate-too-high": "the loss changes with the data, not with the step size"},
         "https://github.com/magenta/magenta/issues/704",
     ),
     Rule(
         "targets-scrambled", 1, targets_scrambled, ("pairing_own", "pairing_other", "pairing_order", "one_batch_last"),
-        "one batch can be learned by heart, and nothing beyond word frequencies is learned from many",
+        "the model overfits one batch, but learns only word frequencies from many",
         "keep inputs and targets together when shuffling or batching",
-        "targets match another example's input, or hold their own in another order",
-        {"code-ignored": "there is nothing in the code that would help"},
+        "targets match the input of another example, or hold the words of their own input in another order",
+        {"code-ignored": "the codes hold no information about these targets"},
     ),
 )  # fmt: skip

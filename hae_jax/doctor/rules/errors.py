@@ -1,22 +1,22 @@
-"""Findings without a rule: why nothing more could be found."""
+"""Findings without a rule: parts of a setup that do not work, so that nothing more can be examined."""
 
 from typing import NamedTuple
 
-from hae_jax.doctor.rules import BROKEN
+from hae_jax.doctor.rules import NOT_FINITE_REPAIR
 
 
 class SetupRule(NamedTuple):
-    """What stops an examination.
+    """A cause that ends an examination.
 
     Attributes:
         cause: its slug.
-        sees: what its victims see.
+        symptom: what users observe.
         change: the repair.
         why: why that helps.
     """
 
     cause: str
-    sees: str
+    symptom: str
     change: str
     why: str
 
@@ -24,39 +24,39 @@ class SetupRule(NamedTuple):
 SETUP_RULES = (
     SetupRule(
         "not-finite",
-        "the loss or its gradient is NaN or infinite, though nothing is known that would make it so",
-        BROKEN,
-        "nothing can be learned from NaN: one such gradient makes NaN of all weights",
+        "the loss or its gradient is NaN or infinite, and no rule explains it",
+        NOT_FINITE_REPAIR,
+        "one gradient with NaN makes all weights NaN",
     ),
     SetupRule(
         "loss-fails",
-        "there is no loss, it raises an error under `jax.jit`, or what it returns is not one number",
-        "call loss(params, batch, key) by hand with the first batch; let it return the mean, and branch on shapes only",
-        "without it nothing runs; what was raised stands in the evidence",
+        "there is no loss, it raises an error under `jax.jit`, or it does not return a single number",
+        "call loss(params, batch, key) by hand with the first batch; return the mean, and branch on shapes only",
+        "nothing can be examined without a loss; the error is part of the evidence",
     ),
     SetupRule(
         "no-parameters",
-        "params hold no array of real numbers: they are empty, or counters, functions, keys",
-        "give what is to be trained, as `model.init` returned it or in a tree of your own",
-        "what is not a real number has no gradient",
+        "params hold no array of real numbers: they are empty, or hold counters, functions or keys",
+        "give what is to be trained, as returned by `model.init` or as any other tree",
+        "only real numbers have gradients",
     ),
     SetupRule(
         "no-batches",
         "batches yield no array, or raise an error before the first one",
-        "give a list of batches, or a function that makes them; an iterator that was used up yields none",
-        "without data there is no loss to look at",
+        "give a list of batches, or a function that makes them; an exhausted iterator yields none",
+        "the loss cannot be computed without data",
     ),
     SetupRule(
         "optimizer-fails",
-        "the optimizer cannot begin with the parameters, or cannot take their gradient",
-        "give what optax makes, optax.adam(1e-3) for example, and a tree of parameters that it knows",
-        "nobody can train without it; what was raised stands in the evidence",
+        "the optimizer cannot be initialized with the parameters, or cannot take their gradient",
+        "give an optax optimizer, for example optax.adam(1e-3), and a tree of parameters that it accepts",
+        "nothing can be trained without an optimizer; the error is part of the evidence",
     ),
     SetupRule(
         "patient-fails",
-        "what was given breaks when it is looked at, or something that should be a function is none",
-        "give functions for loss, encode, logits and free_run, and leave out what you do not have",
-        "what is no function cannot be asked",
+        "an attribute of the setup raises an error when it is read, or what should be a function is not callable",
+        "give functions for loss, encode, logits and free_run, and leave out what does not exist",
+        "only functions can be called",
     ),
 )
-"""In the order in which they are likely to be met."""
+"""In the order of their likelihood."""

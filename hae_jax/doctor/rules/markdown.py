@@ -1,14 +1,15 @@
-"""All causes as a page to read: `python -m hae_jax.doctor.rules.markdown > docs/causes.md`, then the benchmarks' report."""
+"""Renders all causes as a page: `python -m hae_jax.doctor.rules.markdown > docs/causes.md`."""
 
 from hae_jax.doctor.rules import ERROR, RULES
 from hae_jax.doctor.rules.errors import SETUP_RULES
 
 HEAD = """# Why does it not train?
 
-What the doctor knows, cause by cause: what you see, how it is told from its neighbours, what heals it and why. Causes
-stand in the order in which they are reported: first what is wrong exactly, most of which can be told for certain before
-the first step, then choices that are unfortunate. A curve of the loss rarely tells causes apart; interventions do:
-permuting codes, changing a word, padding further, another rate. For any model in JAX:
+All causes that the doctor recognizes: the symptom, the repair and why it helps, the evidence, and how each cause is
+distinguished from those with similar symptoms. Causes are listed in the order in which they are reported: first exact
+faults, most of which are certain before the first step, then unfortunate choices. A loss curve rarely identifies a
+cause. Interventions do: permuting codes, changing a word, appending padding, another learning rate. For any model in
+JAX:
 
 ```python
 from hae_jax.doctor import examine
@@ -16,13 +17,14 @@ from hae_jax.doctor import examine
 print(examine({"loss": loss, "params": params, "batches": batches, "optimizer": optimizer}))
 ```
 
-`loss(params, batch, key)` may be written with whatever library: the doctor reads what JAX traced of it. It finds
-logits and targets, recurrences and their gates, and the code, which is the narrowest place between the first
-recurrence and the last; then it runs the program again with codes permuted, words changed, padding added. Loops
-have to be JAX's own: those that Python unrolled cannot be told, and then nobody is called healthy. For the models of
-this package: `hae doctor --preset small`, `hae doctor --workdir runs/first`.
+`loss(params, batch, key)` may be written with any library, since the doctor reads its jaxpr. It finds logits and
+targets, recurrences and their gates, and the code, which is the smallest set of variables alive at once between the
+first recurrence and the last. Then it evaluates the jaxpr again with codes permuted, words changed or padding appended.
+Loops must be those of JAX: a recurrence that Python unrolled cannot be examined, and such a model is never reported as
+healthy. [hae_jax/doctor/README.md](../hae_jax/doctor/README.md) has an example that runs. For the models of this
+package: `hae doctor --preset small`, `hae doctor --workdir runs/first`.
 
-How often it is right, on small models that its rules have not seen, and how often it disturbs the healthy:
+Accuracy on small models that the rules were not tuned on, and false alarms on healthy ones:
 
 <!-- table:doctor -->
 *Not measured yet.*
@@ -32,23 +34,24 @@ How often it is right, on small models that its rules have not seen, and how oft
 *Not measured yet.*
 <!-- end -->
 
-A report without findings says that nothing was found, not that all is well; it lists what could not be looked at.
+A report without findings states that no cause was found, which is no proof that there is none; it lists the probes
+that could not run.
 
-Losses say little. Causes are drawn below beside a twin that is healthy and otherwise the same, the loss as a share of
-the first one: a decoder that sees its targets learns faster than it should, one without a code begins as the healthy
-one does, a penalty falls faster than what it is added to, and Adam makes up for nearly every clip. Where the two lines
-are one, the loss does not tell; where one ends in a cross, it was NaN or infinite next, or its gradient was.
+The figures below show the loss of a faulty run and of its healthy twin, which differs by the fault only, relative to
+the first value. They rarely identify the cause: a decoder that reads its targets learns too fast, a decoder without a
+code starts like the healthy one, a penalty falls faster than the loss that it is added to, and Adam compensates for
+nearly every clip. A cross marks the last step before loss or gradient became NaN or infinite.
 
 <!-- table:courses -->
 *Not measured yet.*
 <!-- end -->
 
-A fault is healed when the sick run and a repaired twin, side by side, say so. `hae_jax.doctor.repair(patient)` tries
-what can be changed from outside: rate, clip, decay, size of weights, order and scale of the data. A changed optimizer
-gets the rate that suits it, found by short trials; elsewhere the rate stays, so that what heals is the change. For our
-own models `hae doctor --repair` tries another config, and writes it into a new folder. `hae train --doctor` looks on
-while a run goes on, and speaks up at the next line of its log when something goes wrong. How often repairs from
-outside heal:
+A repair is tested by training the faulty and the repaired run side by side. `hae_jax.doctor.repair(setup)` tries what
+can be changed from outside: learning rate, clipping, decay, scale of weights, order and scale of the data. If the
+optimizer is replaced, its learning rate is tuned by short trials; otherwise the learning rate stays the same, so that
+an improvement is due to the change. For the models of this package `hae doctor --repair` tries another config, and
+writes it into a new folder. `hae train --doctor` monitors a run by the same rules, and reports a cause at the next
+line of the log. How often repairs from outside succeed:
 
 <!-- table:repairs -->
 *Not measured yet.*
@@ -57,49 +60,50 @@ outside heal:
 """
 SECTIONS = ("Faults of the program, the data and the loss", "Unfortunate choices")
 UNDRAWN = ("sequence-too-long",)
-"""Causes without a picture: the benchmark `courses` draws those that its small models can have."""
-OUTSIDE = """## Findings without a rule
+"""Causes without a figure: the models of the benchmark `courses` are too small to have them."""
+WITHOUT_RULE = """## Findings without a rule
 
-Four findings say why nothing more could be found.
+These findings report why nothing more could be examined.
 """
 
 
 def page() -> str:
-    """Renders the rules."""
+    """Renders the rules as Markdown."""
     parts = [HEAD]
     sections = ([rule for rule in RULES if rule.rank < ERROR], [rule for rule in RULES if rule.rank >= ERROR])
-    for heading, chosen in zip(SECTIONS, sections, strict=True):
+    for heading, rules in zip(SECTIONS, sections, strict=True):
         parts.append(f"## {heading}\n")
-        for rule in sorted(chosen, key=lambda each: each.rank):
-            shown = ", ".join(f"`{name}`" for name in rule.shows)
+        for rule in sorted(rules, key=lambda each: each.rank):
+            evidence = ", ".join(f"`{name}`" for name in rule.evidence_keys)
+            figure = f"![Loss of the faulty run and of its healthy twin](causes/{rule.cause}.svg)\n"
             parts += [
                 f"### {rule.cause}\n",
-                *([] if rule.cause in UNDRAWN else [f"![Loss, sick and healthy](causes/{rule.cause}.svg)\n"]),
-                *wrapped(f"You see: {rule.sees}."),
-                *wrapped(f"Repair: {rule.change}."),
-                *wrapped(f"Why: {rule.why}."),
-                *(line for cause, why in rule.instead_of.items() for line in wrapped(f"Not `{cause}`: {why}.")),
-                *wrapped(f"Evidence: {shown}."),
-                *([f"* Met at <{rule.seen_at}>"] if rule.seen_at else []),
+                *([] if rule.cause in UNDRAWN else [figure]),
+                *item(f"Symptom: {rule.symptom}."),
+                *item(f"Repair: {rule.change}."),
+                *item(f"Why: {rule.why}."),
+                *(line for cause, why in rule.instead_of.items() for line in item(f"Not `{cause}`: {why}.")),
+                *item(f"Evidence: {evidence}."),
+                *([f"* Example: <{rule.source}>"] if rule.source else []),
                 "",
             ]
-    parts.append(OUTSIDE)
-    for stop in SETUP_RULES:
+    parts.append(WITHOUT_RULE)
+    for each in SETUP_RULES:
         parts += [
-            f"### {stop.cause}\n",
-            *wrapped(f"You see: {stop.sees}."),
-            *wrapped(f"Repair: {stop.change}."),
-            *wrapped(f"Why: {stop.why}."),
+            f"### {each.cause}\n",
+            *item(f"Symptom: {each.symptom}."),
+            *item(f"Repair: {each.change}."),
+            *item(f"Why: {each.why}."),
             "",
         ]
     return "\n".join(parts).rstrip() + "\n"
 
 
-def wrapped(text: str, width: int = 126) -> list[str]:
+def item(text: str, width: int = 126) -> list[str]:
     """Breaks an item of a list into lines.
 
     Example:
-        >>> wrapped("one two three", 9)
+        >>> item("one two three", 9)
         ['* one two', '  three']
     """
     lines = [""]

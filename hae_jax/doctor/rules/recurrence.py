@@ -1,9 +1,10 @@
-"""Gates that are shut, states that grow, gradients that explode."""
+"""Saturated gates, growing states, exploding and vanishing gradients."""
 
-from hae_jax.doctor.report import Evidence, Rule
+from hae_jax.doctor.evidence import Evidence
+from hae_jax.doctor.rules.rule import Rule
 
 
-def unbounded(e: Evidence) -> float | None:
+def unbounded_activation(e: Evidence) -> float | None:
     if e["hidden_bounded"]:
         return None
     if e["gated"]:
@@ -12,63 +13,66 @@ def unbounded(e: Evidence) -> float | None:
     return 0.94 if grows else None
 
 
-def exploding(e: Evidence) -> float | None:
+def exploding_recurrence(e: Evidence) -> float | None:
     if e["slope_most"] <= 0.2:
         return None
-    # Gradients of healthy models may grow tenfold, too. Kernels that are too large drive gates and states as well.
+    # Gradients of healthy models may grow tenfold, too. Kernels that are too large also drive gates and states.
     driven = (e.get("saturated_most") or 0) > 0.08 or e.get("state_largest", 0) > 4
     return 0.92 if e["decades_most"] > (1 if driven else 1.25) else None
 
 
-def saturated(e: Evidence) -> float | None:
-    # Gates that biases hold open over small states do no harm; weights that are too large fill the states as well.
+def gates_saturated(e: Evidence) -> float | None:
+    # Gates that biases keep open do no harm while states are small; weights that are too large saturate both.
     return 0.9 if e["saturated_most"] > 0.45 and e["state_largest"] > 0.95 else None
 
 
-def closed(e: Evidence) -> float | None:
-    # Biases may hold the other gates open, and this one shut, where the recurrent kernel carries what is remembered:
-    # then more stand at an end than the forget gates, which are a third of all, or half of a GRU's.
+def forget_gate_closed(e: Evidence) -> float | None:
+    # Biases may keep the other gates open and this one closed on purpose, if the recurrent kernel carries the memory.
+    # Then more gates are saturated than the forget gates alone, which are a third of all, or half of a GRU's.
     if e["forget_least"] < 0.2 and (e["slope_least"] < -0.25 or e["saturated_most"] < 0.6):
         return 0.93
     if e["forget_least"] > 0.56 or e["slope_least"] > -0.2 or e["decades_least"] > -6:
         return None
-    # Much of the loss can be learned without a memory, as a language model does.
+    # Much of the loss can be reduced without memory, as by a language model.
     learned = 1 - e["loss_last"] / e["loss_first"]
     return 0.85 if learned < 0.5 or abs(e["last_code_permuted"]) < 0.05 * abs(e["last_code_loss"]) else None
 
 
 RECURRENCE = (
     Rule(
-        "unbounded-activation", 2, unbounded, ("state_largest", "state_growth", "trained_finite"),
-        "the loss becomes infinite in the forward pass, the sooner the longer the sequences",
-        "tanh for the candidate and for the output of the cell",
-        "nothing bounds what is added to the state at each step, so it grows with time",
+        "unbounded-activation", 2, unbounded_activation, ("state_largest", "state_growth", "trained_finite"),
+        "the loss overflows in the forward pass, earlier for longer sequences",
+        "use tanh for the candidate and for the output of the cell",
+        "what is added to the state at each step is not bounded, so the state grows with time",
         {"learning-rate-too-high": "states grow with time before the first step",
-         "exploding-recurrence": "the activation, not the weights, is at fault"},
+         "exploding-recurrence": "the activation is at fault, not the weights"},
         "https://github.com/keras-team/keras/issues/2194",
     ),
     Rule(
-        "exploding-recurrence", 3, exploding, ("slope_most", "decades_most", "gradient_norm_first", "gradient_spikes"),
-        "spikes, heavy-tailed gradient norms, NaN",
-        "orthogonal recurrent kernels of gain 1; then layer normalisation, a clip of the global norm, a lower rate",
-        "gradients grow with every step that they travel back",
+        "exploding-recurrence", 3, exploding_recurrence,
+        ("slope_most", "decades_most", "gradient_norm_first", "gradient_spikes"),
+        "spikes of the loss, heavy-tailed gradient norms, NaN",
+        "orthogonal recurrent kernels of gain 1; then layer normalization, clipping by global norm, a lower "
+        "learning rate",
+        "gradients grow with every step back in time",
         {"learning-rate-too-high": "gradients grow along time before the first step"},
         "https://github.com/kazewong/flowMC/issues/130",
     ),
     Rule(
-        "gates-saturated", 3, saturated, ("saturated_most", "saturated_gates"),
-        "nothing moves, though gradients are finite",
-        "smaller fresh weights (glorot and orthogonal), inputs of size 1, or layer normalisation of gain 0.1",
-        "about half of the gates stand at an end, or more, where a sigmoid has no slope",
-        {"learning-rate-too-low": "a larger rate does not bring gates back"},
+        "gates-saturated", 3, gates_saturated, ("saturated_most", "saturated_gates"),
+        "the loss does not fall, although gradients are finite",
+        "smaller initial weights (glorot, orthogonal), inputs of unit variance, or layer normalization of gain 0.1",
+        "about half of the gates or more are below 0.05 or above 0.95, where a sigmoid has almost no slope",
+        {"learning-rate-too-low": "a higher learning rate does not bring gates out of saturation"},
         "https://github.com/keras-team/keras/issues/1360",
     ),
     Rule(
-        "forget-gate-closed", 3, closed, ("forget_least", "slope_least", "decades_least", "recurrence_steps"),
-        "the loss stays where the order of words plays no part",
-        "a forget bias of 1 to 2, chrono initialisation for long sequences",
-        "a cell of forget gate f keeps f of itself each step, and of its gradient",
-        {"learning-rate-too-low": "gradients of early steps are lost, not small",
+        "forget-gate-closed", 3, forget_gate_closed,
+        ("forget_least", "slope_least", "decades_least", "recurrence_steps"),
+        "the loss stops at that of a model without memory",
+        "a forget bias of 1 to 2, or chrono initialization for long sequences",
+        "a cell with forget gate f keeps the fraction f of its value, and of its gradient, at each step",
+        {"learning-rate-too-low": "gradients of early steps vanish, whatever the learning rate",
          "sequence-too-long": "with an open gate this length can be learned"},
         "https://github.com/keras-team/keras/issues/12489",
     ),

@@ -1,1 +1,1 @@
-"""A traced loss as a flat program that can be run again, recorded and changed."""
+"""A traced loss as a flat jaxpr that can be evaluated again, recorded, perturbed and edited."""

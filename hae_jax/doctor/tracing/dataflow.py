@@ -1,7 +1,7 @@
-"""Who makes a value, who takes it, and what it depends upon: questions to a traced program."""
+"""Dataflow of a flat jaxpr: producers and consumers of variables, ancestors, descendants and taint, across scans."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 from hae_jax.doctor.tracing.interpreter import FlatJaxpr, Op
 
@@ -9,143 +9,143 @@ TRANSPARENT = {
     "reshape", "squeeze", "broadcast_in_dim", "convert_element_type", "slice", "split", "transpose", "copy", "copy_p",
     "stop_gradient", "expand_dims", "dynamic_slice", "unstack", "reduce_precision", "optimization_barrier", "rev",
 }  # fmt: skip
-"""Operations that say the same in another form."""
+"""Operations that change the form of a value only."""
 ELEMENTWISE = TRANSPARENT | {"add", "sub", "mul", "select_n", "add_any", "concatenate", "neg", "pad", "max", "min"}
 
 
 class Dataflow:
-    """The arrows of a program, across the borders of its loops.
+    """Edges between the operations of a jaxpr.
 
     Attributes:
-        program: the whole.
-        maker: the operation that makes a value.
-        takers: the operations that take it.
+        jaxpr: the whole jaxpr.
+        producer: the operation that binds a variable.
+        consumers: the operations that read it.
+        operand_of: variable outside of a scan that an input of its body starts as.
+        result_of: variable of a scan's body that an output of the scan ends as.
+        scan_of: the scan whose body binds a variable.
     """
 
-    def __init__(self, program: FlatJaxpr):
-        self.program = program
-        self.maker: dict[int, Op] = {}
-        self.takers: dict[int, list[Op]] = defaultdict(list)
-        self.outside: dict[int, int] = {}
-        """Value outside of a loop that a body's input begins as."""
-        self.within: dict[int, int] = {}
-        """Value of a loop's body that an output of the loop ends as."""
-        self.home: dict[int, Op] = {}
-        """The loop whose body an operation's outputs belong to."""
-        self._enter(program, None)
+    def __init__(self, jaxpr: FlatJaxpr):
+        self.jaxpr = jaxpr
+        self.producer: dict[int, Op] = {}
+        self.consumers: dict[int, list[Op]] = defaultdict(list)
+        self.operand_of: dict[int, int] = {}
+        self.result_of: dict[int, int] = {}
+        self.scan_of: dict[int, Op] = {}
+        self._add(jaxpr, None)
 
-    def _enter(self, program: FlatJaxpr, loop: Op | None) -> None:
-        for op in program.ops:
-            for number in op.outputs:
-                self.maker[number] = op
-                if loop is not None:
-                    self.home[number] = loop
-            for number in op.inputs:
-                self.takers[number].append(op)
+    def _add(self, jaxpr: FlatJaxpr, scan: Op | None) -> None:
+        for op in jaxpr.ops:
+            for var in op.outputs:
+                self.producer[var] = op
+                if scan is not None:
+                    self.scan_of[var] = scan
+            for var in op.inputs:
+                self.consumers[var].append(op)
             if op.body is not None:
-                self.outside |= dict(zip(op.body.inputs, op.inputs, strict=True))
-                self.within |= dict(zip(op.outputs, op.body.outputs, strict=True))
-                self._enter(op.body, op)
+                self.operand_of |= dict(zip(op.body.inputs, op.inputs, strict=True))
+                self.result_of |= dict(zip(op.outputs, op.body.outputs, strict=True))
+                self._add(op.body, op)
 
-    def shape(self, number: int) -> tuple[int, ...]:
-        """Returns the shape of a value, for one step where it stands in a loop."""
-        return tuple(getattr(self.program.avals[number], "shape", ()))
+    def shape(self, var: int) -> tuple[int, ...]:
+        """Returns the shape of a variable; within a scan, of one step."""
+        return tuple(getattr(self.jaxpr.avals[var], "shape", ()))
 
-    def kind(self, number: int) -> str:
-        """Returns the type of a value's elements."""
-        return str(getattr(self.program.avals[number], "dtype", ""))
+    def dtype(self, var: int) -> str:
+        """Returns the name of a variable's dtype."""
+        return str(getattr(self.jaxpr.avals[var], "dtype", ""))
 
-    def floating(self, number: int) -> bool:
-        """Says whether a value holds real numbers."""
-        return "float" in self.kind(number)
+    def is_float(self, var: int) -> bool:
+        """Returns whether a variable holds real numbers."""
+        return "float" in self.dtype(var)
 
-    def back(self, number: int, through: Collection[str] = TRANSPARENT) -> int:
-        """Follows a value to where it was made, through operations that take one value and change its form only."""
+    def origin(self, var: int, through: Collection[str] = TRANSPARENT) -> int:
+        """Follows a variable back to where it was computed, through operations that change its form only."""
         while True:
-            op = self.maker.get(number)
+            op = self.producer.get(var)
             if op is None:
-                if number not in self.outside:
-                    return number
-                number = self.outside[number]
+                if var not in self.operand_of:
+                    return var
+                var = self.operand_of[var]
             elif op.body is not None:
-                number = self.within[number]
+                var = self.result_of[var]
             elif op.name in through and op.inputs:
-                number = op.inputs[0]
+                var = op.inputs[0]
             else:
-                return number
+                return var
 
-    def ancestors(self, number: int, through: Collection[str], steps: int = 40) -> list[int]:
-        """Returns the values that a value is made of by some operations alone, itself first."""
-        found, edge = [number], [number]
-        while edge and steps:
-            steps -= 1
-            fresh = []
-            for each in edge:
-                op = self.maker.get(each)
+    def computed_by(self, var: int | None) -> Op | None:
+        """Returns the operation that computed a variable, changes of form aside; None for None or an input."""
+        return None if var is None else self.producer.get(self.origin(var))
+
+    def ancestors(self, var: int, through: Collection[str], depth: int = 40) -> list[int]:
+        """Returns the variables that a variable is computed from by the given operations alone, itself first."""
+        found, frontier = [var], [var]
+        while frontier and depth:
+            depth -= 1
+            parents = []
+            for each in frontier:
+                op = self.producer.get(each)
                 if op is not None and op.name in through:
-                    fresh += [i for i in op.inputs if i not in found]
+                    parents += [parent for parent in op.inputs if parent not in found]
                 elif op is not None and op.body is not None:
-                    fresh.append(self.within[each])
-                elif op is None and each in self.outside:
-                    fresh.append(self.outside[each])
-            edge = list(dict.fromkeys(f for f in fresh if f not in found))
-            found += edge
+                    parents.append(self.result_of[each])
+                elif op is None and each in self.operand_of:
+                    parents.append(self.operand_of[each])
+            frontier = list(dict.fromkeys(parent for parent in parents if parent not in found))
+            found += frontier
         return found
 
-    def reach(self, number: int, through: Collection[str]) -> set[int]:
-        """Returns the values that are made of a value by some operations alone, across the borders of loops."""
-        found, edge = {number}, [number]
-        inner = defaultdict(list)
-        for outer, own in self.within.items():
-            inner[own].append(outer)
-        entered = defaultdict(list)
-        for own, outer in self.outside.items():
-            entered[outer].append(own)
-        while edge:
-            each = edge.pop()
-            fresh = [o for op in self.takers[each] if op.name in through for o in op.outputs]
-            fresh += inner[each] + entered[each]
-            for one in fresh:
-                if one not in found:
-                    found.add(one)
-                    edge.append(one)
+    def descendants(self, var: int, through: Collection[str]) -> set[int]:
+        """Returns the variables computed from a variable by the given operations alone, itself included."""
+        found, frontier = {var}, [var]
+        scan_outputs, body_inputs = defaultdict(list), defaultdict(list)
+        for outer, inner in self.result_of.items():
+            scan_outputs[inner].append(outer)
+        for inner, outer in self.operand_of.items():
+            body_inputs[outer].append(inner)
+        while frontier:
+            each = frontier.pop()
+            children = [child for op in self.consumers[each] if op.name in through for child in op.outputs]
+            for child in (*children, *scan_outputs[each], *body_inputs[each]):
+                if child not in found:
+                    found.add(child)
+                    frontier.append(child)
         return found
 
-    def stains(self, seeds: dict[int, int], loops: Iterable[Op] = ()) -> dict[int, int]:
-        """Lets colours flow from values to all that depend upon them.
+    def taint(self, seeds: dict[int, int]) -> dict[int, int]:
+        """Propagates taint from variables to all that depend on them.
 
         Args:
-            seeds: colours of the values where they begin, as bits.
-            loops: loops whose outputs get a colour each, from the lowest bit that no seed has.
+            seeds: taint of variables, as bits.
 
         Returns:
-            The colours of every value.
+            The taint of every variable.
         """
-        first = max((value.bit_length() for value in seeds.values()), default=0)
-        marks = {id(op): 1 << (first + at) for at, op in enumerate(loops)}
-        stain: dict[int, int] = defaultdict(int, seeds)
+        taint: dict[int, int] = defaultdict(int, seeds)
 
-        def flow(program: FlatJaxpr) -> None:
-            for op in program.ops:
-                colour = 0
-                for number in op.inputs:
-                    colour |= stain[number]
-                if op.body is not None:
-                    body = op.body
-                    for own, outer in zip(body.inputs, op.inputs, strict=True):
-                        stain[own] |= stain[outer]
-                    for _ in range(2 * body.carry + 1):
-                        flow(body)
-                        before = [stain[number] for number in body.carried]
-                        for own, new in zip(body.carried, body.outputs, strict=False):
-                            stain[own] |= stain[new]
-                        if before == [stain[number] for number in body.carried]:
-                            break
-                    for number, own in zip(op.outputs, body.outputs, strict=True):
-                        stain[number] |= stain[own] | marks.get(id(op), 0)
-                else:
-                    for number in op.outputs:
-                        stain[number] |= colour | stain.get(number, 0)
+        def propagate(jaxpr: FlatJaxpr) -> None:
+            for op in jaxpr.ops:
+                if op.body is None:
+                    bits = 0
+                    for var in op.inputs:
+                        bits |= taint[var]
+                    for var in op.outputs:
+                        taint[var] |= bits
+                    continue
+                body = op.body
+                for inner, outer in zip(body.inputs, op.inputs, strict=True):
+                    taint[inner] |= taint[outer]
+                # To the fixed point: taint of one carried variable may reach another one a step later.
+                for _ in range(2 * body.carry + 1):
+                    propagate(body)
+                    before = [taint[var] for var in body.carried]
+                    for carried, new in zip(body.carried, body.outputs, strict=False):
+                        taint[carried] |= taint[new]
+                    if before == [taint[var] for var in body.carried]:
+                        break
+                for outer, inner in zip(op.outputs, body.outputs, strict=True):
+                    taint[outer] |= taint[inner]
 
-        flow(self.program)
-        return stain
+        propagate(self.jaxpr)
+        return taint

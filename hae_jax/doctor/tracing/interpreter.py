@@ -1,8 +1,8 @@
-"""A traced function as a flat list of operations, which can be run again with ears and hands inside.
+"""Interpreter of flat jaxprs: evaluates a traced function again, and records, perturbs or edits its variables.
 
-What a user's loss computes is opaque Python; what JAX traced of it is not. Calls are inlined, loops stay loops, and
-each value has a number of its own, so that a probe may say: give me value 117, add zeros to it and differentiate, or
-permute its rows. This works for any model that can be traced, whoever wrote it, with whatever library.
+What a user's loss computes is opaque Python, but its jaxpr is not. Calls are inlined, scans stay scans, and each
+variable has a number, so that a probe can record variable 117, differentiate with respect to zeros added to it, or
+permute its rows. This works for any model that JAX can trace, whatever library it was written with.
 """
 
 import itertools
@@ -15,25 +15,26 @@ import jax.numpy as jnp
 from jax.extend.core import Literal
 
 CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
-"""Parameters in which a primitive that merely calls another program keeps it."""
+"""Parameters under which a primitive that only calls another jaxpr keeps it."""
 OPAQUE = {"scan", "while", "cond", "pallas_call", "custom_linear_solve", "custom_root"}
-"""Primitives that hold programs, and do more than to call them."""
+"""Primitives that hold jaxprs and do more than call them."""
 Edits = Mapping[int, Callable[[Any], Any]]
-ONCE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-"""How to compile what runs a few times only: with all its passes XLA takes far longer than such a run."""
+"""Functions that replace the values of variables."""
+FAST_COMPILE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+"""XLA options for functions that are called a few times only: compiling them with all passes would take far longer."""
 
 
 @dataclass(frozen=True)
 class Op:
-    """One operation.
+    """One equation of a jaxpr.
 
     Attributes:
         name: of the primitive.
-        inputs: numbers of the values that it takes.
-        outputs: numbers of those that it makes.
-        equation: what JAX traced.
-        scope: path of the Flax module that it stands in, as far as known.
-        body: the loop's body, for a scan.
+        inputs: variables that it reads.
+        outputs: variables that it binds.
+        equation: the JAX equation.
+        scope: path of the Flax module that it belongs to, as far as known.
+        body: the body of a scan.
     """
 
     name: str
@@ -46,16 +47,16 @@ class Op:
 
 @dataclass
 class FlatJaxpr:
-    """Operations in order.
+    """Operations in order of execution, over numbered variables.
 
     Attributes:
-        inputs: values that the program is given: of a loop's body constants, then carry, then slices.
-        outputs: values that it returns: of a loop's body carry, then what is stacked.
-        ops: what it does.
+        inputs: arguments; of a scan's body: constants, then carry, then slices.
+        outputs: results; of a scan's body: carry, then what is stacked.
+        ops: the operations.
         constants: values that do not depend on the inputs.
-        avals: type and shape of every value, those of all bodies included.
-        carry: number of values that a loop's body carries.
-        sliced: number of values that it takes slices of.
+        avals: type and shape of every variable, those of all bodies included.
+        carry: number of variables carried by a scan's body.
+        sliced: number of variables that are slices of a scanned array.
     """
 
     inputs: list[int]
@@ -67,25 +68,29 @@ class FlatJaxpr:
     sliced: int = 0
 
     @property
+    def first_carry(self) -> int:
+        """Position of the first carried variable among the inputs of a scan's body."""
+        return len(self.inputs) - self.sliced - self.carry
+
+    @property
     def carried(self) -> list[int]:
-        """Values that a loop's body carries into a step."""
-        start = len(self.inputs) - self.sliced - self.carry
-        return self.inputs[start : start + self.carry]
+        """Input variables that a scan's body carries into a step."""
+        return self.inputs[self.first_carry : self.first_carry + self.carry]
 
     def walk(self) -> Iterator[Op]:
-        """Yields all operations, those of a body after their loop."""
+        """Yields all operations, those of a body after their scan."""
         for op in self.ops:
             yield op
             if op.body is not None:
                 yield from op.body.walk()
 
-    def numbers(self) -> set[int]:
-        """Returns the numbers of all values in here."""
+    def variables(self) -> set[int]:
+        """Returns all variables, those of bodies included."""
         found = set(self.inputs) | set(self.constants)
         for op in self.ops:
             found |= set(op.outputs)
             if op.body is not None:
-                found |= op.body.numbers()
+                found |= op.body.variables()
         return found
 
 
@@ -93,157 +98,161 @@ def trace(function: Callable[..., Any], *args: Any) -> FlatJaxpr:
     """Traces a function of arrays.
 
     Example:
-        >>> program = trace(lambda x: jnp.tanh(x) + 1, jnp.zeros(3))
-        >>> [op.name for op in program.ops]
+        >>> jaxpr = trace(lambda x: jnp.tanh(x) + 1, jnp.zeros(3))
+        >>> [op.name for op in jaxpr.ops]
         ['tanh', 'add']
     """
     closed = jax.make_jaxpr(function)(*args)
-    return _read(closed, itertools.count(), {})
+    return _flatten(closed, itertools.count(), {})
 
 
-def _read(closed: Any, fresh: Iterator[int], avals: dict[int, Any]) -> FlatJaxpr:
-    jaxpr, consts = _parts(closed)
-    program = FlatJaxpr([], avals=avals)
-    names: dict[Any, int] = {}
+def _flatten(closed: Any, counter: Iterator[int], avals: dict[int, Any]) -> FlatJaxpr:
+    jaxpr, consts = _open(closed)
+    flat = FlatJaxpr([], avals=avals)
+    numbers: dict[Any, int] = {}
 
     def new(aval: Any) -> int:
-        number = next(fresh)
+        number = next(counter)
         avals[number] = aval
         return number
 
-    def read(atom: Any, names: dict[Any, int]) -> int:
+    def read(atom: Any, numbers: dict[Any, int]) -> int:
         if not isinstance(atom, Literal):
-            return names[atom]
+            return numbers[atom]
         number = new(atom.aval)
-        program.constants[number] = atom.val
+        flat.constants[number] = atom.val
         return number
 
-    def inline(jaxpr: Any, names: dict[Any, int], scope: str) -> None:
+    def inline(jaxpr: Any, numbers: dict[Any, int], scope: str) -> None:
         for equation in jaxpr.eqns:
-            inputs = tuple(read(atom, names) for atom in equation.invars)
-            here = "/".join(part for part in (scope, str(equation.source_info.name_stack)) if part)
-            name = equation.primitive.name
-            held = None if name in OPAQUE else next((equation.params[k] for k in CALLS if k in equation.params), None)
-            inner, values = _parts(held)
+            inputs = tuple(read(atom, numbers) for atom in equation.invars)
+            path = "/".join(part for part in (scope, str(equation.source_info.name_stack)) if part)
+            name, params = equation.primitive.name, equation.params
+            called = None if name in OPAQUE else next((params[key] for key in CALLS if key in params), None)
+            inner, values = _open(called)
             if inner is not None and len(inner.invars) == len(inputs):
-                within = dict(zip(inner.invars, inputs, strict=True))
+                inner_numbers = dict(zip(inner.invars, inputs, strict=True))
                 for var, value in zip(inner.constvars, values, strict=True):
-                    within[var] = new(var.aval)
-                    program.constants[within[var]] = value
-                inline(inner, within, here)
-                names.update({o: read(i, within) for o, i in zip(equation.outvars, inner.outvars, strict=True)})
+                    inner_numbers[var] = new(var.aval)
+                    flat.constants[inner_numbers[var]] = value
+                inline(inner, inner_numbers, path)
+                results = (read(atom, inner_numbers) for atom in inner.outvars)
+                numbers.update(zip(equation.outvars, results, strict=True))
                 continue
             body = None
             if name == "scan":
-                body = _read(equation.params["jaxpr"], fresh, avals)
-                # How many are carried is said in other words by each version of JAX; a stacked array has an axis more.
-                body.carry = sum(
-                    o.aval.shape == avals[i].shape for o, i in zip(equation.outvars, body.outputs, strict=True)
-                )
-                pairs = zip(inputs, body.inputs, strict=True)
-                body.sliced = sum(len(avals[outer].shape) > len(avals[own].shape) for outer, own in pairs)
+                body = _flatten(params["jaxpr"], counter, avals)
+                # The parameters of scan differ between JAX versions, so the number of carried variables is read off
+                # the shapes: a stacked array has one axis more than its slices.
+                pairs = zip(equation.outvars, body.outputs, strict=True)
+                body.carry = sum(outer.aval.shape == avals[inner].shape for outer, inner in pairs)
+                operands = zip(inputs, body.inputs, strict=True)
+                body.sliced = sum(len(avals[outer].shape) > len(avals[inner].shape) for outer, inner in operands)
             outputs = tuple(new(var.aval) for var in equation.outvars)
-            names.update(zip(equation.outvars, outputs, strict=True))
-            program.ops.append(Op(name, inputs, outputs, equation, here, body))
+            numbers.update(zip(equation.outvars, outputs, strict=True))
+            flat.ops.append(Op(name, inputs, outputs, equation, path, body))
 
     for var in jaxpr.invars:
-        names[var] = new(var.aval)
-        program.inputs.append(names[var])
+        numbers[var] = new(var.aval)
+        flat.inputs.append(numbers[var])
     for var, value in zip(jaxpr.constvars, consts, strict=True):
-        names[var] = new(var.aval)
-        program.constants[names[var]] = value
-    inline(jaxpr, names, "")
-    program.outputs = [read(atom, names) for atom in jaxpr.outvars]
-    return program
+        numbers[var] = new(var.aval)
+        flat.constants[numbers[var]] = value
+    inline(jaxpr, numbers, "")
+    flat.outputs = [read(atom, numbers) for atom in jaxpr.outvars]
+    return flat
 
 
-def _parts(held: Any) -> tuple[Any, list[Any]]:
-    """Returns a jaxpr, closed or open, and its constants; None if it is none."""
-    if hasattr(held, "jaxpr") and hasattr(held, "consts"):
-        return held.jaxpr, list(held.consts)
-    return (held, []) if hasattr(held, "eqns") and not held.constvars else (None, [])
+def _open(jaxpr: Any) -> tuple[Any, list[Any]]:
+    """Returns an open jaxpr and its constants; (None, []) if the argument is no jaxpr."""
+    if hasattr(jaxpr, "jaxpr") and hasattr(jaxpr, "consts"):
+        return jaxpr.jaxpr, list(jaxpr.consts)
+    return (jaxpr, []) if hasattr(jaxpr, "eqns") and not jaxpr.constvars else (None, [])
 
 
-def run(
-    program: FlatJaxpr,
-    values: list[Any],
-    taps: frozenset[int] = frozenset(),
-    nudges: Mapping[int, Any] | None = None,
+def evaluate(
+    jaxpr: FlatJaxpr,
+    args: list[Any],
+    record: frozenset[int] = frozenset(),
+    perturbations: Mapping[int, Any] | None = None,
     edits: Edits | None = None,
 ) -> tuple[list[Any], dict[int, Any]]:
-    """Runs a program.
+    """Evaluates a flat jaxpr.
 
     Args:
-        program: what to run.
-        values: its inputs.
-        taps: values to listen to; those of a loop's body are stacked over its steps.
-        nudges: what to add to values, with an axis over steps for each loop that the value stands in.
-        edits: functions that change values, applied before nudges.
+        jaxpr: what `trace` returned.
+        args: its arguments.
+        record: variables to record; those of a scan's body are stacked over its steps.
+        perturbations: what to add to variables, with a leading axis over steps for each scan around the variable.
+        edits: functions that replace values, applied before perturbations.
 
     Returns:
-        The program's outputs, and what the taps heard.
+        The results, and the values of the recorded variables.
     """
-    nudges, edits = nudges or {}, edits or {}
-    known: dict[int, Any] = dict(program.constants)
-    heard: dict[int, Any] = {}
+    perturbations, edits = perturbations or {}, edits or {}
+    env: dict[int, Any] = dict(jaxpr.constants)
+    recorded: dict[int, Any] = {}
 
-    def settle(number: int, value: Any) -> None:
-        if number in edits:
-            value = edits[number](value)
-        if number in nudges:
-            value = value + nudges[number]
-        if number in taps:
-            heard[number] = value
-        known[number] = value
+    def bind(var: int, value: Any) -> None:
+        if var in edits:
+            value = edits[var](value)
+        if var in perturbations:
+            value = value + perturbations[var]
+        if var in record:
+            recorded[var] = value
+        env[var] = value
 
-    for number, value in zip(program.inputs, values, strict=True):
-        settle(number, value)
-    for op in needed(program, taps):
-        given = [known[number] for number in op.inputs]
+    for var, value in zip(jaxpr.inputs, args, strict=True):
+        bind(var, value)
+    for op in live_ops(jaxpr, record):
+        operands = [env[var] for var in op.inputs]
         if op.body is not None:
-            found, inside = _loop(op, given, taps, nudges, edits)
-            heard |= inside
+            results, recorded_inside = _scan(op, op.body, operands, record, perturbations, edits)
+            recorded |= recorded_inside
         else:
             primitive = op.equation.primitive
-            made = primitive.bind(*given, **primitive.get_bind_params(op.equation.params))
-            found = list(made) if primitive.multiple_results else [made]
-        for number, value in zip(op.outputs, found, strict=True):
-            settle(number, value)
-    return [known[number] for number in program.outputs], heard
+            bound = primitive.bind(*operands, **primitive.get_bind_params(op.equation.params))
+            results = list(bound) if primitive.multiple_results else [bound]
+        for var, value in zip(op.outputs, results, strict=True):
+            bind(var, value)
+    return [env[var] for var in jaxpr.outputs], recorded
 
 
-def _loop(op: Op, given: list[Any], taps: frozenset[int], nudges: Mapping[int, Any], edits: Edits) -> Any:
-    body = op.body
-    if body is None:
-        raise ValueError(f"op must be a scan, got {op.name}. Run it as it is.")
-    inside = body.numbers()
-    listened = frozenset(taps & inside)
-    nudged = {number: value for number, value in nudges.items() if number in inside}
-    first = len(given) - body.sliced - body.carry
-    constants, carry, slices = given[:first], given[first : first + body.carry], given[first + body.carry :]
+def _scan(
+    op: Op,
+    body: FlatJaxpr,
+    operands: list[Any],
+    record: frozenset[int],
+    perturbations: Mapping[int, Any],
+    edits: Edits,
+) -> tuple[list[Any], dict[int, Any]]:
+    variables = body.variables()
+    record = frozenset(record & variables)
+    perturbations = {var: value for var, value in perturbations.items() if var in variables}
+    first = body.first_carry
+    constants, carry = operands[:first], operands[first : first + body.carry]
 
-    def step(carry: list[Any], now: Any) -> tuple[list[Any], Any]:
-        slices, added = now
-        made, heard = run(body, [*constants, *carry, *slices], listened, added, edits)
-        # A scan insists on the types that it began with; a literal's may be weaker.
+    def step(carry: list[Any], xs: Any) -> tuple[list[Any], Any]:
+        slices, perturbations = xs
+        results, recorded = evaluate(body, [*constants, *carry, *slices], record, perturbations, edits)
+        # A scan requires that the types of its carry stay; those of a literal may be weaker.
         new = [
-            value.astype(old.dtype) if hasattr(old, "dtype") else value for value, old in zip(made, carry, strict=False)
+            value.astype(old.dtype) if hasattr(old, "dtype") else value
+            for value, old in zip(results, carry, strict=False)
         ]
-        return new, (made[body.carry :], heard)
+        return new, (results[body.carry :], recorded)
 
     carry = [jnp.asarray(value) for value in carry]
-    params = op.equation.params
-    last, (stacked, heard) = jax.lax.scan(
-        step, carry, (slices, nudged), length=params["length"], reverse=params["reverse"]
-    )
-    return [*last, *stacked], heard
+    params, xs = op.equation.params, (operands[first + body.carry :], perturbations)
+    last, (stacked, recorded) = jax.lax.scan(step, carry, xs, length=params["length"], reverse=params["reverse"])
+    return [*last, *stacked], recorded
 
 
-def needed(program: FlatJaxpr, taps: frozenset[int]) -> list[Op]:
-    """Returns the operations that outputs and taps depend upon, in order."""
-    wanted, found = set(program.outputs) | taps, []
-    for op in reversed(program.ops):
-        if wanted & set(op.outputs) or (op.body is not None and taps & op.body.numbers()):
+def live_ops(jaxpr: FlatJaxpr, record: frozenset[int] = frozenset()) -> list[Op]:
+    """Returns the operations that results and recorded variables depend on, in order."""
+    wanted, found = set(jaxpr.outputs) | record, []
+    for op in reversed(jaxpr.ops):
+        if wanted & set(op.outputs) or (op.body is not None and record & op.body.variables()):
             found.append(op)
             wanted |= set(op.inputs)
     return found[::-1]

@@ -1,6 +1,6 @@
-"""Finds the recurrences of a traced program, and their gates.
+"""Finds the recurrences of a jaxpr: scans that carry states, and their gates.
 
-A forget gate is a sigmoid that multiplies what a loop carries, on the way to what the loop carries on.
+A forget gate is a sigmoid that multiplies a carried value on the way to the value carried on.
 """
 
 from collections.abc import Callable
@@ -9,29 +9,33 @@ from dataclasses import dataclass
 import numpy as np
 
 from hae_jax.doctor.tracing.dataflow import ELEMENTWISE, TRANSPARENT, Dataflow
-from hae_jax.doctor.tracing.interpreter import Op
+from hae_jax.doctor.tracing.interpreter import FlatJaxpr, Op
 
-_ROWS = 3
-"""Recurrences carry at least so many numbers; a loop that carries fewer only counts."""
+SATURATION = (0.05, 0.95)
+"""A gate below the first or above the second value is saturated."""
+MIN_STATE_SIZE = 3
+"""Least number of elements of a state; a scan that carries fewer is a counter."""
 
 
 @dataclass(frozen=True)
 class Recurrence:
-    """A loop that carries a state.
+    """A scan that carries states.
 
     Attributes:
-        op: the loop.
-        name: where it stands, for people.
-        steps: how many steps it takes.
-        nested: whether it stands within another loop.
-        carry: positions, in what is carried, of states.
-        cells: those of them that are gated, as c of an LSTM or h of a GRU.
-        forget: gates that multiply a cell; each is a value of the body.
+        op: the scan.
+        body: its body.
+        name: its scope, or a number, unique in the jaxpr.
+        steps: number of steps.
+        nested: whether it lies within another scan.
+        carry: indices of the states among the carried variables.
+        cells: those of them that a gate multiplies, as c of an LSTM or h of a GRU.
+        forget: gates that multiply a cell; variables of the body.
         gates: all sigmoids of the body.
-        squashed: whether each new cell takes in what tanh or a sigmoid has bounded.
+        bounded: whether tanh or a sigmoid bounds all that is added to a cell.
     """
 
     op: Op
+    body: FlatJaxpr
     name: str
     steps: int
     nested: bool
@@ -39,99 +43,104 @@ class Recurrence:
     cells: tuple[int, ...]
     forget: tuple[int, ...]
     gates: tuple[int, ...]
-    squashed: bool
+    bounded: bool
+
+    @property
+    def reverse(self) -> bool:
+        """Whether the scan runs from the last step to the first."""
+        return bool(self.op.equation.params["reverse"])
+
+    @property
+    def initial_states(self) -> list[int]:
+        """Variables outside of the scan that its states start as."""
+        return [self.op.inputs[self.body.first_carry + at] for at in self.carry]
+
+    @property
+    def new_states(self) -> list[int]:
+        """Variables of the body that hold the states after a step."""
+        return [self.body.outputs[at] for at in self.carry]
 
 
-def find_recurrences(graph: Dataflow, stateful: Callable[[int], bool]) -> list[Recurrence]:
-    """Returns the loops that carry states.
+def find_recurrences(graph: Dataflow, is_state: Callable[[int], bool]) -> list[Recurrence]:
+    """Returns the scans that carry states.
 
     Args:
-        graph: the program.
-        stateful: says whether a value is made of parameters and batch.
+        graph: dataflow of the jaxpr.
+        is_state: whether a variable is computed from parameters and the batch.
     """
     found: list[Recurrence] = []
-    for op in graph.program.walk():
-        if op.body is None:
+    for op in graph.jaxpr.walk():
+        body = op.body
+        if body is None:
             continue
-        loop, states = op.body, []
-        for at, (own, new) in enumerate(zip(loop.carried, loop.outputs, strict=False)):
-            size = int(np.prod(graph.shape(own))) if graph.shape(own) else 0
-            if graph.floating(own) and size >= _ROWS and stateful(new):
-                states.append((at, own, new))
-        direct = [each for each in loop.ops if each.body is None]
-        gates = tuple(each.outputs[0] for each in direct if sigmoid(graph, each))
+        states = [
+            (at, old, new)
+            for at, (old, new) in enumerate(zip(body.carried, body.outputs, strict=False))
+            if graph.is_float(old) and np.prod(graph.shape(old)) >= MIN_STATE_SIZE and is_state(new)
+        ]
+        direct = [each for each in body.ops if each.body is None]
         if not states or not direct:
             continue
-        cells, forget, squashed = [], [], True
-        for at, own, new in states:
-            kept = graph.reach(own, TRANSPARENT | {"select_n"})
-            whole = set(graph.ancestors(new, ELEMENTWISE))
-            for each in direct:
-                if each.name == "mul" and each.outputs[0] in whole and set(each.inputs) & kept:
-                    other = next((n for n in each.inputs if n not in kept), None)
-                    gate = None if other is None else sources(graph, other)
-                    if other is not None and gate and gate & set(gates):
-                        cells.append(at)
-                        forget.append(other)
-            squashed &= not raw(graph, new, set(loop.inputs))
-        outer = op.outputs[0] in graph.home
+        gates = tuple(each.outputs[0] for each in direct if is_sigmoid(graph, each))
+        cells: list[int] = []
+        forget: list[int] = []
+        for at, old, new in states:
+            for gate in forget_gates(graph, direct, old, new, set(gates)):
+                cells.append(at)
+                forget.append(gate)
+        bounded = not any(is_unbounded(graph, new, set(body.inputs)) for _, _, new in states)
+        # Functions mapped with vmap share a scope, and evidence is stored by name.
+        same_scope = sum(each.op.scope == op.scope for each in found)
         name = op.scope or f"loop {len(found) + 1}"
-        # Functions mapped with vmap have no name but that, and their numbers are kept by name.
-        alike = sum(each.op.scope == op.scope for each in found)
-        name = f"{name} ({alike + 1})" if op.scope and alike else name
-        every = tuple(at for at, _, _ in states)
-        length = int(op.equation.params["length"])
+        name = f"{name} ({same_scope + 1})" if op.scope and same_scope else name
         found.append(
             Recurrence(
-                op,
-                name,
-                length,
-                outer,
-                every,
-                tuple(dict.fromkeys(cells)),
-                tuple(dict.fromkeys(forget)),
-                gates,
-                squashed,
+                op, body, name, int(op.equation.params["length"]), op.outputs[0] in graph.scan_of,
+                tuple(at for at, _, _ in states), tuple(dict.fromkeys(cells)), tuple(dict.fromkeys(forget)), gates,
+                bounded,
             )
-        )
+        )  # fmt: skip
     return found
 
 
-def raw(graph: Dataflow, number: int, given: set[int]) -> bool:
-    """Says whether a product of a loop's inputs comes through to a value without a function that bounds it."""
-    seen, edge = {number}, [number]
-    while edge:
-        op = graph.maker.get(edge.pop())
+def forget_gates(graph: Dataflow, ops: list[Op], old: int, new: int, gates: set[int]) -> list[int]:
+    """Returns the gates that multiply a state, where the product is a part of the new state."""
+    kept = graph.descendants(old, TRANSPARENT | {"select_n"})
+    parts = set(graph.ancestors(new, ELEMENTWISE))
+    found = []
+    for op in ops:
+        if op.name == "mul" and op.outputs[0] in parts and set(op.inputs) & kept:
+            factor = next((var for var in op.inputs if var not in kept), None)
+            # A gate, a part of one, or one minus it.
+            if factor is not None and set(graph.ancestors(factor, TRANSPARENT | {"sub"}, 8)) & gates:
+                found.append(factor)
+    return found
+
+
+def is_unbounded(graph: Dataflow, var: int, inputs: set[int]) -> bool:
+    """Returns whether a product of a body's inputs reaches a variable without a function that bounds it."""
+    seen, frontier = {var}, [var]
+    while frontier:
+        op = graph.producer.get(frontier.pop())
         if op is None or op.body is not None:
             continue
-        if op.name == "dot_general" and any(
-            given & set(graph.ancestors(n, TRANSPARENT | {"concatenate"})) for n in op.inputs[:1]
-        ):
+        if op.name == "dot_general" and inputs & set(graph.ancestors(op.inputs[0], TRANSPARENT | {"concatenate"})):
             return True
         if op.name in ELEMENTWISE | {"dot_general", "exp", "integer_pow"}:
-            fresh = [n for n in op.inputs if n not in seen and n not in given]
-            seen |= set(fresh)
-            edge += fresh
+            parents = [parent for parent in op.inputs if parent not in seen and parent not in inputs]
+            seen |= set(parents)
+            frontier += parents
     return False
 
 
-def sigmoid(graph: Dataflow, op: Op) -> bool:
-    """Says whether an operation is the last of a sigmoid: the primitive, or 1 / (1 + exp(-x)) by hand."""
+def is_sigmoid(graph: Dataflow, op: Op) -> bool:
+    """Returns whether an operation is the last one of a sigmoid: the primitive, or 1 / (1 + exp(-x)) written out."""
     if op.name == "logistic":
         return True
     if op.name != "div":
         return False
-    below = graph.maker.get(graph.back(op.inputs[1]))
-    return (
-        below is not None
-        and below.name == "add"
-        and any(
-            (maker := graph.maker.get(graph.back(number))) is not None and maker.name == "exp"
-            for number in below.inputs
-        )
-    )
-
-
-def sources(graph: Dataflow, number: int) -> set[int]:
-    """Returns the values that a gate may be a part of, or one minus of."""
-    return set(graph.ancestors(number, TRANSPARENT | {"sub"}, 8))
+    denominator = graph.computed_by(op.inputs[1])
+    if denominator is None or denominator.name != "add":
+        return False
+    terms = map(graph.computed_by, denominator.inputs)
+    return any(term is not None and term.name == "exp" for term in terms)

@@ -1,223 +1,256 @@
-"""Finds the organs of a traced loss: logits and targets, predictions, recurrences and their gates, the code.
+"""Finds the roles of a traced loss's variables: logits, targets, predictions, states, gates, the code.
 
-Each is known by what is done with it. Logits are what is exponentiated, summed over the last axis, and goes into a
-logarithm. The code is the narrowest place of the program: the fewest numbers that are alive at once between the first
+Each is recognized by how it is used. Logits are what is exponentiated, summed over the last axis and passed to a
+logarithm. The code is the narrowest place of the jaxpr: the smallest set of variables alive at once between the first
 recurrence and the last.
 """
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from hae_jax.doctor.tracing.dataflow import TRANSPARENT, Dataflow
-from hae_jax.doctor.tracing.interpreter import FlatJaxpr, Op, needed
+from hae_jax.doctor.tracing.interpreter import FlatJaxpr, Op, live_ops
 from hae_jax.doctor.tracing.recurrences import Recurrence, find_recurrences
 
-PARAMS, KEY, RANDOM = 1, 2, 4
-"""Colours of what depends upon the parameters, the key, and drawn numbers; fields of a batch have the next ones."""
-FIELD = 8
-_NORMALISED = TRANSPARENT | {
+PARAMS, KEY, RANDOM, FIELD = 1, 2, 4, 8
+"""Taint of what depends on parameters, the key, random numbers, and the first field of a batch; others follow."""
+TO_LOSS = TRANSPARENT | {
     "reduce_sum", "abs", "log", "div", "gather", "add", "sub", "max", "clamp", "select_n", "mul", "neg", "sign", "min",
 }  # fmt: skip
-"""Operations on the way from an exponential to the loss."""
+"""Operations between an exponential and the loss."""
 UNROLLED = 6
-"""Gates of one shape from which on a program without loops is one whose loops Python unrolled."""
+"""Least number of gates of one shape by which a jaxpr without scans counts as a loop unrolled by Python."""
+
+
+class Normalization(NamedTuple):
+    """A root of a mean square: the scope, the axes averaged over, and the shape before that."""
+
+    scope: str
+    axes: tuple[int, ...]
+    shape: tuple[int, ...]
 
 
 @dataclass
 class Roles:
-    """What was found; None or empty where nothing was.
+    """Variables by role; None or empty where none was found.
 
     Attributes:
-        graph: the program's arrows.
-        stain: colours of every value.
+        graph: dataflow of the jaxpr.
+        taint: taint of every variable.
         logits: what the cross-entropy takes.
-        targets: ids that it is taken at, or a table of zeros and ones with an axis more.
+        targets: ids that it is evaluated at, or a one-hot array with one axis more.
         prediction: what a squared or absolute error takes.
-        goal: what the prediction is held against.
-        recurrences: all loops that carry states.
-        code: values that are alive at the narrowest place.
-        embedded: results of looking ids up in a table of parameters.
-        masks: comparisons that decide what dropout keeps.
-        drawn: normally distributed noise.
-        norms: roots of mean squares, with the axes they were taken over, and the shape.
+        goal: what the prediction is compared with.
+        recurrences: all scans that carry states.
+        code: variables alive at the narrowest place.
+        embeddings: results of looking ids up in a table of parameters.
+        dropout_masks: comparisons that decide what dropout keeps.
+        noise: normally distributed random numbers.
+        normalizations: roots of mean squares over some of the axes.
     """
 
     graph: Dataflow
-    stain: dict[int, int]
+    taint: dict[int, int]
     logits: int | None = None
     targets: int | None = None
     prediction: int | None = None
     goal: int | None = None
     recurrences: list[Recurrence] = field(default_factory=list)
     code: list[int] = field(default_factory=list)
-    embedded: list[int] = field(default_factory=list)
-    masks: list[int] = field(default_factory=list)
-    drawn: list[int] = field(default_factory=list)
-    norms: list[tuple[str, tuple[int, ...], tuple[int, ...], bool]] = field(default_factory=list)
+    embeddings: list[int] = field(default_factory=list)
+    dropout_masks: list[int] = field(default_factory=list)
+    noise: list[int] = field(default_factory=list)
+    normalizations: list[Normalization] = field(default_factory=list)
 
-    def batch(self, number: int) -> bool:
-        """Says whether a value depends upon the batch."""
-        return self.stain[number] >= FIELD
+    @property
+    def output(self) -> int | None:
+        """What the loss is computed from: logits, or else a prediction."""
+        return self.prediction if self.logits is None else self.logits
 
-    def learned(self, number: int) -> bool:
-        """Says whether a value depends upon parameters."""
-        return bool(self.stain[number] & PARAMS)
+    def from_batch(self, var: int) -> bool:
+        """Returns whether a variable depends on the batch."""
+        return self.taint[var] >= FIELD
+
+    def from_params(self, var: int) -> bool:
+        """Returns whether a variable depends on parameters."""
+        return bool(self.taint[var] & PARAMS)
+
+    def from_both(self, var: int) -> bool:
+        """Returns whether a variable depends on parameters and the batch."""
+        return self.from_params(var) and self.from_batch(var)
+
+    def is_data(self, var: int) -> bool:
+        """Returns whether a variable depends on the batch and not on parameters."""
+        return self.from_batch(var) and not self.from_params(var)
 
     @property
     def unrolled(self) -> bool:
-        """Whether there are many gates of one shape, and no loop that carries a state."""
+        """Whether there are many gates of one shape, and no scan that carries a state."""
         gates = Counter(
             (op.name, self.graph.shape(op.outputs[0]))
-            for op in self.graph.program.walk()
-            if op.name in ("logistic", "tanh") and self.learned(op.outputs[0]) and self.batch(op.outputs[0])
+            for op in self.graph.jaxpr.walk()
+            if op.name in ("logistic", "tanh") and self.from_both(op.outputs[0])
         )
         return not self.recurrences and max(gates.values(), default=0) >= UNROLLED
 
 
-def find_roles(program: FlatJaxpr, params: list[int], batch: list[int], key: list[int]) -> Roles:
-    """Finds the organs of a loss.
+def find_roles(jaxpr: FlatJaxpr, params: list[int], batch: list[int], key: list[int]) -> Roles:
+    """Finds the roles of a loss's variables.
 
     Args:
-        program: a function of parameters, batch and key that returns the loss first.
+        jaxpr: a function of parameters, batch and key that returns the loss first.
         params: which of its inputs are parameters.
         batch: which are fields of a batch.
-        key: which are randomness.
+        key: which are random keys.
     """
-    graph = Dataflow(program)
-    seeds = dict.fromkeys(params, PARAMS) | dict.fromkeys(key, KEY) | {n: FIELD << i for i, n in enumerate(batch)}
-    for op in program.walk():
+    graph = Dataflow(jaxpr)
+    seeds = dict.fromkeys(params, PARAMS) | dict.fromkeys(key, KEY)
+    seeds |= {var: FIELD << number for number, var in enumerate(batch)}
+    for op in jaxpr.walk():
         if op.name.startswith(("random_bits", "threefry", "rng_")):
             seeds |= dict.fromkeys(op.outputs, RANDOM)
-    body = Roles(graph, graph.stains(seeds))
-    body.logits = find_logits(body)
-    if body.logits is not None:
-        body.targets = find_targets(body)
+    roles = Roles(graph, graph.taint(seeds))
+    roles.logits = find_logits(roles)
+    if roles.logits is not None:
+        roles.targets = find_targets(roles, roles.logits)
     else:
-        body.prediction, body.goal = find_prediction(body)
-    alive = needed(program, frozenset())
-    body.recurrences = find_recurrences(graph, lambda n: body.learned(n) and body.batch(n))
-    body.code = find_code(body, alive)
-    for op in program.walk():
-        first = op.inputs[0] if op.inputs else -1
-        if op.name == "gather" and body.learned(first) and not body.batch(first) and body.batch(op.inputs[1]):
-            if len(graph.shape(first)) == 2 and graph.floating(first):
-                body.embedded.append(op.outputs[0])
-        elif op.name in ("lt", "le", "gt", "ge") and body.stain[op.outputs[0]] & RANDOM and graph.floating(first):
-            if np.prod(graph.shape(op.outputs[0])) > 1:
-                body.masks.append(op.outputs[0])
-        elif op.name == "erf_inv" and body.stain[op.outputs[0]] & RANDOM:
-            body.drawn.append(op.outputs[0])
-        elif op.name in ("rsqrt", "sqrt") and body.learned(first) and body.batch(first):
-            body.norms += find_norm(body, op)
-    return body
+        roles.prediction, roles.goal = find_prediction(roles)
+    roles.recurrences = find_recurrences(graph, roles.from_both)
+    roles.code = find_code(roles, live_ops(jaxpr))
+    for op in jaxpr.walk():
+        if not (op.inputs and op.outputs):
+            continue
+        operand, result = op.inputs[0], op.outputs[0]
+        random = bool(roles.taint[result] & RANDOM)
+        if op.name == "gather" and is_table(roles, operand) and roles.from_batch(op.inputs[1]):
+            roles.embeddings.append(result)
+        elif op.name in ("lt", "le", "gt", "ge") and random and graph.is_float(operand):
+            if np.prod(graph.shape(result)) > 1:
+                roles.dropout_masks.append(result)
+        elif op.name == "erf_inv" and random:
+            roles.noise.append(result)
+        elif op.name in ("rsqrt", "sqrt") and roles.from_both(operand):
+            normalization = find_normalization(roles, op)
+            if normalization is not None:
+                roles.normalizations.append(normalization)
+    return roles
 
 
-def find_logits(body: Roles) -> int | None:
-    """Returns the last value that a softmax on its way to a logarithm takes."""
-    found = None
-    for op in body.graph.program.walk():
-        if op.name != "exp" or not (body.learned(op.outputs[0]) and body.graph.floating(op.outputs[0])):
+def is_table(roles: Roles, var: int) -> bool:
+    """Returns whether a variable is a matrix of parameters alone."""
+    graph = roles.graph
+    return roles.from_params(var) and not roles.from_batch(var) and len(graph.shape(var)) == 2 and graph.is_float(var)
+
+
+def find_logits(roles: Roles) -> int | None:
+    """Returns the operand of the last softmax whose result reaches a logarithm."""
+    graph, found = roles.graph, None
+    for op in graph.jaxpr.walk():
+        if op.name != "exp" or not (roles.from_params(op.outputs[0]) and graph.is_float(op.outputs[0])):
             continue
-        last = len(body.graph.shape(op.outputs[0])) - 1
-        summed = [t for t in body.graph.takers[op.outputs[0]] if t.name == "reduce_sum"]
-        if not any(tuple(t.equation.params["axes"]) == (last,) for t in summed):
+        result = op.outputs[0]
+        last_axis = (len(graph.shape(result)) - 1,)
+        sums = [each for each in graph.consumers[result] if each.name == "reduce_sum"]
+        if not any(tuple(each.equation.params["axes"]) == last_axis for each in sums):
             continue
-        after = body.graph.reach(op.outputs[0], _NORMALISED)
-        if any(body.graph.maker[n].name == "log" for n in after if n in body.graph.maker):
-            shifted = body.graph.maker.get(op.inputs[0])
-            found = shifted.inputs[0] if shifted is not None and shifted.name == "sub" else op.inputs[0]
+        reached = graph.descendants(result, TO_LOSS)
+        if any(graph.producer[var].name == "log" for var in reached if var in graph.producer):
+            # The softmax subtracts the maximum first.
+            shift = graph.producer.get(op.inputs[0])
+            found = shift.inputs[0] if shift is not None and shift.name == "sub" else op.inputs[0]
     return found
 
 
-def find_targets(body: Roles) -> int | None:
-    """Returns the ids at which probabilities of the logits are looked up, or the table that they are multiplied by."""
-    graph, logits = body.graph, body.logits
-    if logits is None:
-        return None
+def find_targets(roles: Roles, logits: int) -> int | None:
+    """Returns the ids at which probabilities are looked up, or the one-hot array that they are multiplied by."""
+    graph, found = roles.graph, None
     shape = graph.shape(logits)
-    after = graph.reach(logits, _NORMALISED | {"exp"})
-    found = None
-    for op in graph.program.walk():
-        if (
-            op.name == "gather"
-            and op.inputs[0] in after
-            and not body.learned(op.inputs[1])
-            and body.batch(op.inputs[1])
-        ):
+    reached = graph.descendants(logits, TO_LOSS | {"exp"})
+    for op in graph.jaxpr.walk():
+        if op.name == "gather" and op.inputs[0] in reached and roles.is_data(op.inputs[1]):
             found = op.inputs[1]
-        if op.name in ("mul", "dot_general") and len(op.inputs) == 2:
+        if op.name in ("mul", "dot_general") and len(op.inputs) == 2 and found is None:
             for ours, theirs in (op.inputs, op.inputs[::-1]):
-                if ours in after and body.batch(theirs) and not body.learned(theirs) and graph.shape(theirs) == shape:
-                    found = counted(body, theirs) if found is None else found
+                if found is None and ours in reached and roles.is_data(theirs) and graph.shape(theirs) == shape:
+                    found = one_hot_ids(roles, theirs)
     return found
 
 
-def counted(body: Roles, table: int) -> int:
-    """Returns the ids that a table of zeros and ones was made of, or the table."""
-    maker = body.graph.maker.get(body.graph.back(table))
-    if maker is None or maker.name != "eq":
-        return table
-    return next((body.graph.back(number) for number in maker.inputs if body.batch(number)), table)
+def one_hot_ids(roles: Roles, one_hot: int) -> int:
+    """Returns the ids that a one-hot array was made from, or the array itself."""
+    op = roles.graph.computed_by(one_hot)
+    if op is None or op.name != "eq":
+        return one_hot
+    return next((roles.graph.origin(var) for var in op.inputs if roles.from_batch(var)), one_hot)
 
 
-def find_prediction(body: Roles) -> tuple[int | None, int | None]:
-    """Returns what the last squared or absolute difference was between: parameters' work, and the batch's alone."""
-    graph = body.graph
+def find_prediction(roles: Roles) -> tuple[int | None, int | None]:
+    """Returns the operands of the last squared or absolute difference: the prediction, and what it is compared with."""
+    graph = roles.graph
     found: tuple[int | None, int | None] = (None, None)
-    for op in graph.program.walk():
-        squared = op.name in ("square", "abs") or (op.name == "integer_pow" and op.equation.params["y"] == 2)
-        if not squared and not (op.name == "mul" and op.inputs[0] == op.inputs[1]):
+    for op in graph.jaxpr.walk():
+        is_error = op.name in ("square", "abs") or (op.name == "integer_pow" and op.equation.params["y"] == 2)
+        if not is_error and not (op.name == "mul" and op.inputs[0] == op.inputs[1]):
             continue
-        difference = graph.maker.get(graph.back(op.inputs[0]))
+        difference = graph.computed_by(op.inputs[0])
         if difference is not None and difference.name == "mul":
-            sides = [graph.maker.get(graph.back(number)) for number in difference.inputs]
-            difference = next((side for side in sides if side is not None and side.name == "sub"), None)
+            # The difference may be multiplied by a mask.
+            factors = map(graph.computed_by, difference.inputs)
+            difference = next((each for each in factors if each is not None and each.name == "sub"), None)
         if difference is None or difference.name != "sub":
             continue
         for ours, theirs in (difference.inputs, difference.inputs[::-1]):
-            if body.learned(ours) and body.batch(theirs) and not body.learned(theirs) and graph.shape(ours):
+            if roles.from_params(ours) and roles.is_data(theirs) and graph.shape(ours):
                 found = (ours, theirs)
     return found
 
 
-def find_code(body: Roles, alive: list[Op]) -> list[int]:
-    """Returns the fewest numbers that carry all that the rest of the program knows of earlier recurrences."""
-    graph = body.graph
-    marks = [op for op in alive if op.body is not None and body.batch(op.outputs[0])]
+def find_code(roles: Roles, ops: list[Op]) -> list[int]:
+    """Returns the smallest set of variables through which all later operations depend on earlier recurrences.
+
+    Args:
+        roles: the other roles.
+        ops: the operations that the loss depends on, in order.
+    """
+    graph = roles.graph
+    marks = [op for op in ops if op.body is not None and roles.from_batch(op.outputs[0])]
     if not marks:
-        marks = [op for op in alive if op.name in ("logistic", "tanh") and body.learned(op.outputs[0])]
+        marks = [op for op in ops if op.name in ("logistic", "tanh") and roles.from_params(op.outputs[0])]
     if not marks:
         return []
-    seen = graph.stains({number: 1 for op in marks for number in op.outputs})
-    place = {number: at for at, op in enumerate(alive) for number in op.outputs}
-    last_use: dict[int, int] = {number: len(alive) for number in graph.program.outputs}
-    for at, op in enumerate(alive):
-        for number in op.inputs:
-            last_use[number] = max(last_use.get(number, 0), at)
-    first = alive.index(marks[0])
-    end = alive.index(marks[-1]) if len(marks) > 1 else place.get(body.logits or body.prediction or -1, len(alive) - 1)
-    values = [n for n in place if seen[n] and graph.floating(n) and body.batch(n) and graph.shape(n)]
-    best: list[int] = []
+    dependent = graph.taint({var: 1 for op in marks for var in op.outputs})
+    bound_at = {var: at for at, op in enumerate(ops) for var in op.outputs}
+    last_use: dict[int, int] = {var: len(ops) for var in graph.jaxpr.outputs}
+    for at, op in enumerate(ops):
+        for var in op.inputs:
+            last_use[var] = max(last_use.get(var, 0), at)
+    start, end = ops.index(marks[0]), len(ops) - 1
+    if len(marks) > 1:
+        end = ops.index(marks[-1])
+    elif roles.output is not None:
+        end = bound_at.get(roles.output, end)
+    candidates = [
+        var for var in bound_at if dependent[var] and graph.is_float(var) and roles.from_batch(var) and graph.shape(var)
+    ]
+    narrowest: list[int] = []
     size = 0
-    for at in range(first, end):
-        live = [n for n in values if place[n] <= at < last_use.get(n, -1)]
-        total = sum(int(np.prod(graph.shape(n))) for n in live)
-        if live and (not best or total <= size):
-            best, size = live, total
-    return best
+    for at in range(start, end):
+        alive = [var for var in candidates if bound_at[var] <= at < last_use.get(var, -1)]
+        total = sum(int(np.prod(graph.shape(var))) for var in alive)
+        if alive and (not narrowest or total <= size):
+            narrowest, size = alive, total
+    return narrowest
 
 
-def find_norm(body: Roles, op: Op) -> list[tuple[str, tuple[int, ...], tuple[int, ...], bool]]:
-    """Returns the axes over which a standard deviation was taken, unless over all of them."""
-    through = TRANSPARENT | {"add", "sub", "max", "div", "mul", "select_n"}
-    for number in body.graph.ancestors(op.inputs[0], through, 10):
-        maker = body.graph.maker.get(number)
-        if maker is not None and maker.name == "reduce_sum":
-            shape = body.graph.shape(maker.inputs[0])
-            axes = tuple(maker.equation.params["axes"])
-            if len(axes) < len(shape):
-                return [(op.scope, axes, shape, op.outputs[0] in body.graph.home)]
-            return []
-    return []
+def find_normalization(roles: Roles, root: Op) -> Normalization | None:
+    """Returns the axes over which a root mean square was computed; None if over all of them."""
+    graph = roles.graph
+    for var in graph.ancestors(root.inputs[0], TRANSPARENT | {"add", "sub", "max", "div", "mul", "select_n"}, 10):
+        op = graph.producer.get(var)
+        if op is not None and op.name == "reduce_sum":
+            shape, axes = graph.shape(op.inputs[0]), tuple(op.equation.params["axes"])
+            return Normalization(root.scope, axes, shape) if len(axes) < len(shape) else None
+    return None

@@ -1,5 +1,6 @@
-"""One look at a loss from within: what its organs hold, and what the loss's gradient says of them."""
+"""A traced loss: its activations under interventions, and its gradients with respect to outputs and states."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -11,59 +12,67 @@ import numpy as np
 from hae_jax.doctor.inputs.arrays import Arrays
 from hae_jax.doctor.inputs.normalize import NormalizedSetup
 from hae_jax.doctor.tracing.dataflow import TRANSPARENT
-from hae_jax.doctor.tracing.interpreter import ONCE, FlatJaxpr, run, trace
+from hae_jax.doctor.tracing.interpreter import FAST_COMPILE, FlatJaxpr, evaluate, trace
+from hae_jax.doctor.tracing.recurrences import SATURATION
 from hae_jax.doctor.tracing.roles import Roles, find_roles
 
-ENDS = (0.05, 0.95)
-"""A gate below the one or above the other is saturated."""
+OUTPUTS = ("logits", "targets", "prediction", "goal")
+"""Roles whose values are recorded by name."""
 
 
 class Interventions(NamedTuple):
-    """What is done to the loss while it runs.
+    """What is changed in the loss while it runs.
 
     Attributes:
-        order: which example's code each example is given.
-        scale: what codes are multiplied by.
-        noise: added to embedded ids, one array a table look-up.
-        still: whether dropout keeps everything and drawn numbers are zero.
-        hold: whether codes are the held ones.
-        held: codes of another look.
+        order: permutation of the examples' codes.
+        scale: factor of the codes.
+        embedding_noise: added to embedded ids, one array for each lookup.
+        deterministic: whether dropout keeps everything and normal noise is zero.
+        replace_code: whether codes are replaced by `code`.
+        code: codes of another batch.
     """
 
     order: Any
     scale: Any
-    noise: list[Any]
-    still: Any
-    hold: Any
-    held: list[Any]
+    embedding_noise: list[Any]
+    deterministic: Any
+    replace_code: Any
+    code: list[Any]
 
 
 class Activations(NamedTuple):
-    """What a look hears; lists follow the anatomy's.
+    """Recorded values; lists are in the order of the roles.
 
     Attributes:
         loss: the loss.
-        values: logits, targets, prediction, goal, where there are any.
-        code: what is alive at the narrowest place, before it was changed.
-        states: for each recurrence, for each state, [step, ...] after each step.
-        starts: the same before the first step, for recurrences that stand in no other.
-        forget: mean of each recurrence's forget gates.
-        saturated: share of its gates at an end.
-        kept: share of what dropout keeps, for each mask.
+        values: logits, targets, prediction and goal, as far as they exist.
+        code: the code before interventions.
+        states: for each recurrence, each state after each step, [step, ...].
+        initial_states: the same before the first step; empty for nested recurrences.
+        forget: mean of the forget gates of each recurrence; nan without any.
+        saturated: share of saturated gates of each recurrence; nan without gates.
+        kept: share that each dropout mask keeps.
     """
 
     loss: Any
     values: dict[str, Any]
     code: list[Any]
     states: list[list[Any]]
-    starts: list[list[Any]]
+    initial_states: list[list[Any]]
     forget: list[Any]
     saturated: list[Any]
     kept: list[Any]
 
 
 class Gradients(NamedTuple):
-    """Gradients of the loss: of parameters, of logits or predictions, and the norms of those of states."""
+    """Gradients of the loss.
+
+    Attributes:
+        loss: the loss.
+        params: gradient of each parameter.
+        output: gradient of logits or prediction; None without either.
+        states: for each recurrence that is not nested, the norms of the gradients of its states, [step, ...].
+    """
 
     loss: Any
     params: Arrays
@@ -73,191 +82,185 @@ class Gradients(NamedTuple):
 
 @dataclass
 class TracedLoss:
-    """A traced loss, its organs, and the compiled ways to look at them."""
+    """A traced loss and the roles of its variables.
 
-    case: NormalizedSetup
-    program: FlatJaxpr
-    anatomy: Roles
-    size: int
+    Attributes:
+        setup: the setup that it is the loss of.
+        jaxpr: a function of parameters, fields of a batch and key.
+        roles: which variable is what.
+        batch_size: examples in a batch.
+    """
+
+    setup: NormalizedSetup
+    jaxpr: FlatJaxpr
+    roles: Roles
+    batch_size: int
 
     @property
-    def output(self) -> int | None:
-        """What the loss is taken of: logits, or a prediction."""
-        return self.anatomy.prediction if self.anatomy.logits is None else self.anatomy.logits
+    def lookups(self) -> list[int]:
+        """Results of embedding lookups outside of scans."""
+        return [var for var in self.roles.embeddings if var not in self.roles.graph.scan_of]
 
-    def knobs(
+    def interventions(
         self,
         order: Any = None,
         scale: float = 1.0,
-        noise: list[Any] | None = None,
-        still: bool = True,
-        held: list[Any] | None = None,
+        embedding_noise: list[Any] | None = None,
+        deterministic: bool = True,
+        code: list[Any] | None = None,
     ) -> Interventions:
-        """Returns knobs that change nothing but what is given; without noise, as most probes want it."""
-        graph = self.anatomy.graph
-        zeros = [np.zeros(graph.shape(n), np.float32) for n in self.tables]
-        codes = [np.zeros(graph.shape(n), np.float32) for n in self.anatomy.code] if held is None else held
-        order = np.arange(self.size) if order is None else np.asarray(order)
+        """Returns interventions that change nothing but what is given; by default the loss is deterministic."""
+        zeros = {var: np.zeros(self.roles.graph.shape(var), np.float32) for var in (*self.lookups, *self.roles.code)}
         return Interventions(
-            order, np.float32(scale), noise or zeros, np.bool_(still), np.bool_(held is not None), codes
+            np.arange(self.batch_size) if order is None else np.asarray(order),
+            np.float32(scale),
+            embedding_noise or [zeros[var] for var in self.lookups],
+            np.bool_(deterministic),
+            np.bool_(code is not None),
+            [zeros[var] for var in self.roles.code] if code is None else code,
         )
 
-    @property
-    def tables(self) -> list[int]:
-        """Table look-ups that stand in no loop."""
-        return [n for n in self.anatomy.embedded if n not in self.anatomy.graph.home]
+    def example_axis(self, var: int) -> int | None:
+        """Returns the axis that examples lie along, singly or in blocks of rows; None if there is none."""
+        shape, size = self.roles.graph.shape(var), self.batch_size
+        for axis, length in enumerate(shape):
+            if length == size:
+                return axis
+        return next((axis for axis, length in enumerate(shape) if length > size and length % size == 0), None)
 
-    def axis(self, number: int) -> int | None:
-        """Returns the axis of a value that examples lie along, alone or in blocks; None if there is none."""
-        shape = self.anatomy.graph.shape(number)
-        for fits in (lambda n: n == self.size, lambda n: n > self.size and n % self.size == 0):
-            found = next((at for at, n in enumerate(shape) if fits(n)), None)
-            if found is not None:
-                return found
-        return None
+    def run(
+        self, params: Arrays, batch: Arrays, interventions: Interventions | None = None, key: Any = None
+    ) -> Activations:
+        """Evaluates the loss under interventions, and returns its activations."""
+        interventions = interventions or self.interventions()
+        key = self.setup.key if key is None else key
+        return jax.device_get(self._run(params, batch, key, interventions))
 
-    def hear(self, params: Arrays, batch: Arrays, knobs: Interventions | None = None, key: Any = None) -> Activations:
-        """Runs the loss and listens."""
-        knobs = knobs or self.knobs()
-        return jax.device_get(self._hear(params, batch, self.case.key if key is None else key, knobs))
+    def differentiate(self, params: Arrays, batch: Arrays) -> Gradients:
+        """Differentiates the loss with respect to parameters, output and states."""
+        return jax.device_get(self._differentiate(params, batch, self.setup.key))
 
-    def feel(self, params: Arrays, batch: Arrays) -> Gradients:
-        """Differentiates the loss with respect to parameters, outputs and states."""
-        return jax.device_get(self._feel(params, batch, self.case.key))
+    def lookup_ids(self, params: Arrays, batch: Arrays) -> list[Any]:
+        """Returns the ids of each embedding lookup outside of scans."""
+        ids = [self.roles.graph.producer[var].inputs[1] for var in self.lookups]
+        recorded = self._record(params, batch, ids)
+        return [recorded[var] for var in ids]
 
-    def looked_up(self, params: Arrays, batch: Arrays) -> list[Any]:
-        """Returns the ids that each of the tables is asked for."""
-        asked = {n: self.anatomy.graph.maker[n].inputs[1] for n in self.tables}
-        values = [jnp.asarray(leaf) for leaf in (*params, *batch)]
-        taken = jax.jit(
-            lambda v, key: run(self.program, [*v, key], frozenset(asked.values()))[1], compiler_options=ONCE
-        )
-        heard = jax.device_get(taken(values, self.case.key))
-        return [heard[number] for number in asked.values()]
-
-    def read(self, params: Arrays, batch: Arrays) -> list[Any]:
-        """Returns the numbers of the batch that products with parameters take."""
-        body, found = self.anatomy, []
-        for op in self.program.walk():
+    def product_inputs(self, params: Arrays, batch: Arrays) -> list[Any]:
+        """Returns the real numbers of the batch that are multiplied by matrices of parameters."""
+        roles, found = self.roles, []
+        for op in self.jaxpr.walk():
             if op.name == "dot_general":
-                ours, theirs = op.inputs
-                for here, there in ((ours, theirs), (theirs, ours)):
-                    if not body.learned(there) or body.batch(there):
-                        continue
-                    # Beside a state, perhaps, that is multiplied by the same kernel.
-                    parts = body.graph.ancestors(here, TRANSPARENT | {"concatenate"})
-                    found += [n for n in parts if body.batch(n) and not body.learned(n) and body.graph.floating(n)][:1]
-        if not found:
-            return []
-        values = [jnp.asarray(leaf) for leaf in (*params, *batch)]
-        taken = jax.jit(lambda v, key: run(self.program, [*v, key], frozenset(found))[1], compiler_options=ONCE)
-        return jax.device_get(list(taken(values, self.case.key).values()))
+                for operand, kernel in (op.inputs, op.inputs[::-1]):
+                    if roles.from_params(kernel) and not roles.from_batch(kernel):
+                        # The operand may be concatenated with a state that the same kernel multiplies.
+                        parts = roles.graph.ancestors(operand, TRANSPARENT | {"concatenate"})
+                        found += [var for var in parts if roles.is_data(var) and roles.graph.is_float(var)][:1]
+        return list(self._record(params, batch, found).values()) if found else []
+
+    def _record(self, params: Arrays, batch: Arrays, variables: Iterable[int]) -> dict[int, Any]:
+        record = frozenset(variables)
+        args = [jnp.asarray(leaf) for leaf in (*params, *batch)]
+
+        def recorded(args: list[Any], key: Any) -> dict[int, Any]:
+            return evaluate(self.jaxpr, [*args, key], record)[1]
+
+        return jax.device_get(jax.jit(recorded, compiler_options=FAST_COMPILE)(args, self.setup.key))
 
     @cached_property
-    def _hear(self) -> Any:
-        body = self.anatomy
-        organs = {"logits": body.logits, "targets": body.targets, "prediction": body.prediction, "goal": body.goal}
-        named = {name: number for name, number in organs.items() if number is not None}
-        ends = [[r.op.body.outputs[at] for at in r.carry] for r in body.recurrences]  # type: ignore[union-attr]
-        begins = [[r.op.inputs[self._first(r) + at] for at in r.carry] for r in body.recurrences]
-        taps = {*named.values(), *body.masks, *(n for r in body.recurrences for n in (*r.forget, *r.gates))}
-        taps |= {n for group in ends for n in group} | set(body.code)
-        taps |= {n for r, group in zip(body.recurrences, begins, strict=True) if not r.nested for n in group}
+    def _run(self) -> Any:
+        roles = self.roles
+        outputs = {name: var for name in OUTPUTS if (var := getattr(roles, name)) is not None}
+        record = {*outputs.values(), *roles.dropout_masks, *roles.code}
+        for each in roles.recurrences:
+            record.update(each.forget, each.gates, each.new_states, [] if each.nested else each.initial_states)
 
-        def look(params: Arrays, batch: Arrays, key: Any, knobs: Interventions) -> Activations:
-            clean: dict[int, Any] = {}
+        def run(params: Arrays, batch: Arrays, key: Any, interventions: Interventions) -> Activations:
+            code: dict[int, Any] = {}
 
-            def change(number: int, held: Any) -> Any:
+            def edit_code(var: int, replacement: Any) -> Any:
                 def edit(value: Any) -> Any:
-                    clean[number] = value
-                    new = self._permute(number, value, knobs.order) * knobs.scale.astype(value.dtype)
-                    return jnp.where(knobs.hold, held.astype(value.dtype), new)
+                    code[var] = value
+                    scale = interventions.scale.astype(value.dtype)
+                    changed = self._permute(var, value, interventions.order) * scale
+                    return jnp.where(interventions.replace_code, replacement.astype(value.dtype), changed)
 
                 return edit
 
-            edits = {n: change(n, held) for n, held in zip(body.code, knobs.held, strict=True)}
-            edits |= dict.fromkeys(body.masks, lambda kept: kept | knobs.still)
-            edits |= dict.fromkeys(body.drawn, lambda drawn: jnp.where(knobs.still, 0, drawn))
-            nudges = {n: x.astype(body.graph.kind(n)) for n, x in zip(self.tables, knobs.noise, strict=True)}
-            out, heard = run(self.program, [*params, *batch, key], frozenset(taps), nudges, edits)
-            mean = [
-                jnp.stack([heard[n].mean() for n in r.forget]).mean() if r.forget else jnp.nan for r in body.recurrences
-            ]
-            ends_share = [
-                jnp.stack([((heard[n] < ENDS[0]) | (heard[n] > ENDS[1])).mean() for n in r.gates]).mean()
-                if r.gates
-                else jnp.nan
-                for r in body.recurrences
-            ]
+            edits = {var: edit_code(var, new) for var, new in zip(roles.code, interventions.code, strict=True)}
+            edits |= dict.fromkeys(roles.dropout_masks, lambda kept: kept | interventions.deterministic)
+            edits |= dict.fromkeys(roles.noise, lambda noise: jnp.where(interventions.deterministic, 0, noise))
+            perturbations = {
+                var: noise.astype(roles.graph.dtype(var))
+                for var, noise in zip(self.lookups, interventions.embedding_noise, strict=True)
+            }
+            results, recorded = evaluate(self.jaxpr, [*params, *batch, key], frozenset(record), perturbations, edits)
+
+            def mean(gates: tuple[int, ...], function: Any) -> Any:
+                return jnp.stack([function(recorded[gate]).mean() for gate in gates]).mean() if gates else jnp.nan
+
+            def saturated(gate: Any) -> Any:
+                return (gate < SATURATION[0]) | (gate > SATURATION[1])
+
             return Activations(
-                out[0],
-                {name: heard[number] for name, number in named.items()},
-                [clean[n] for n in body.code],
-                [[heard[n] for n in group] for group in ends],
-                [
-                    [] if r.nested else [heard[n] for n in group]
-                    for r, group in zip(body.recurrences, begins, strict=True)
-                ],
-                mean,
-                ends_share,
-                [heard[n].mean() for n in body.masks],
+                results[0],
+                {name: recorded[var] for name, var in outputs.items()},
+                [code[var] for var in roles.code],
+                [[recorded[var] for var in each.new_states] for each in roles.recurrences],
+                [[] if each.nested else [recorded[v] for v in each.initial_states] for each in roles.recurrences],
+                [mean(each.forget, lambda gate: gate) for each in roles.recurrences],
+                [mean(each.gates, saturated) for each in roles.recurrences],
+                [recorded[var].mean() for var in roles.dropout_masks],
             )
 
-        return jax.jit(look, compiler_options=ONCE)
+        return jax.jit(run, compiler_options=FAST_COMPILE)
 
     @cached_property
-    def _feel(self) -> Any:
-        body = self.anatomy
-        watched = [r for r in body.recurrences if not r.nested]
-        ends = {n: r.steps for r in watched for n in (r.op.body.outputs[at] for at in r.carry)}  # type: ignore[union-attr]
-        output = self.output
-        around = () if output is None else self._around(output)
+    def _differentiate(self) -> Any:
+        output, avals = self.roles.output, self.jaxpr.avals
+        recurrences = [each for each in self.roles.recurrences if not each.nested]
+        shapes = {var: (each.steps, *avals[var].shape) for each in recurrences for var in each.new_states}
+        if output is not None:
+            shapes[output] = (*self._steps_around(output), *avals[output].shape)
 
-        def look(params: Arrays, batch: Arrays, key: Any) -> Gradients:
-            avals = self.program.avals
-            nudges = {n: jnp.zeros((steps, *avals[n].shape), avals[n].dtype) for n, steps in ends.items()}
-            if output is not None:
-                nudges[output] = jnp.zeros((*around, *avals[output].shape), avals[output].dtype)
+        def differentiate(params: Arrays, batch: Arrays, key: Any) -> Gradients:
+            zeros = {var: jnp.zeros(shape, avals[var].dtype) for var, shape in shapes.items()}
 
-            def loss(params: Arrays, nudges: Any) -> Any:
-                return run(self.program, [*params, *batch, key], nudges=nudges)[0][0]
+            def loss(params: Arrays, perturbations: Any) -> Any:
+                return evaluate(self.jaxpr, [*params, *batch, key], perturbations=perturbations)[0][0]
 
-            value, (gradient, nudged) = jax.value_and_grad(loss, (0, 1))(params, nudges)
+            value, (params_gradient, gradients) = jax.value_and_grad(loss, (0, 1))(params, zeros)
             norms = [
-                [jnp.sqrt(jnp.square(nudged[r.op.body.outputs[at]].astype(jnp.float32)).sum(-1)) for at in r.carry]  # type: ignore[union-attr]
-                for r in watched
+                [jnp.sqrt(jnp.square(gradients[var].astype(jnp.float32)).sum(-1)) for var in each.new_states]
+                for each in recurrences
             ]
-            return Gradients(value, gradient, nudged.get(output), norms)
+            return Gradients(value, params_gradient, None if output is None else gradients[output], norms)
 
-        return jax.jit(look, compiler_options=ONCE)
+        return jax.jit(differentiate, compiler_options=FAST_COMPILE)
 
-    def _around(self, number: int) -> tuple[int, ...]:
-        """Returns the steps of the loops that a value stands in, the outermost first."""
-        loop = self.anatomy.graph.home.get(number)
-        return () if loop is None else (*self._around(loop.outputs[0]), loop.equation.params["length"])
+    def _steps_around(self, var: int) -> tuple[int, ...]:
+        """Returns the numbers of steps of the scans around a variable, the outermost first."""
+        scan = self.roles.graph.scan_of.get(var)
+        return () if scan is None else (*self._steps_around(scan.outputs[0]), scan.equation.params["length"])
 
-    def _first(self, recurrence: Any) -> int:
-        body = recurrence.op.body
-        return len(body.inputs) - body.sliced - body.carry
-
-    def _permute(self, number: int, value: Any, order: Any) -> Any:
-        axis = self.axis(number)
+    def _permute(self, var: int, value: Any, order: Any) -> Any:
+        axis = self.example_axis(var)
         if axis is None:
             return value
-        block = value.shape[axis] // self.size
-        split = value.reshape(*value.shape[:axis], self.size, block, *value.shape[axis + 1 :])
+        block = value.shape[axis] // self.batch_size
+        split = value.reshape(*value.shape[:axis], self.batch_size, block, *value.shape[axis + 1 :])
         return jnp.take(split, order, axis=axis).reshape(value.shape)
 
 
-def trace_loss(case: NormalizedSetup, size: int) -> TracedLoss:
-    """Traces a patient's loss and finds its organs."""
-    fields = [jnp.asarray(leaf) for leaf in case.batches[0]]
-    count = len(case.params)
+def trace_loss(setup: NormalizedSetup, batch_size: int) -> TracedLoss:
+    """Traces a setup's loss on its first batch, and finds the roles of its variables."""
+    fields = [jnp.asarray(leaf) for leaf in setup.batches[0]]
+    count = len(setup.params)
 
-    def flat(*values: Any) -> Any:
-        return case.loss(list(values[:count]), list(values[count:-1]), values[-1])
+    def loss(*args: Any) -> Any:
+        return setup.loss(list(args[:count]), list(args[count:-1]), args[-1])
 
-    program = trace(flat, *case.params, *fields, case.key)
-    inputs = program.inputs
-    anatomy = find_roles(program, inputs[:count], inputs[count:-1], inputs[-1:])
-    return TracedLoss(case, program, anatomy, size)
+    jaxpr = trace(loss, *setup.params, *fields, setup.key)
+    inputs = jaxpr.inputs
+    roles = find_roles(jaxpr, inputs[:count], inputs[count:-1], inputs[-1:])
+    return TracedLoss(setup, jaxpr, roles, batch_size)

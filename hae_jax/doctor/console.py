@@ -1,0 +1,64 @@
+"""Renders reports: styled lines for a terminal, plain text, and a web page with a figure of the loss."""
+
+import io
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.text import Text
+
+from hae_jax.doctor.evidence import format_value
+from hae_jax.doctor.report import Finding, Report
+from hae_jax.doctor.sparkline import sparklines, svg_figure
+
+WIDTH = 110
+"""Columns of plain text and of web pages."""
+
+
+def lines(report: Report, sparkline: bool = True) -> Iterator[Text]:
+    """Yields a report as styled lines.
+
+    Args:
+        report: what to render.
+        sparkline: whether to draw the loss, which takes characters beyond ASCII.
+    """
+    duration = f"{report.seconds:.0f} s, {report.steps} steps of training"
+    if report.healthy:
+        yield Text(f"no cause found ({duration})", style="bold green")
+    elif not report.findings:
+        yield Text(f"no verdict: too little could be examined ({duration})", style="bold yellow")
+    for number, finding in enumerate(report.findings):
+        yield from finding_lines(finding, "bold red" if number == 0 else "bold yellow")
+    if report.repair is not None:
+        yield Text(str(report.repair), style="bold green" if report.repair.healed else "bold yellow")
+    if sparkline:
+        yield from map(Text, sparklines(report.losses()))
+    for note in report.notes:
+        yield Text(note, style="dim")
+    for name, reason in report.not_run.items():
+        yield Text(f"not examined, {name.replace('_', ' ')}: {reason}", style="dim")
+
+
+def finding_lines(finding: Finding, style: str) -> Iterator[Text]:
+    """Yields a finding as styled lines: cause, evidence, repair, and the causes it is distinguished from."""
+    yield Text(f"{finding.cause}  {finding.confidence:.0%}", style=style)
+    for name, value in finding.evidence.items():
+        yield Text(f"  {name.replace('_', ' ')}: {format_value(value)}")
+    yield Text(f"  repair: {finding.repair['change']}", style="green")
+    yield Text(f"  because {finding.repair['why']}")
+    for other in finding.instead_of:
+        yield Text(f"  not {other['cause']}: {other['because']}", style="dim")
+
+
+def plain_text(report: Report) -> str:
+    """Returns a report as plain text."""
+    console = Console(width=WIDTH, no_color=True)
+    with console.capture() as capture:
+        console.print(report)
+    return capture.get()
+
+
+def html_page(report: Report) -> str:
+    """Returns a report as a self-contained web page, with a figure of the loss if there was training."""
+    console = Console(record=True, width=WIDTH, file=io.StringIO())
+    console.print(report)
+    return console.export_html(inline_styles=True).replace("</body>", f"{svg_figure(report.losses())}\n</body>")
