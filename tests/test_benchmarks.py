@@ -152,7 +152,7 @@ def test_the_first_run_can_be_measured_quickly_and_rendered(tmp_path):
 
 
 def test_any_beginning_of_the_doctors_patients_is_a_fair_sample_of_odd_variants():
-    cells = [cell for cell in accuracy.patients() if "thread" not in cell.config]
+    cells = [cell for cell in accuracy.first_cells() if "thread" not in cell.config]
     round_of = 2 * len(fault_injection.causes())
     for start in range(0, len(cells), round_of):
         sick, well = (cells[start + at : start + round_of : 2] for at in (0, 1))
@@ -164,15 +164,15 @@ def test_any_beginning_of_the_doctors_patients_is_a_fair_sample_of_odd_variants(
 
 
 def test_patients_that_count_for_others_are_as_many_new_and_of_their_kind():
-    cells, later = list(accuracy.patients()), list(accuracy.later())
+    cells, later = list(accuracy.first_cells()), list(accuracy.replacing_cells())
     assert not {cell.name for cell in later} & {cell.name for cell in cells}
-    assert all(accuracy.replaced(cell.config) and cell.config["seed"] % 2 for cell in later)
+    assert all(accuracy.is_replaced(cell.config) and cell.config["seed"] % 2 for cell in later)
     records = [{"cell": cell.name, "config": cell.config} for cell in (*cells, *later)]
     ill, well = accuracy.held_out(records)
-    names = {cell.name for cell in accuracy.patients(accuracy.SEEN)}
+    names = {cell.name for cell in accuracy.first_cells(accuracy.TUNED_ON)}
     before = [cell for cell in cells if cell.name not in names and "thread" not in cell.config]
     assert len(ill) + len(well) == len(before)
-    assert {r["cell"] for r in (*ill, *well) if accuracy.replaced(r["config"])} == {cell.name for cell in later}
+    assert {r["cell"] for r in (*ill, *well) if accuracy.is_replaced(r["config"])} == {cell.name for cell in later}
 
 
 def test_the_doctors_verdicts_can_be_given_anew_from_what_was_measured(tmp_path):
@@ -186,10 +186,10 @@ def test_the_doctors_verdicts_can_be_given_anew_from_what_was_measured(tmp_path)
     (record,) = read(path)
     assert (record["numbers"]["causes"], record["numbers"]["healthy"]) == (["state-swapped"], False)
     assert accuracy.rejudge(tmp_path, tmp_path / "work") == 0
-    assert "| 1 sick | right cause first | 1/1" in accuracy.render(read(path))
+    assert "| 1 faulty | right cause first | 1/1" in accuracy.render(read(path))
     # What was in sight while rules were written does not count.
-    write(path, {"cell": next(accuracy.patients()).name, "config": {"fault": "state-swapped"}, "numbers": numbers})
-    assert "| 1 sick |" in accuracy.render(read(path))
+    write(path, {"cell": next(accuracy.first_cells()).name, "config": {"fault": "state-swapped"}, "numbers": numbers})
+    assert "| 1 faulty |" in accuracy.render(read(path))
 
 
 def test_every_cause_that_can_be_made_is_drawn_and_the_pictures_are_those_of_the_records(tmp_path):
@@ -204,4 +204,4 @@ def test_every_cause_that_can_be_made_is_drawn_and_the_pictures_are_those_of_the
 def test_a_course_that_broke_off_says_so():
     numbers = {"sick": [0.9], "healthy": [0.9, 0.5], "steps": {"sick": 7, "healthy": loss_curves.STEPS}}
     rows = loss_curves.render([{"cell": "b", "numbers": numbers}, {"cell": "a", "numbers": numbers}]).splitlines()
-    assert rows[2:] == [f"| `{name}` | 90.0%, broken off after 7 | 50.0% |" for name in "ab"]
+    assert rows[2:] == [f"| `{name}` | 90.0%, not finite after 7 | 50.0% |" for name in "ab"]

@@ -1,7 +1,7 @@
-"""The fault generator: every fault in every style that can have it, and healthy runs of many sizes.
+"""Fault injection: every fault in every style that can have it, and healthy models of many sizes.
 
-A variant's number decides about its sizes, seed and severity. Thresholds were set on even numbers, and mended on the
-first odd ones; what is reported comes from those after them.
+The number of a variant determines its sizes, seed and severity. Thresholds were set on even numbers and corrected on
+the first odd ones; reported results are those of later ones.
 """
 
 import importlib
@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.doctor.models.spec import Spec
 
 STYLES = ("plain", "linen", "hierarchy", "series", "module")
-"""Modules of `benchmarks.doctor.models`."""
+"""Modules of `benchmarks.doctor.models`, one for each style."""
 
 
 def faults(style: str) -> tuple[str, ...]:
@@ -25,7 +25,7 @@ def causes() -> list[str]:
     return sorted({fault for style in STYLES for fault in faults(style)})
 
 
-def sick(style: str, fault: str, number: int) -> Spec:
+def faulty(style: str, fault: str, number: int) -> Spec:
     """Returns one variant of a fault."""
     rng = np.random.default_rng((number, sum(map(ord, style + fault))))
     return Spec(
@@ -37,7 +37,7 @@ def sick(style: str, fault: str, number: int) -> Spec:
 
 
 def healthy(style: str, number: int) -> Spec:
-    """Returns one variant of a healthy run: width, length, batch, rate, clip, bias and normalisation vary."""
+    """Returns one variant of a healthy model: width, length, batch, learning rate, clip, bias and LayerNorm vary."""
     rng = np.random.default_rng((number, 17))
     return Spec(
         style, "healthy", number,
@@ -48,6 +48,6 @@ def healthy(style: str, number: int) -> Spec:
     )  # fmt: skip
 
 
-def patient(spec: Spec) -> dict[str, Any]:
-    """Makes the patient of a spec."""
+def setup(spec: Spec) -> dict[str, Any]:
+    """Returns the training setup of a spec."""
     return importlib.import_module(f"benchmarks.doctor.models.{spec.style}").patient(spec)

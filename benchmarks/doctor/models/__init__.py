@@ -1,1 +1,1 @@
-"""Small autoencoders as users write them, each with a switch for every fault."""
+"""Small autoencoders as users write them, each with injectable faults."""

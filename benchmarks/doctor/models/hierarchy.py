@@ -1,4 +1,4 @@
-"""Plain JAX: words to sentences to a document's code, and back; batches are bare tables of ids."""
+"""Plain JAX: words to sentences to the code of a document, and back; batches are plain arrays of ids."""
 
 from typing import Any, NamedTuple
 
@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.doctor.models.spec import Spec, arranged, optimizer, table
+from benchmarks.doctor.models.spec import Spec, into_batches, markov_documents, optimizer
 
 FAULTS = (
     "padding-in-encoder", "blank-sentences", "padding-in-loss", "code-unwired", "code-ignored", "codes-collapsed",
@@ -24,8 +24,8 @@ class LSTM(NamedTuple):
     bias: Any
 
 
-def fresh(rng: np.random.Generator, spec: Spec, inputs: int, units: int) -> LSTM:
-    """Draws weights."""
+def initial_lstm(rng: np.random.Generator, spec: Spec, inputs: int, units: int) -> LSTM:
+    """Returns initial weights."""
     gain = spec.between(4, 12) if spec.has("exploding-recurrence") else 1.0
     big = spec.between(25, 80) if spec.has("gates-saturated") else 1.0
     bias = np.zeros(4 * units, np.float32)
@@ -35,8 +35,8 @@ def fresh(rng: np.random.Generator, spec: Spec, inputs: int, units: int) -> LSTM
     return LSTM(*(jnp.asarray(x, jnp.float32) for x in weights))
 
 
-def run(p: LSTM, x: Any, mask: Any, state: Any) -> Any:
-    """Reads one sequence; states before masked steps are kept."""
+def run_lstm(p: LSTM, x: Any, mask: Any, state: Any) -> Any:
+    """Runs an LSTM over one sequence; masked steps keep the state."""
 
     def step(state: Any, now: Any) -> Any:
         x, real = now
@@ -50,16 +50,16 @@ def run(p: LSTM, x: Any, mask: Any, state: Any) -> Any:
     return jax.lax.scan(step, state, (x, mask))
 
 
-def patient(spec: Spec) -> dict[str, Any]:
-    """Makes a patient; its loss is written for one document and mapped over the batch."""
+def setup(spec: Spec) -> dict[str, Any]:
+    """Returns a setup whose loss is written for one document and mapped over the batch."""
     rng = np.random.default_rng(spec.seed)
     units = spec.hidden
     params: dict[str, Any] = {
         "embed": jnp.asarray(rng.normal(size=(spec.vocab, units)) * 0.3, jnp.float32),
-        "word_encoder": fresh(rng, spec, units, units),
-        "sentence_encoder": fresh(rng, spec, units, units),
-        "sentence_decoder": fresh(rng, spec, units, units),
-        "word_decoder": fresh(rng, spec, 2 * units, units),
+        "word_encoder": initial_lstm(rng, spec, units, units),
+        "sentence_encoder": initial_lstm(rng, spec, units, units),
+        "sentence_decoder": initial_lstm(rng, spec, units, units),
+        "word_decoder": initial_lstm(rng, spec, 2 * units, units),
         "out": jnp.asarray(rng.normal(size=(units, spec.vocab)) / np.sqrt(units), jnp.float32),
     }
     if spec.has("masked-nan"):
@@ -70,7 +70,7 @@ def patient(spec: Spec) -> dict[str, Any]:
         mask = words != 0
         real = jnp.ones_like(mask) if spec.has("padding-in-encoder") else mask
         x = params["embed"][words]
-        (_, sent), _ = jax.vmap(lambda x, m: run(params["word_encoder"], x, m, zeros))(x, real)
+        (_, sent), _ = jax.vmap(lambda x, m: run_lstm(params["word_encoder"], x, m, zeros))(x, real)
         if spec.has("masked-nan"):
             count = mask.sum(-1, keepdims=True)
             mean = jnp.where(mask[..., None], x, 0).sum(1) / count
@@ -84,7 +84,7 @@ def patient(spec: Spec) -> dict[str, Any]:
     def document(params: Any, words: Any, sent: Any) -> Any:
         blank = ~(words != 0).any(-1)
         present = jnp.ones_like(blank) if spec.has("blank-sentences", "padding-in-encoder") else ~blank
-        state, _ = run(params["sentence_encoder"], sent, present, zeros)
+        state, _ = run_lstm(params["sentence_encoder"], sent, present, zeros)
         return state
 
     def write(params: Any, state: Any, words: Any) -> Any:
@@ -95,13 +95,13 @@ def patient(spec: Spec) -> dict[str, Any]:
         if spec.has("frozen-parameters"):
             state = jax.lax.stop_gradient(state)
         ones = jnp.ones(words.shape[0], bool)
-        _, plans = run(params["sentence_decoder"], jnp.zeros((words.shape[0], units)), ones, state)
+        _, plans = run_lstm(params["sentence_decoder"], jnp.zeros((words.shape[0], units)), ones, state)
         before = words if spec.has("target-leak") else jnp.pad(words, ((0, 0), (1, 0)))[:, :-1]
         x = params["embed"][before]
         x = jnp.concatenate([x, jnp.broadcast_to(plans[:, None], x.shape)], -1)
         start = (jnp.zeros_like(plans), plans)
         every = jnp.ones(words.shape, bool)
-        _, ys = jax.vmap(lambda x, m, s: run(params["word_decoder"], x, m, s))(x, every, start)
+        _, ys = jax.vmap(lambda x, m, s: run_lstm(params["word_decoder"], x, m, s))(x, every, start)
         logits = ys @ params["out"]
         return jax.nn.softmax(logits) if spec.has("softmax-twice") else logits
 
@@ -119,11 +119,11 @@ def patient(spec: Spec) -> dict[str, Any]:
             return (nll * mask).sum()
         return (nll * mask).sum() / mask.sum()
 
-    words = table(spec, spec.batch * 30)
+    words = markov_documents(spec, spec.batch * 30)
     return {
         "loss_fn": loss,
         "params": params,
-        "batches": (batch for (batch,) in arranged(spec, words)),
+        "batches": (batch for (batch,) in into_batches(spec, words)),
         "optimizer": optimizer(spec),
         "vocab_size": spec.vocab,
     }

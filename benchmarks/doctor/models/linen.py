@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from benchmarks.doctor.models.spec import Spec, arranged, optimizer, sentences
+from benchmarks.doctor.models.spec import Spec, into_batches, markov_sentences, optimizer
 
 FAULTS = (
     "gates-saturated", "learning-rate-too-high", "learning-rate-too-low", "loss-reduction", "padding-in-loss",
@@ -19,14 +19,14 @@ FAULTS = (
 
 
 class Autoencoder(nn.Module):
-    """Reads a sentence and writes it again."""
+    """An encoder and a decoder of sentences."""
 
     spec: Spec
 
     def cell(self, name: str) -> nn.RNNCellBase:
-        """Makes a cell; of some patients a GRU."""
+        """Returns a cell; for some seeds a GRU."""
         spec = self.spec
-        # What a GRU has no place for, it would not have.
+        # Faults that a GRU cannot have.
         lacking = ("state-swapped", "forget-gate-closed", "gates-saturated", "low-precision")
         if spec.seed % 4 == 3 and not spec.has(*lacking):
             return nn.GRUCell(spec.hidden, name=name)
@@ -34,7 +34,9 @@ class Autoencoder(nn.Module):
             return nn.LSTMCell(spec.hidden, kernel_init=nn.initializers.normal(spec.between(10, 40)), name=name)
         if spec.has("forget-gate-closed"):
             return nn.LSTMCell(spec.hidden, bias_init=nn.initializers.constant(-spec.between(2.5, 6)), name=name)
-        return nn.OptimizedLSTMCell(spec.hidden, dtype=low(spec) if spec.has("low-precision") else None, name=name)
+        return nn.OptimizedLSTMCell(
+            spec.hidden, dtype=half_type(spec) if spec.has("low-precision") else None, name=name
+        )
 
     @nn.compact
     def __call__(self, ids: Any, lengths: Any, train: bool = True) -> Any:
@@ -69,25 +71,25 @@ class Autoencoder(nn.Module):
         return nn.softmax(logits) if spec.has("softmax-twice") else logits
 
 
-def low(spec: Spec) -> Any:
-    """Returns the type of parameters in 16 bits."""
+def half_type(spec: Spec) -> Any:
+    """Returns the 16-bit type of parameters."""
     return jnp.bfloat16 if spec.seed % 2 else jnp.float16
 
 
-def patient(spec: Spec) -> dict[str, Any]:
-    """Makes a patient."""
+def setup(spec: Spec) -> dict[str, Any]:
+    """Returns a setup of a Flax module."""
     model = Autoencoder(spec)
     rng = np.random.default_rng(spec.seed)
-    words, lengths = sentences(spec, spec.batch * 40)
-    batches: list[Any] = arranged(spec, words, lengths.astype(np.int32))
+    words, lengths = markov_sentences(spec, spec.batch * 40)
+    batches: list[Any] = into_batches(spec, words, lengths.astype(np.int32))
     if spec.has("targets-scrambled"):
         batches = [(ids, lengths, rng.permutation(ids)) for ids, lengths in batches]
     first = batches[0]
     keys = dict(zip(("params", "dropout"), jax.random.split(jax.random.key(spec.seed)), strict=True))
     variables = jax.jit(model.init)(keys, first[0], first[1])
     if spec.has("low-precision"):
-        # Not by Flax: orthogonal matrices cannot be drawn in 16 bits.
-        narrow = lambda path, x: x if "embed" in jax.tree_util.keystr(path) else x.astype(low(spec))  # noqa: E731
+        # Flax cannot initialize orthogonal matrices in 16 bits.
+        narrow = lambda path, x: x if "embed" in jax.tree_util.keystr(path) else x.astype(half_type(spec))  # noqa: E731
         variables = jax.tree.map_with_path(narrow, variables)
 
     def loss(variables: Any, batch: Any, key: Any, train: bool = True) -> Any:
@@ -102,12 +104,12 @@ def patient(spec: Spec) -> dict[str, Any]:
             return (nll * mask).sum()
         return jnp.where(mask, nll, 0).sum() / mask.sum(), {"logits": logits}
 
-    made = {"params": variables, "batches": batches, "optimizer": frozen(spec), "module": model}
+    made = {"params": variables, "batches": batches, "optimizer": build_optimizer(spec), "module": model}
     return made | {"loss": loss}
 
 
-def frozen(spec: Spec) -> optax.GradientTransformation:
-    """Returns the optimizer, which leaves the encoder or the table as it is if that is the fault."""
+def build_optimizer(spec: Spec) -> optax.GradientTransformation:
+    """Returns the optimizer, which freezes the encoder or the embedding if that is the fault."""
     if not spec.has("frozen-parameters") or spec.seed % 2:
         return optimizer(spec)
 

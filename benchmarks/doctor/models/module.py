@@ -1,4 +1,4 @@
-"""A class registered as a tree, as Equinox does it: the model itself is what is trained, and maps one example."""
+"""A class registered as a tree, in the manner of Equinox: the model itself is trained, and maps one example."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.doctor.models.spec import Spec, arranged, optimizer, sentences
+from benchmarks.doctor.models.spec import Spec, into_batches, markov_sentences, optimizer
 
 FAULTS = (
     "padding-in-loss", "padding-in-encoder", "code-unwired", "target-leak", "softmax-twice", "frozen-parameters",
@@ -36,7 +36,7 @@ class GRU:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass
 class Autoencoder:
-    """Reads one sentence and writes it again."""
+    """An encoder and a decoder of one sentence."""
 
     embedding: Any
     encoder: GRU
@@ -70,8 +70,8 @@ class Autoencoder:
         return jax.nn.softmax(logits) if spec.has("softmax-twice") else logits
 
 
-def patient(spec: Spec) -> dict[str, Any]:
-    """Makes a patient whose parameters are the model."""
+def setup(spec: Spec) -> dict[str, Any]:
+    """Returns a setup whose parameters are the model."""
     rng = np.random.default_rng(spec.seed)
     units = spec.hidden
     gain = spec.between(4, 12) if spec.has("exploding-recurrence") else 1.0
@@ -98,8 +98,8 @@ def patient(spec: Spec) -> dict[str, Any]:
         total = jnp.sum(nll * mask)
         return total if spec.has("loss-reduction") else total / mask.sum()
 
-    words, _ = sentences(spec, spec.batch * 40)
-    batches = [ids for (ids,) in arranged(spec, words)]
+    words, _ = markov_sentences(spec, spec.batch * 40)
+    batches = [ids for (ids,) in into_batches(spec, words)]
     at = iter(range(10**9))
     return {
         "loss": loss, "params": model, "batches": lambda: batches[next(at) % len(batches)],

@@ -1,4 +1,4 @@
-"""Plain JAX: dictionaries of arrays and `lax.scan`, an LSTM that reads a sentence and one that writes it again."""
+"""Plain JAX: dictionaries of arrays and `lax.scan`, an LSTM encoder and decoder of sentences."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.doctor.models.spec import Spec, arranged, optimizer, sentences
+from benchmarks.doctor.models.spec import Spec, into_batches, markov_sentences, optimizer
 
 FAULTS = (
     "forget-gate-closed", "exploding-recurrence", "unbounded-activation", "gates-saturated", "learning-rate-too-high",
@@ -18,8 +18,8 @@ FAULTS = (
 )  # fmt: skip
 
 
-def patient(spec: Spec) -> dict[str, Any]:
-    """Makes a patient whose batches are dictionaries of `words` and `targets`, or of `words` alone."""
+def setup(spec: Spec) -> dict[str, Any]:
+    """Returns a setup whose batches are dictionaries of `words` and `targets`, or of `words` alone."""
     if spec.has("forget-gate-closed"):
         spec = Spec(**{**vars(spec), "length": 60 if spec.seed % 2 else spec.length})
     rng = np.random.default_rng(spec.seed)
@@ -142,10 +142,10 @@ def patient(spec: Spec) -> dict[str, Any]:
         mean = nll.sum() / mask.sum() + penalty
         return mean * 1e-3 if spec.has("low-precision") and not spec.seed % 2 else mean
 
-    words, _ = sentences(spec, spec.batch * 40)
+    words, _ = markov_sentences(spec, spec.batch * 40)
     if spec.has("masked-nan"):
         words[rng.random(len(words)) < spec.between(0.02, 0.05)] = 0
-    batches = [{"words": part} for (part,) in arranged(spec, words)]
+    batches = [{"words": part} for (part,) in into_batches(spec, words)]
     if spec.has("targets-scrambled"):
         for batch in batches:
             batch["targets"] = rng.permutation(batch["words"])
@@ -163,11 +163,11 @@ def patient(spec: Spec) -> dict[str, Any]:
             code, state = encode(params, words, key)
             if spec.has("exposure-gap"):
                 code, state = jnp.roll(code, 1, axis=0) * 3, None
-            said = jnp.zeros_like(words)
+            ids = jnp.zeros_like(words)
             for step in range(words.shape[1]):
-                logits = decode(params, code, state, said)[:, step]
-                said = said.at[:, step].set(logits.argmax(-1))
-            return said
+                logits = decode(params, code, state, ids)[:, step]
+                ids = ids.at[:, step].set(logits.argmax(-1))
+            return ids
 
         made["free_run"] = free_run
     return made

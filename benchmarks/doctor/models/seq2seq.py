@@ -1,4 +1,4 @@
-"""What most askers have: an LSTM that reads, and whose state starts one that writes; in Flax, and by hand."""
+"""The most common model in public threads: an LSTM whose final state initializes another one; in Flax, and by hand."""
 
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ VOCAB, UNITS = 27, 24
 
 
 def text(count: int = 24, batch: int = 12, time: int = 9, seed: int = 0, pads: bool = True) -> list[np.ndarray]:
-    """Batches of sentences in which each word has two successors; 0 fills them up."""
+    """Returns batches of sentences in which each word has two successors; 0 is padding."""
     rng = np.random.default_rng(seed)
     after = rng.integers(1, VOCAB, (VOCAB, 2))
     ids = np.zeros((count * batch, time), np.int32)
@@ -25,14 +25,14 @@ def text(count: int = 24, batch: int = 12, time: int = 9, seed: int = 0, pads: b
 
 
 def signal(count: int = 24, batch: int = 12, time: int = 16, seed: int = 0) -> list[np.ndarray]:
-    """Batches of sums of sines."""
+    """Returns batches of sines."""
     rng = np.random.default_rng(seed)
     pitch, phase = rng.uniform(0.2, 0.9, (2, count * batch, 1, 3))
     return np.split(np.sin(pitch * np.arange(time)[:, None] + 6 * phase).astype(np.float32), count)
 
 
 class Seq2Seq(nn.Module):
-    """An LSTM whose state starts another one."""
+    """An LSTM whose final state initializes another one."""
 
     cell: Any = nn.OptimizedLSTMCell
     options: tuple = ()
@@ -55,7 +55,7 @@ class Seq2Seq(nn.Module):
 
 
 def trained_on_text(model: Any, batches: Any = None, optimizer: Any = None, mean: str = "masked") -> dict[str, Any]:
-    """A patient of a model of sentences."""
+    """Returns a setup of a model of sentences."""
     batches = text() if batches is None else batches
     params = jax.jit(model.init)(jax.random.key(1), batches[0])["params"]
 
@@ -79,7 +79,7 @@ class Series(NamedTuple):
 def trained_on_series(
     batches: list[np.ndarray], act: Any = jnp.tanh, last: Any = lambda y: y, see: float = 1.0
 ) -> dict[str, Any]:
-    """A patient that reads a series and unrolls its code, by hand."""
+    """Returns a setup that encodes a series and unrolls its code, by hand."""
     rng = np.random.default_rng(3)
     shapes = {"read": (3 + UNITS, 4 * UNITS), "write": (2 * UNITS, 4 * UNITS), "out": (UNITS, 3)}
     params = {k: jnp.asarray(rng.normal(size=s) / np.sqrt(s[0]), jnp.float32) for k, s in shapes.items()}

@@ -1,4 +1,4 @@
-"""Continuous series: batches are objects with `values` and `mask`, the decoder unfolds the code step by step."""
+"""Real-valued series: batches are objects with `values` and `mask`; the decoder unrolls the code step by step."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.doctor.models.spec import Spec, arranged, optimizer, waves
+from benchmarks.doctor.models.spec import Spec, into_batches, optimizer, sine_series
 
 FAULTS = (
     "inputs-unscaled", "unbounded-activation", "gates-saturated", "exploding-recurrence", "learning-rate-too-high",
@@ -26,8 +26,8 @@ class Windows:
     goal: Any = None
 
 
-def patient(spec: Spec) -> dict[str, Any]:
-    """Makes a patient."""
+def setup(spec: Spec) -> dict[str, Any]:
+    """Returns a setup of series."""
     rng = np.random.default_rng(spec.seed)
     units = spec.hidden
     feeds = spec.seed % 2 == 0 or spec.has("target-leak", "exposure-gap")
@@ -90,8 +90,6 @@ def patient(spec: Spec) -> dict[str, Any]:
         if spec.has("state-swapped"):
             state = (state[1], state[0])
         code = state[1]
-        if spec.has("bottleneck-too-small") and spec.seed % 2:
-            pass
         if feeds:
             x = batch.values if spec.has("target-leak") else jnp.pad(batch.values, ((0, 0), (1, 0), (0, 0)))[:, :-1]
         else:
@@ -104,14 +102,14 @@ def patient(spec: Spec) -> dict[str, Any]:
             return state, state[1]
 
         _, ys = jax.lax.scan(body, state, jnp.swapaxes(x, 0, 1))
-        said = jnp.swapaxes(ys, 0, 1) @ params["head"]["kernel"] + params["head"]["bias"]
-        return jax.nn.sigmoid(said) if spec.has("bottleneck-too-small") else said
+        output = jnp.swapaxes(ys, 0, 1) @ params["head"]["kernel"] + params["head"]["bias"]
+        return jax.nn.sigmoid(output) if spec.has("bottleneck-too-small") else output
 
     def loss(params: Any, batch: Any, rng: Any) -> Any:
-        said = decode(params, encode(params, batch), batch)
+        output = decode(params, encode(params, batch), batch)
         goal = batch.values if batch.goal is None else batch.goal
         mask = jnp.ones_like(batch.mask) if spec.has("padding-in-loss") else batch.mask
-        error = jnp.square(said - goal) * mask[..., None]
+        error = jnp.square(output - goal) * mask[..., None]
         penalty: Any = 0.0
         if spec.has("over-regularised") and spec.seed % 3 == 2:
             penalty = spec.between(3, 30) * sum(jnp.square(x).sum() for x in jax.tree.leaves(params))
@@ -119,23 +117,23 @@ def patient(spec: Spec) -> dict[str, Any]:
             return error.sum()
         return error.sum() / (2 * mask.sum()) + penalty
 
-    values, mask = waves(spec, spec.batch * 40)
-    batches = [Windows(*part) for part in arranged(spec, values, mask)]
+    values, mask = sine_series(spec, spec.batch * 40)
+    batches = [Windows(*part) for part in into_batches(spec, values, mask)]
     if spec.has("targets-scrambled"):
         batches = [Windows(b.values, np.ones_like(b.mask), rng.permutation(b.values)) for b in batches]
     made = {"loss": loss, "params": params, "batches": batches, "optimizer": optimizer(spec)}
     if spec.has("exposure-gap", "healthy"):
 
         def free_run(params: Any, batch: Any, rng: Any) -> Any:
-            state, last, said = encode(params, batch), jnp.zeros((batch.values.shape[0], 2)), []
+            state, last, outputs = encode(params, batch), jnp.zeros((batch.values.shape[0], 2)), []
             code = state[1]
             if spec.has("exposure-gap"):
                 state = jax.tree.map(lambda s: -s, state)
             for _ in range(batch.values.shape[1]):
                 state = step(params["decoder"], state, last if feeds else code)
                 last = state[1] @ params["head"]["kernel"] + params["head"]["bias"]
-                said.append(last)
-            return jnp.stack(said, 1)
+                outputs.append(last)
+            return jnp.stack(outputs, 1)
 
         made["free_run"] = free_run
     return made

@@ -1,4 +1,4 @@
-"""What decides about a patient: its sizes, its optimizer, and what is wrong with it."""
+"""The spec of a small model: its sizes, its optimizer, its data and its fault."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,21 +9,21 @@ import optax
 
 @dataclass(frozen=True)
 class Spec:
-    """A patient to be.
+    """What determines a model and its training.
 
     Attributes:
-        style: which model it is, by its module.
-        fault: what is wrong with it, a cause's slug; "healthy" if nothing.
+        style: module of the model.
+        fault: slug of its cause; "healthy" without a fault.
         seed: of weights, data and sizes.
-        hidden: units.
-        vocab: ids, padding included.
+        hidden: number of units.
+        vocab: number of ids, padding included.
         length: positions of the longest sequence.
-        batch: examples.
-        rate: of Adam.
-        clip: of the global norm; None for no clip.
-        forget_bias: of fresh forget gates.
-        layer_norm: whether the output of recurrences is normalised.
-        severity: between 0, hardly sick, and 1.
+        batch: examples in a batch.
+        rate: learning rate of Adam.
+        clip: largest global norm of the gradient; None without clipping.
+        forget_bias: initial bias of forget gates.
+        layer_norm: whether the output of recurrences is normalized.
+        severity: of the fault, between 0 and 1.
     """
 
     style: str
@@ -40,16 +40,16 @@ class Spec:
     severity: float = 0.5
 
     def has(self, *faults: str) -> bool:
-        """Says whether one of some faults is this patient's."""
+        """Returns whether the fault is one of the given ones."""
         return self.fault in faults
 
     def between(self, low: float, high: float) -> float:
-        """Returns a number between a mild and a severe one, evenly in its logarithm."""
+        """Returns a number between a mild and a severe one, interpolated logarithmically by severity."""
         return float(low * (high / low) ** self.severity)
 
 
 def optimizer(spec: Spec) -> optax.GradientTransformation:
-    """Returns Adam, with whatever fault lies in it."""
+    """Returns Adam, with the fault if it concerns the optimizer."""
     rate, clip, adam = spec.rate, spec.clip, optax.adam
     parts: list[Any] = []
     if spec.has("learning-rate-too-high"):
@@ -74,8 +74,8 @@ def optimizer(spec: Spec) -> optax.GradientTransformation:
     return optax.chain(*parts)
 
 
-def sentences(spec: Spec, count: int, salt: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Draws sentences of a Markov chain in which each word has three successors; id 0 is padding, 1 ends a sentence.
+def markov_sentences(spec: Spec, count: int, salt: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Samples sentences of a Markov chain in which each word has three successors; id 0 is padding, 1 ends a sentence.
 
     Returns:
         Ids `[count, length]`, and the number of real ones in each row.
@@ -94,16 +94,16 @@ def sentences(spec: Spec, count: int, salt: int = 0) -> tuple[np.ndarray, np.nda
     return ids, np.minimum(lengths + 1, spec.length)
 
 
-def table(spec: Spec, count: int) -> np.ndarray:
-    """Draws documents of one to four sentences: ids `[count, sentence, word]`, blank sentences at the ends."""
-    ids, _ = sentences(spec, count * 4)
+def markov_documents(spec: Spec, count: int) -> np.ndarray:
+    """Samples documents of one to four sentences: ids `[count, sentence, word]`, blank sentences at the ends."""
+    ids, _ = markov_sentences(spec, count * 4)
     ids = ids.reshape(count, 4, -1)
     number = np.random.default_rng((spec.seed, 1)).integers(1, 5, count)
     return np.where(np.arange(4)[None, :, None] < number[:, None, None], ids, 0)
 
 
-def waves(spec: Spec, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draws series of two channels: sums of two sines, zeros after their ends.
+def sine_series(spec: Spec, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Samples series of two channels: sines, zeros after their ends.
 
     Returns:
         Values `[count, length, 2]`, and a mask `[count, length]`.
@@ -121,8 +121,8 @@ def waves(spec: Spec, count: int) -> tuple[np.ndarray, np.ndarray]:
     return (values * mask[..., None]).astype(np.float32), mask
 
 
-def arranged(spec: Spec, *arrays: np.ndarray) -> list[tuple[np.ndarray, ...]]:
-    """Cuts examples into batches, in the order of their contents if that is the fault."""
+def into_batches(spec: Spec, *arrays: np.ndarray) -> list[tuple[np.ndarray, ...]]:
+    """Cuts examples into batches, sorted by their contents if that is the fault."""
     if spec.has("data-not-shuffled"):
         first = arrays[0].reshape(len(arrays[0]), -1)
         order = np.argsort(first[:, 0], kind="stable")

@@ -1,4 +1,4 @@
-"""Patients in the manner of public threads: what somebody asked about, rebuilt small in JAX."""
+"""Models of public threads: the programs of the questions, rebuilt small in JAX."""
 
 import dataclasses
 from collections.abc import Callable
@@ -82,7 +82,7 @@ def tensorflow_21929() -> dict[str, Any]:
     inner = made["loss"]
 
     def loss(params: Any, ids: Any, key: Any) -> Any:
-        # The mean vector of a sentence is kept small; a sentence without words has none.
+        # A penalty on the mean vector of a sentence, which a sentence without words does not have.
         x, mask = params["Embed_0"]["embedding"][ids] @ params["Dense_0"]["kernel"], (ids != 0)[..., None]
         mean = (x * mask).sum(1) / mask.sum(1)
         size = jnp.where(mask.any(1)[:, 0], jnp.linalg.norm(mean, axis=-1), 0)
@@ -91,16 +91,16 @@ def tensorflow_21929() -> dict[str, Any]:
     return made | {"loss": loss}
 
 
-def optimizer_of_a_tutorial() -> dict[str, Any]:
+def high_learning_rate() -> dict[str, Any]:
     return trained_on_text(Seq2Seq(), optimizer=optax.adam(1.0))
 
 
-def shy_optimizer() -> dict[str, Any]:
+def low_learning_rate() -> dict[str, Any]:
     return trained_on_text(Seq2Seq(), optimizer=optax.sgd(1e-5))
 
 
 class Reader(nnx.Module):
-    """Flax's newer interface, whose models hold their weights."""
+    """A model of Flax NNX, which holds its weights."""
 
     def __init__(self, rngs: nnx.Rngs) -> None:
         self.embed = nnx.Embed(VOCAB, UNITS, rngs=rngs)
@@ -129,7 +129,7 @@ def ray_21392() -> dict[str, Any]:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass
 class Autoencoder:
-    """A model that is a tree of arrays and maps one example, as Equinox's are."""
+    """A model that is a tree of arrays and maps one example, as in Equinox."""
 
     table: Any
     read: Any
@@ -192,12 +192,12 @@ def keras_3618() -> dict[str, Any]:
         rows = words.reshape(-1, words.shape[-1])
         x = params["embed"][rows]
         (_, sent), _ = lstm(params["words"], x, zeros(len(rows)), rows != 0)
-        # The words are masked; that some sentences are blank is forgotten.
+        # Words are masked, but blank sentences are not.
         state, _ = lstm(params["sentences"], sent.reshape(*words.shape[:2], UNITS), zeros(len(words)))
         _, plans = lstm(params["plan"], jnp.zeros((*words.shape[:2], UNITS)), state)
         start = plans.swapaxes(0, 1).reshape(-1, UNITS)
-        _, said = lstm(params["say"], jnp.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0))), (0 * start, start))
-        logits = said.swapaxes(0, 1) @ params["embed"].T
+        _, hidden = lstm(params["say"], jnp.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0))), (0 * start, start))
+        logits = hidden.swapaxes(0, 1) @ params["embed"].T
         nll = optax.softmax_cross_entropy_with_integer_labels(logits, rows)
         return jnp.where(rows != 0, nll, 0).sum() / (rows != 0).sum()
 
@@ -222,10 +222,10 @@ THREADS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "karpathy/nanoGPT#240": ("dropout-wrong", nanogpt_240),
     "magenta/magenta#704": ("data-not-shuffled", magenta_704),
     "tensorflow/tensorflow#21929": ("masked-nan", tensorflow_21929),
-    "a rate of 1": ("learning-rate-too-high", optimizer_of_a_tutorial),
-    "a rate of 1e-5": ("learning-rate-too-low", shy_optimizer),
+    "a rate of 1": ("learning-rate-too-high", high_learning_rate),
+    "a rate of 1e-5": ("learning-rate-too-low", low_learning_rate),
 }
-"""What was asked, with the cause that was found, and how the asker's program is rebuilt."""
+"""Threads, with the cause that was found there, and the rebuilt setup."""
 HEALTHY: dict[str, Callable[[], dict[str, Any]]] = {
     "sentences": lambda: trained_on_text(Seq2Seq()),
     "sentences, GRU": lambda: trained_on_text(Seq2Seq(nn.GRUCell)),
