@@ -28,8 +28,9 @@ PAGES = [
 
 
 def block_after(text: str, heading: str) -> list[str]:
-    """Lines of the first code block under a heading."""
-    return re.findall(r"^```\n(.*?)^```$", text.split(f"## {heading}\n")[1], re.DOTALL | re.MULTILINE)[0].splitlines()
+    """Lines of the first code block without a language under a heading."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", text.split(f"## {heading}\n")[1], re.DOTALL | re.MULTILINE)
+    return next(code for language, code in blocks if not language).splitlines()
 
 
 def mapped() -> list[str]:
