@@ -1,6 +1,10 @@
 """Models of public threads get the right cause, healthy ones none, and setups that do not work a clear report."""
 
+import contextlib
+import io
 import json
+import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -42,6 +46,17 @@ def test_nothing_is_found_in_healthy_models(name):
     assert report.findings == [], str(report)
     assert report.healthy
     assert report.steps > 0
+
+
+def test_the_example_of_the_readme_prints_its_report():
+    text = (Path(__file__).parents[1] / "hae_jax" / "doctor" / "README.md").read_text(encoding="utf-8")
+    (program,), (shown,) = (re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL) for kind in ("python", "text"))
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(program, {})
+    # Measured values may differ between machines.
+    numbers = re.compile(r"\d[\d.]*")
+    assert numbers.sub("#", printed.getvalue()) == numbers.sub("#", shown)
+    assert shown.splitlines()[0].startswith("target-leak")
 
 
 def linear(params, batch, key):

@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterator
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.text import Text
 
 from hae_jax.doctor.evidence import format_value
@@ -12,9 +13,11 @@ from hae_jax.doctor.sparkline import sparklines, svg_figure
 
 WIDTH = 110
 """Columns of plain text and of web pages."""
+INDENT = 2
+"""Indentation of the details of a finding."""
 
 
-def lines(report: Report, sparkline: bool = True) -> Iterator[Text]:
+def lines(report: Report, sparkline: bool = True) -> Iterator[Text | Padding]:
     """Yields a report as styled lines.
 
     Args:
@@ -38,15 +41,15 @@ def lines(report: Report, sparkline: bool = True) -> Iterator[Text]:
         yield Text(f"not examined, {name.replace('_', ' ')}: {reason}", style="dim")
 
 
-def finding_lines(finding: Finding, style: str) -> Iterator[Text]:
+def finding_lines(finding: Finding, style: str) -> Iterator[Text | Padding]:
     """Yields a finding as styled lines: cause, evidence, repair, and the causes it is distinguished from."""
     yield Text(f"{finding.cause}  {finding.confidence:.0%}", style=style)
-    for name, value in finding.evidence.items():
-        yield Text(f"  {name.replace('_', ' ')}: {format_value(value)}")
-    yield Text(f"  repair: {finding.repair['change']}", style="green")
-    yield Text(f"  because {finding.repair['why']}")
-    for other in finding.instead_of:
-        yield Text(f"  not {other['cause']}: {other['because']}", style="dim")
+    details = [Text(f"{name.replace('_', ' ')}: {format_value(value)}") for name, value in finding.evidence.items()]
+    details.append(Text(f"repair: {finding.repair['change']}", style="green"))
+    details.append(Text(f"because {finding.repair['why']}"))
+    details += [Text(f"not {other['cause']}: {other['because']}", style="dim") for other in finding.instead_of]
+    # Padding also indents wrapped lines.
+    yield from (Padding(detail, (0, 0, 0, INDENT), expand=False) for detail in details)
 
 
 def plain_text(report: Report) -> str:
@@ -54,7 +57,7 @@ def plain_text(report: Report) -> str:
     console = Console(width=WIDTH, no_color=True)
     with console.capture() as capture:
         console.print(report)
-    return capture.get()
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
 def html_page(report: Report) -> str:

@@ -1,4 +1,4 @@
-"""Tests a repair: the original and the repaired setup are trained side by side."""
+"""Tests a repair: the original and the repaired setup are trained for as many steps."""
 
 from collections.abc import Callable
 from dataclasses import replace

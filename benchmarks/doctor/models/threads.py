@@ -167,7 +167,7 @@ def keras_3618() -> dict[str, Any]:
     rng = np.random.default_rng(5)
     words = np.concatenate(text(96, pads=True)).reshape(24, 12, 4, 9)
     words[np.arange(4) >= rng.integers(1, 5, (24, 12))[..., None]] = 0
-    names = ("words", "sentences", "plan", "say")
+    names = ("words", "sentences", "plan", "decoder")
     params: dict[str, Any] = {
         name: jnp.asarray(rng.normal(size=(2 * UNITS, 4 * UNITS)) / np.sqrt(2 * UNITS), jnp.float32) for name in names
     }
@@ -196,7 +196,7 @@ def keras_3618() -> dict[str, Any]:
         state, _ = lstm(params["sentences"], sent.reshape(*words.shape[:2], UNITS), zeros(len(words)))
         _, plans = lstm(params["plan"], jnp.zeros((*words.shape[:2], UNITS)), state)
         start = plans.swapaxes(0, 1).reshape(-1, UNITS)
-        _, hidden = lstm(params["say"], jnp.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0))), (0 * start, start))
+        _, hidden = lstm(params["decoder"], jnp.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0))), (0 * start, start))
         logits = hidden.swapaxes(0, 1) @ params["embed"].T
         nll = optax.softmax_cross_entropy_with_integer_labels(logits, rows)
         return jnp.where(rows != 0, nll, 0).sum() / (rows != 0).sum()

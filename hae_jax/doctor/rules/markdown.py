@@ -46,12 +46,12 @@ nearly every clip. A cross marks the last step before loss or gradient became Na
 *Not measured yet.*
 <!-- end -->
 
-A repair is tested by training the faulty and the repaired run side by side. `hae_jax.doctor.repair(setup)` tries what
-can be changed from outside: learning rate, clipping, decay, scale of weights, order and scale of the data. If the
+A repair is tested by training the faulty and the repaired run for as many steps. `hae_jax.doctor.repair(setup)` tries
+what can be changed from outside: learning rate, clipping, decay, scale of weights, order and scale of the data. If the
 optimizer is replaced, its learning rate is tuned by short trials; otherwise the learning rate stays the same, so that
 an improvement is due to the change. For the models of this package `hae doctor --repair` tries another config, and
 writes it into a new folder. `hae train --doctor` monitors a run by the same rules, and reports a cause at the next
-line of the log. How often repairs from outside succeed:
+line of the log. Success of repairs from outside:
 
 <!-- table:repairs -->
 *Not measured yet.*

@@ -13,8 +13,8 @@ class Rule:
     Attributes:
         cause: its slug.
         rank: distance from the root, 0 for exact faults of the program; causes of lower rank are reported first.
-        confidence: returns the confidence that the evidence gives, or None if it speaks against the cause. A value
-            that it needs and does not find makes the rule abstain.
+        confidence: returns the confidence that the evidence gives, or None if it excludes the cause. A value that
+            is required and missing makes the rule abstain.
         evidence_keys: names of the evidence that a finding quotes.
         symptom: what users observe.
         change: the repair.
