@@ -1,19 +1,21 @@
+"""A trained model as one object: texts to codes and back, streams of texts, and what is refused."""
+
 import itertools
-from types import SimpleNamespace
+from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hae_jax.config import DataConfig, ModelConfig
-from hae_jax.data.batches import encode_text, sequential_batches
-from hae_jax.data.text import Tokenizer
-from hae_jax.inference import texts as module
-from hae_jax.inference.decoding import Decoding
-from hae_jax.inference.texts import decode, encode, encodings, interpolate, reconstruct
+from hae_jax.config import Config, DataConfig, ModelConfig
+from hae_jax.data.batches import sequential_batches
+from hae_jax.data.tokenizer import Tokenizer, encode_text
+from hae_jax.inference import texts as streams
+from hae_jax.inference.decoding import GREEDY, BeamSearch, Sampling
+from hae_jax.inference.evaluate import evaluate
+from hae_jax.inference.texts import iter_decode, iter_encode, iter_reconstruct
 from hae_jax.models import build
-from hae_jax.models.outputs import Code
+from hae_jax.trained import TrainedModel
 
 TEXTS = [
     "The cat sat. The dog ran away from it! It rained.",
@@ -22,23 +24,23 @@ TEXTS = [
     "It rained on the cat and on the dog and on the fox and on and on.",
     "A fox. A dog. A cat. A gnu. A hen.",
 ]
-CONFIG = DataConfig(max_sentences=3, max_tokens=7)
+DATA = DataConfig(max_sentences=3, max_tokens=7)
 SIZE = 19
 
 
 def trained(**options):
-    """A model with parameters large enough for each code to say something else."""
+    """A model with parameters so large that every code is decoded to another text."""
     tokenizer = Tokenizer.train(TEXTS, "word", 50)
-    config = ModelConfig(embed_dim=11, hidden_dim=13, sentence_dim=SIZE, sentence_loss=0.0, **options)
-    model = build(config, tokenizer.vocab_size)
-    batch = next(sequential_batches(encode_text(TEXTS, tokenizer, CONFIG)[0], CONFIG, 5))[0]
-    shapes, random = jax.eval_shape(model.init, jax.random.key(0), batch)["params"], np.random.default_rng(0)
+    config = ModelConfig(**{"embed_dim": 11, "hidden_dim": 13, "sentence_dim": SIZE, "sentence_loss": 0.0} | options)
+    module = build(config, tokenizer.vocab_size)
+    batch = next(sequential_batches(encode_text(TEXTS, tokenizer, DATA)[0], DATA, 5))[0]
+    shapes, random = jax.eval_shape(module.init, jax.random.key(0), batch)["params"], np.random.default_rng(0)
     params = jax.tree.map(lambda x: random.normal(0, 0.7, x.shape).astype(np.float32), shapes)
-    return model, params, tokenizer, CONFIG
+    return TrainedModel(Config(config, DATA), tokenizer, module, params, 0, Path("none"))
 
 
 def same(one, other):
-    """Numbers need not be the same to the last bit where batches differ."""
+    """Equal up to rounding, since batches of another shape may round differently."""
     if isinstance(one, np.ndarray):
         np.testing.assert_allclose(one, other, atol=1e-5)
     else:
@@ -46,48 +48,53 @@ def same(one, other):
 
 
 @pytest.fixture(scope="module")
-def use():
+def model():
     return trained()
 
 
 @pytest.mark.parametrize(
     "decoding",
-    [Decoding(), Decoding("sample", temperature=2.0, seed=3), Decoding("beam", beam=3, length_penalty=1.0)],
-    ids=lambda decoding: decoding.method,
+    [GREEDY, Sampling(temperature=2.0, seed=3), BeamSearch(beam=3, length_penalty=1.0)],
+    ids=lambda decoding: type(decoding).__name__,
 )
-def test_decoding_the_codes_of_texts_reconstructs_them(use, decoding):
-    there_and_back = list(decode(*use, encode(*use, TEXTS), decoding))
-    assert there_and_back == [each.reconstruction for each in reconstruct(*use, TEXTS, decoding)]
-    assert len(set(there_and_back)) > 1
+def test_decoding_the_codes_of_texts_reconstructs_them(model, decoding):
+    decoded = model.decode(model.encode(TEXTS), decoding)
+    assert decoded == model.reconstruct(TEXTS, decoding)
+    assert decoded == [each.reconstruction for each in iter_reconstruct(model, TEXTS, decoding)]
+    assert len(set(decoded)) > 1
 
 
-def test_codes_are_rows_of_numbers(use):
-    codes = encode(*use, TEXTS)
+def test_codes_are_rows_of_numbers(model):
+    codes = model.encode(TEXTS)
     assert (codes.shape, codes.dtype) == ((len(TEXTS), SIZE), np.float32)
     assert len(np.unique(codes, axis=0)) == len(TEXTS)
+    assert model.decode(codes.tolist()) == model.decode(codes)
 
 
 @pytest.mark.parametrize("docs", [1, 2, 3])
-def test_it_does_not_matter_how_many_texts_go_at_once(use, docs, monkeypatch):
-    together, written = encode(*use, TEXTS), list(decode(*use, encode(*use, TEXTS)))
-    monkeypatch.setattr(module, "DOCS", docs)
-    np.testing.assert_allclose(encode(*use, TEXTS), together, atol=1e-5)
-    assert list(decode(*use, together)) == written == [each.reconstruction for each in reconstruct(*use, TEXTS)]
+def test_results_do_not_depend_on_the_size_of_batches(model, docs, monkeypatch):
+    codes, decoded, vectors = model.encode(TEXTS), model.decode(model.encode(TEXTS)), model.embed_sentences(TEXTS)
+    scores = model.log_likelihood(TEXTS)
+    monkeypatch.setattr(streams, "DOCS", docs)
+    np.testing.assert_allclose(model.encode(TEXTS), codes, atol=1e-5)
+    np.testing.assert_allclose(model.log_likelihood(TEXTS), scores, rtol=1e-5)
+    jax.tree.map(same, model.embed_sentences(TEXTS), vectors)
+    assert model.decode(codes) == decoded == model.reconstruct(TEXTS)
 
 
-def test_reconstructions_stand_beside_their_sources_and_tell_what_was_cut_off(use):
-    result = list(reconstruct(*use, TEXTS))
+def test_streams_report_which_texts_were_truncated(model):
+    result = list(iter_reconstruct(model, TEXTS))
     assert [each.source for each in result] == TEXTS
     assert [each.truncated for each in result] == [False, False, False, True, True]
-    assert [each.truncated for each in encodings(*use, TEXTS)] == [False, False, False, True, True]
-    # Points count as words; of the last two, 7 words of a sentence and 3 sentences are read.
+    assert [each.truncated for each in iter_encode(model, TEXTS)] == [False, False, False, True, True]
+    # Punctuation marks are tokens; of the last two, 7 tokens of a sentence and 3 sentences are encoded.
     assert [each.words for each in result] == [4 + 7 + 3, 3, 4 + 5 + 4, 7, 3 + 3 + 3]
 
 
-@pytest.mark.parametrize("function", [encodings, reconstruct])
-def test_texts_are_taken_when_it_is_their_turn_and_results_come_before_the_next_are(use, monkeypatch, function):
-    monkeypatch.setattr(module, "DOCS", 2)
-    alone = [next(function(*use, [text])) for text in TEXTS]
+@pytest.mark.parametrize("function", [iter_encode, iter_reconstruct])
+def test_streams_read_one_batch_of_texts_ahead(model, monkeypatch, function):
+    monkeypatch.setattr(streams, "DOCS", 2)
+    alone = [next(function(model, [text])) for text in TEXTS]
     taken = []
 
     def endless():
@@ -96,46 +103,65 @@ def test_texts_are_taken_when_it_is_their_turn_and_results_come_before_the_next_
             yield text
 
     found, most = [], 0
-    for each in itertools.islice(function(*use, endless()), 11):
+    for each in itertools.islice(function(model, endless()), 11):
         found.append(each)
         most = max(most, len(taken) - len(found))
     for i, each in enumerate(found):
         jax.tree.map(same, each, alone[i % len(TEXTS)])
-    assert most == 1, "a part is two texts"
+    assert most == 1, "a batch is two texts"
 
 
-def test_a_blank_text_is_told_by_its_number_among_all(use, monkeypatch):
-    monkeypatch.setattr(module, "DOCS", 2)
-    results = reconstruct(*use, [*TEXTS[:3], " "])
+def test_streams_number_a_blank_text_among_all(model, monkeypatch):
+    monkeypatch.setattr(streams, "DOCS", 2)
+    results = iter_reconstruct(model, [*TEXTS[:3], " "])
     assert [next(results).source, next(results).source] == TEXTS[:2]
     with pytest.raises(ValueError, match="got ' ' as text 4"):
         next(results)
 
 
-def test_an_interpolation_leads_from_one_reconstruction_to_the_other(use):
-    path = interpolate(*use, TEXTS[0], TEXTS[2], points=5)
+def test_an_interpolation_starts_and_ends_with_the_reconstructions(model):
+    path = model.interpolate(TEXTS[0], TEXTS[2], points=5)
     assert len(path) == 5
-    assert [path[0], path[-1]] == [each.reconstruction for each in reconstruct(*use, [TEXTS[0], TEXTS[2]])]
-    codes = encode(*use, [TEXTS[0], TEXTS[2]])
-    assert path[2] == next(decode(*use, codes.mean(0, keepdims=True)))
+    assert [path[0], path[-1]] == model.reconstruct([TEXTS[0], TEXTS[2]])
+    codes = model.encode([TEXTS[0], TEXTS[2]])
+    assert path[2] == model.decode(codes.mean(0, keepdims=True))[0]
 
 
-def test_samples_depend_on_their_seed_alone(use):
-    texts = [list(reconstruct(*use, TEXTS, Decoding("sample", temperature=3.0, seed=seed))) for seed in (1, 1, 2)]
+def test_an_evaluation_of_texts_has_the_mean_of_their_likelihoods(model):
+    scores = model.evaluate(TEXTS)
+    documents, _ = encode_text(TEXTS, model.tokenizer, DATA)
+    direct = evaluate(model.module, model.params, sequential_batches(documents, DATA, 2), model.tokenizer)
+    np.testing.assert_allclose(scores.loss, direct.loss, rtol=1e-5)
+    assert scores.examples == direct.examples
+    # Each sentence has an end mark.
+    tokens = [sum(len(sentence) + 1 for sentence in document) for document in documents]
+    np.testing.assert_allclose(-np.average(model.log_likelihood(TEXTS), weights=tokens), scores.loss, rtol=1e-5)
+
+
+def test_sentence_vectors_belong_to_the_sentences_alone(model):
+    vectors = model.embed_sentences(TEXTS)
+    assert [each.shape for each in vectors] == [(3, 13), (1, 13), (3, 13), (1, 13), (3, 13)]
+    np.testing.assert_allclose(model.embed_sentences(["The fox sat."])[0][0], vectors[2][2], atol=1e-5)
+    with pytest.raises(ValueError, match=r"model\.kind must be hierarchical to embed sentences, got flat"):
+        trained(kind="flat").embed_sentences(TEXTS)
+
+
+def test_samples_are_functions_of_their_seed(model):
+    texts = [model.reconstruct(TEXTS, Sampling(temperature=3.0, seed=seed)) for seed in (1, 1, 2)]
     assert texts[0] == texts[1] != texts[2]
 
 
-def test_each_part_of_many_codes_is_sampled_anew(use, monkeypatch):
-    monkeypatch.setattr(module, "DOCS", 1)
-    codes = np.repeat(encode(*use, TEXTS[:1]), 5, axis=0)
-    assert len(set(decode(*use, codes, Decoding("sample", temperature=3.0)))) > 1
+def test_batches_of_one_call_are_sampled_independently(model, monkeypatch):
+    monkeypatch.setattr(streams, "DOCS", 1)
+    codes = np.repeat(model.encode(TEXTS[:1]), 5, axis=0)
+    assert len(set(model.decode(codes, Sampling(temperature=3.0)))) > 1
 
 
-def test_what_the_first_codes_say_does_not_wait_for_the_others(use, monkeypatch):
-    monkeypatch.setattr(module, "DOCS", 2)
-    parts, write = [], module.write
-    monkeypatch.setattr(module, "write", lambda *args: parts.append(args) or write(*args))
-    result = decode(*use, encode(*use, TEXTS))
+def test_texts_are_decoded_batch_by_batch(model, monkeypatch):
+    monkeypatch.setattr(streams, "DOCS", 2)
+    parts, decode_batch = [], streams.decode_batch
+    monkeypatch.setattr(streams, "decode_batch", lambda *args: parts.append(args) or decode_batch(*args))
+    result = iter_decode(model, model.encode(TEXTS))
     assert not parts
     next(result)
     assert len(parts) == 1
@@ -143,17 +169,16 @@ def test_what_the_first_codes_say_does_not_wait_for_the_others(use, monkeypatch)
     assert len(parts) == 3
 
 
-def test_codes_of_half_precision_models_go_through_float32(tmp_path):
-    use = trained(dtype="bfloat16")
-    np.save(tmp_path / "codes.npy", encode(*use, TEXTS))
-    result = decode(*use, np.load(tmp_path / "codes.npy"))
-    assert list(result) == [each.reconstruction for each in reconstruct(*use, TEXTS)]
+def test_codes_of_half_precision_models_are_stored_as_float32(tmp_path):
+    model = trained(dtype="bfloat16")
+    np.save(tmp_path / "codes.npy", model.encode(TEXTS))
+    assert model.decode(np.load(tmp_path / "codes.npy")) == model.reconstruct(TEXTS)
 
 
-def test_with_attention_texts_go_through_but_codes_alone_do_not():
-    use = trained(attention=True)
-    assert len(list(reconstruct(*use, TEXTS))) == len(TEXTS)
-    for call in (lambda: decode(*use, encode(*use, TEXTS)), lambda: interpolate(*use, *TEXTS[:2])):
+def test_with_attention_texts_are_reconstructed_but_codes_are_not_decoded():
+    model = trained(attention=True)
+    assert len(model.reconstruct(TEXTS)) == len(TEXTS)
+    for call in (lambda: model.decode(model.encode(TEXTS)), lambda: model.interpolate(*TEXTS[:2])):
         with pytest.raises(ValueError, match="codes must come with the encoder's sentence states"):
             call()
 
@@ -167,21 +192,52 @@ def test_with_attention_texts_go_through_but_codes_alone_do_not():
         (np.full((2, SIZE), np.nan), "codes must be finite"),
     ],
 )
-def test_codes_of_another_model_are_refused(use, codes, message):
+def test_codes_of_another_model_are_refused(model, codes, message):
+    for decode in (model.decode, lambda codes: iter_decode(model, codes)):
+        with pytest.raises(ValueError, match=message):
+            decode(codes)
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ("One fox.", r"texts must be a list of strings, got one string\. Write \[text\]\."),
+        (b"One fox.", r"texts must be a list of strings, got one string\. Write \[text\]\."),
+        (5, r"texts must be a list of strings, got int\. Use a list\."),
+        (["One fox.", 2], r"texts must be a list of strings, got int as text 2\. Use str\."),
+        ([None], r"texts must be a list of strings, got NoneType as text 1\."),
+        ([], "texts must hold at least one text, got none"),
+        (["A cat.", " "], "text must hold at least one word, got ' ' as text 2"),
+    ],
+)
+@pytest.mark.parametrize("method", ["encode", "reconstruct", "evaluate", "embed_sentences", "log_likelihood"])
+def test_anything_but_a_list_of_texts_is_refused(model, method, texts, message):
+    function = getattr(TrainedModel, method)
+    # Without the checks of types that the tests add.
     with pytest.raises(ValueError, match=message):
-        decode(*use, codes)
+        getattr(function, "__wrapped__", function)(model, texts)
 
 
-def test_texts_that_say_nothing_are_refused(use):
-    with pytest.raises(ValueError, match="texts must hold at least one text, got none"):
-        encode(*use, [])
-    with pytest.raises(ValueError, match="text must hold at least one word, got ' ' as text 2"):
-        list(reconstruct(*use, ["A cat.", " "]))
+def test_any_iterable_of_texts_is_accepted(model):
+    for texts in (tuple(TEXTS), iter(TEXTS), np.array(TEXTS), dict.fromkeys(TEXTS)):
+        np.testing.assert_array_equal(model.encode(texts), model.encode(TEXTS))
+
+
+def test_an_interpolation_has_two_points_at_least(model):
     with pytest.raises(ValueError, match="points must be at least 2, got 1"):
-        interpolate(*use, *TEXTS[:2], points=1)
+        model.interpolate(*TEXTS[:2], points=1)
 
 
-def test_an_unknown_method_is_refused(use):
-    unknown = SimpleNamespace(method="gready")
-    with pytest.raises(ValueError, match="method must be greedy, sample or beam, got 'gready'"):
-        Decoding.__call__(unknown, *use[:2], Code(jnp.zeros((2, SIZE))), 5)
+def test_progress_is_shown_on_standard_error_if_requested(model, capfd):
+    calls = (
+        lambda **options: model.encode(TEXTS, **options),
+        lambda **options: model.decode(model.encode(TEXTS), **options),
+        lambda **options: model.reconstruct(TEXTS, **options),
+    )
+    for call in calls:
+        call()
+        assert capfd.readouterr() == ("", "")
+        call(progress=True)
+        out, err = capfd.readouterr()
+        assert "5/5" in err
+        assert not out

@@ -1,3 +1,3 @@
-"""The command line, `hae`: reads options, calls the library, writes what comes back."""
+"""The command line, `hae`: parses options, calls the library, writes results."""
 
 from hae_jax.cli.main import main as main

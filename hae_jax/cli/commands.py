@@ -1,9 +1,11 @@
 """The subcommands of `hae`, as frozen dataclasses: a field is an option, and its docstring the option's help.
 
-JAX takes a second to import, which nobody should wait for who asks for help or mistypes an option. So this module
-imports nothing that needs it before a command runs.
+JAX takes a second to import. Help screens and errors in options should not wait for it, so this module imports nothing
+that needs it before a command runs.
 """
 
+import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -14,21 +16,20 @@ from hae_jax.cli.doctor import Doctor
 from hae_jax.cli.gradients import Gradients
 from hae_jax.cli.io import codes_of, progress_over, save, stream_of, texts_of, warn_of_truncated, write
 from hae_jax.cli.options import Columns, Configured, Reading, Trained, Writing
-from hae_jax.cli.reconstruct import Reconstruct
 from hae_jax.cli.series import Score, SeriesTrain
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train(Configured, Trained):
-    """Trains an autoencoder; the same command again goes on where it left off."""
+    """Trains an autoencoder. The same command resumes an interrupted run."""
 
     workdir: Annotated[Path, arg(help_behavior_hint="(required)")]
-    """Folder of the run. If it holds one already, the options start from the config of that, not from a preset."""
+    """Folder of the run. If it holds one already, its config provides the defaults of all options."""
     doctor: bool = False
-    """Watches gradients, gates, clip and code, and says so, once for each cause, when something goes wrong."""
+    """Monitors gradients, gates, clipping and the use of the code, and reports each cause of failure once."""
 
     def run(self) -> None:
-        """Trains until done, out of time, or told to stop by a signal."""
+        """Trains until all steps are done, the time is over, or a signal stops it."""
         from hae_jax.training import fit
         from hae_jax.training.monitor import TrainingMonitor
 
@@ -37,7 +38,7 @@ class Train(Configured, Trained):
 
 @dataclass(frozen=True, kw_only=True)
 class ShowConfig(Configured):
-    """Prints a preset, with the options given, as JSON."""
+    """Prints a preset as JSON, with the given options applied."""
 
     def run(self) -> None:
         """Prints the config."""
@@ -46,59 +47,74 @@ class ShowConfig(Configured):
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(Trained):
-    """Scores a trained model: loss, code gap, BLEU, ROUGE, exact matches, order of sentences."""
+    """Evaluates a trained model: loss, code gap, BLEU, ROUGE, exact matches, sentence order."""
 
     input: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: the held-out documents)")] = None
-    """Text to score it on, read as by `hae reconstruct`."""
+    """Text to evaluate on, in a format that `hae reconstruct` reads."""
     data: Columns = field(default_factory=Columns)
     json: Annotated[FlagConversionOff[bool], arg(metavar="", help_behavior_hint="")] = False
     """Prints one JSON object instead of tables."""
 
     def run(self) -> None:
         """Prints the scores."""
-        from hae_jax.data import Dataset, encode_text, sequential_batches
-        from hae_jax.inference.evaluate import evaluate
+        from hae_jax.data import encode_text
         from hae_jax.trained import TrainedModel
 
-        run = TrainedModel.load(self.workdir)
-        data = run.config.data
-        if self.input is None:
-            batches = sequential_batches(Dataset.load(self.workdir / "data").heldout, data, data.batch_size)
-        else:
-            texts = texts_of(self.input, self.data.field or data.field)
-            documents, truncated = encode_text(texts, run.tokenizer, data)
-            warn_of_truncated(truncated)
-            batches = sequential_batches(documents, data, data.batch_size)
-        evaluation = evaluate(run.model, run.params, batches, run.tokenizer)
+        model, texts = TrainedModel.load(self.workdir), None
+        if self.input is not None:
+            texts = texts_of(self.input, self.data.field or model.config.data.field)
+            warn_of_truncated(encode_text(texts, model.tokenizer, model.config.data)[1])
+        evaluation = model.evaluate(texts)
         if self.json:
             write([evaluation.to_dict()])
         else:
             from hae_jax.cli.tables import show
 
-            show(evaluation, f"step {run.step} on {self.input or 'the held-out documents'}")
+            show(evaluation, f"step {model.step} on {self.input or 'the held-out documents'}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconstruct(Writing, Reading):
+    """Encodes texts and decodes their codes; writes JSON lines of source and reconstruction."""
+
+    def run(self) -> None:
+        """Writes each line as soon as it is available, with progress on standard error."""
+        from hae_jax.inference.texts import iter_reconstruct
+        from hae_jax.trained import TrainedModel
+
+        decoding, model = self.decoding, TrainedModel.load(self.workdir)
+        with stream_of(self.input, self.data.field or model.config.data.field) as (total, texts):
+            words, start = 0, time.monotonic()
+            with progress_over("reconstructing", total) as count:
+                for result in iter_reconstruct(model, texts, decoding):
+                    write([result._asdict()])
+                    words += result.words
+                    speed = f"{words / (time.monotonic() - start):,.0f} words/s"
+                    count(speed)
+        print(f"hae: {total:,} documents, {words:,} words, {speed}", file=sys.stderr)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encode(Reading):
-    """Turns text into codes; writes a .npy of one float32 row a text."""
+    """Encodes texts; writes a .npy with one float32 code per row."""
 
     output: Path
     """File to write."""
 
     def run(self) -> None:
-        """Writes the codes, all or nothing, and shows on standard error how far it is."""
+        """Writes all codes or nothing, with progress on standard error."""
         import numpy as np
 
-        from hae_jax.inference.texts import encodings
+        from hae_jax.inference.texts import iter_encode
         from hae_jax.trained import TrainedModel
 
         if not self.output.parent.is_dir() or self.output.is_dir():
             raise ValueError(f"output must be a file in an existing folder, got {self.output}. Choose another path.")
-        run = TrainedModel.load(self.workdir)
-        with stream_of(self.input, self.data.field or run.config.data.field) as (total, texts):
+        model = TrainedModel.load(self.workdir)
+        with stream_of(self.input, self.data.field or model.config.data.field) as (total, texts):
             codes, truncated = [], []
             with progress_over("encoding", total, printed=False) as count:
-                for encoding in encodings(run.model, run.params, run.tokenizer, run.config.data, texts):
+                for encoding in iter_encode(model, texts):
                     codes.append(encoding.code)
                     truncated.append(encoding.truncated)
                     count("")
@@ -108,19 +124,18 @@ class Encode(Reading):
 
 @dataclass(frozen=True, kw_only=True)
 class Decode(Writing):
-    """Turns codes back into text; writes JSON lines."""
+    """Decodes codes to text; writes JSON lines."""
 
     input: Path
-    """The .npy that `hae encode` wrote, or any of one code a row."""
+    """A .npy with one code per row, as written by `hae encode`."""
 
     def run(self) -> None:
-        """Writes a line a code as soon as there is one, and shows on standard error how far it is."""
-        from hae_jax.inference.decoding import Decoding
-        from hae_jax.inference.texts import decode
+        """Writes each line as soon as it is available, with progress on standard error."""
+        from hae_jax.inference.texts import iter_decode
         from hae_jax.trained import TrainedModel
 
-        decoding, codes, run = Decoding(**self.decoding), codes_of(self.input), TrainedModel.load(self.workdir)
-        texts = decode(run.model, run.params, run.tokenizer, run.config.data, codes, decoding)
+        decoding, codes, model = self.decoding, codes_of(self.input), TrainedModel.load(self.workdir)
+        texts = iter_decode(model, codes, decoding)
         with progress_over("decoding", len(codes)) as count:
             for text in texts:
                 write([{"reconstruction": text}])
@@ -129,23 +144,19 @@ class Decode(Writing):
 
 @dataclass(frozen=True, kw_only=True)
 class Interpolate(Writing):
-    """Decodes the points between the codes of two texts; writes JSON lines."""
+    """Decodes points on the line between the codes of two texts; writes JSON lines."""
 
     texts: Positional[tuple[str, str]]
-    """The text to begin with, and the text to arrive at, in quotes."""
+    """The texts at the first and the last point, in quotes."""
     points: int = 7
-    """How many points, both ends included."""
+    """Number of points, both ends included."""
 
     def run(self) -> None:
-        """Writes a line a point."""
-        from hae_jax.inference.decoding import Decoding
-        from hae_jax.inference.texts import interpolate
+        """Writes one line per point."""
         from hae_jax.trained import TrainedModel
 
-        decoding, run = Decoding(**self.decoding), TrainedModel.load(self.workdir)
-        texts = interpolate(
-            run.model, run.params, run.tokenizer, run.config.data, *self.texts, self.points, decoding
-        )  # fmt: skip
+        decoding, model = self.decoding, TrainedModel.load(self.workdir)
+        texts = model.interpolate(*self.texts, self.points, decoding)
         write({"share": at / (self.points - 1), "reconstruction": text} for at, text in enumerate(texts))
 
 
@@ -174,4 +185,4 @@ COMMANDS: dict[str, type[Command]] = {
     "doctor": Doctor,
     "config": ShowConfig,
 }
-"""Subcommands by name, in the order in which one meets them."""
+"""Subcommands by name, in the order of the help screen."""

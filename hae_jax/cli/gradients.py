@@ -1,4 +1,4 @@
-"""`hae gradients`: what gradients do in a fresh or a trained model."""
+"""`hae gradients`: gradients of an untrained or a trained model."""
 
 import json
 import os
@@ -13,42 +13,38 @@ from hae_jax.config import differences
 
 if TYPE_CHECKING:
     from hae_jax.gradients.report import GradientReport
+    from hae_jax.trained import TrainedModel
 
-OURS = ("model.", "data.")
-"""Fields that decide what a trained model is."""
+MODEL_FIELDS = ("model.", "data.")
+"""Sections of the config that a trained model fixes."""
 FREE = "data.batch_size"
-"""What may differ all the same: memory may be short."""
+"""The exception among them: memory may require another batch size."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gradients(Configured):
-    """Measures how far gradients reach, through time and up the hierarchy, beside what theory expects."""
+    """Measures gradients over time steps and across levels, and compares them with mean-field theory."""
 
-    workdir: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: a fresh model)")] = None
-    """Folder of a trained run. Without it the model is fresh, its config the preset with the options given."""
+    workdir: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: an untrained model)")] = None
+    """Folder of a trained run. Without it the model is initialized from the preset and the given options."""
     png: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: gradients.png)")] = None
-    """Where to draw the curves; by default in the workdir, if there is one."""
+    """File of the figure; by default in the workdir, if there is one."""
     json: bool = False
-    """Prints one JSON object instead of tables."""
+    """Prints one JSON object instead of tables, and draws no figure by default."""
     batches: int = 4
-    """Batches of training documents that are looked at."""
+    """Batches of training documents to measure on."""
 
     def run(self) -> None:
-        """Prints the report and draws it."""
+        """Prints the report and draws the figure."""
         if self.batches < 1:
-            raise ValueError(f"batches must be at least 1, got {self.batches}. The more, the steadier the numbers.")
+            raise ValueError(f"batches must be at least 1, got {self.batches}. More batches reduce the variance.")
+        model = self.load_run(self.workdir) if self.workdir else None
         png = self.png or (self.workdir or Path()) / "gradients.png"
-        if self.workdir and not (self.workdir / "config.json").is_file():
-            raise ValueError(
-                f"workdir must hold a run, got no config.json in {self.workdir}. "
-                "Train one, or leave out --workdir and look at a fresh model."
-            )
         if not png.parent.is_dir() or png.is_dir() or not os.access(png.parent, os.W_OK):
-            raise ValueError(f"png must be a file in a folder that can be written to, got {png}. Choose another path.")
+            raise ValueError(f"png must be a file in a writable folder, got {png}. Choose another path.")
         if png.suffix not in (".png", ".pdf", ".svg"):
             raise ValueError(f"png must end in .png, .pdf or .svg, got {png}. Choose another name.")
-        report, title = self.trained(self.workdir) if self.workdir else self.fresh()
-        # Who reads JSON draws for himself, unless he asks for a picture.
+        report, title = self.trained(model) if model else self.untrained_report()
         if self.png or not self.json:
             from hae_jax.plots import draw_gradients
 
@@ -61,31 +57,38 @@ class Gradients(Configured):
             show_gradients(report, title)
             print(png)
 
-    def trained(self, workdir: Path) -> "tuple[GradientReport, str]":
-        """Looks at the run in a workdir."""
-        from hae_jax.data import Dataset
-        from hae_jax.gradients.report import steadiness
+    def load_run(self, workdir: Path) -> "TrainedModel":
+        """Loads a run; the options must not contradict its config."""
         from hae_jax.trained import TrainedModel
-        from hae_jax.training.metrics_log import read_lines
 
-        run = TrainedModel.load(workdir)
-        changed = [name for name in differences(run.config, self.config) if name.startswith(OURS) and name != FREE]
+        model = TrainedModel.load(workdir)
+        changed = [
+            name for name in differences(model.config, self.config) if name.startswith(MODEL_FIELDS) and name != FREE
+        ]
         if changed:
             raise ValueError(
                 f"options must be those of the run in {workdir}, got another {', '.join(changed)}. "
-                "Leave them out, or leave out --workdir and look at a fresh model."
+                "Remove them, or remove --workdir to measure an untrained model."
             )
-        report = self.look(run.model, run.params, Dataset.load(workdir / "data"))
-        report = replace(report, training=steadiness(read_lines(workdir / "metrics.jsonl")))
-        return report, f"{workdir}, step {run.step}"
+        return model
 
-    def fresh(self) -> "tuple[GradientReport, str]":
-        """Looks at a model that has not been trained."""
-        with self.untrained() as (model, params, data):
-            return self.look(model, params, data), f"fresh model, preset {self.preset}"
+    def trained(self, model: "TrainedModel") -> "tuple[GradientReport, str]":
+        """Reports the gradients of a trained model, and of its training so far."""
+        from hae_jax.data import Dataset
+        from hae_jax.gradients.report import steadiness
+        from hae_jax.training.metrics_log import read_lines
 
-    def look(self, model: Any, params: Any, data: Any) -> "GradientReport":
-        """Examines a model on the first batches of its training."""
+        report = self.measure(model.module, model.params, Dataset.load(model.workdir / "data"))
+        report = replace(report, training=steadiness(read_lines(model.workdir / "metrics.jsonl")))
+        return report, f"{model.workdir}, step {model.step}"
+
+    def untrained_report(self) -> "tuple[GradientReport, str]":
+        """Reports the gradients of an untrained model."""
+        with self.untrained() as (module, params, data):
+            return self.measure(module, params, data), f"untrained model, preset {self.preset}"
+
+    def measure(self, module: Any, params: Any, data: Any) -> "GradientReport":
+        """Measures gradients on the first training batches."""
         import jax
 
         from hae_jax.data.batches import Batches
@@ -93,4 +96,4 @@ class Gradients(Configured):
 
         batches = Batches(data.train, self.data, self.train.seed)
         key = jax.random.key(self.train.seed + 1)
-        return examine(model, self.model, params, (batches.batch(step) for step in range(self.batches)), key)
+        return examine(module, self.model, params, (batches.batch(step) for step in range(self.batches)), key)

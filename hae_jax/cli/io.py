@@ -1,4 +1,4 @@
-"""What commands read and write: texts, codes, JSON lines."""
+"""Input and output of the commands: texts, codes, JSON lines."""
 
 import io
 import json
@@ -14,12 +14,12 @@ from zipfile import BadZipFile
 import numpy as np
 
 STDIN = Path("-")
-"""As an input: the text comes from standard input."""
+"""As an input: text from standard input."""
 
 
 @contextmanager
 def corpus_of(source: Path) -> Iterator[str]:
-    """Makes a corpus that can be read more than once out of an input; standard input becomes a file of paragraphs."""
+    """Yields a corpus that can be read more than once; standard input is copied to a temporary file of paragraphs."""
     from hae_jax.data import CorpusError
 
     if source != STDIN:
@@ -45,16 +45,16 @@ def texts_of(source: Path, field: str) -> list[str]:
 
 @contextmanager
 def stream_of(source: Path, field: str) -> Iterator[tuple[int, Iterator[str]]]:
-    """Gives the number of an input's texts, and the texts one after the other."""
+    """Yields the number of texts of an input, and an iterator over them."""
     from hae_jax.data import read
 
     with corpus_of(source) as corpus:
-        # Read twice: so what cannot be read is found before any work, and nothing has to be kept.
+        # Read twice: an unreadable text is found before any work, and nothing has to be kept in memory.
         yield sum(1 for _ in read(corpus, field)), (document.text for document in read(corpus, field))
 
 
 def codes_of(path: Path) -> np.ndarray:
-    """Reads a .npy; what its array must look like, the model knows."""
+    """Reads a .npy; the model checks its shape and type."""
     data = path.read_bytes()
     try:
         codes = np.load(io.BytesIO(data), allow_pickle=False)
@@ -66,7 +66,7 @@ def codes_of(path: Path) -> np.ndarray:
 
 
 def save(codes: np.ndarray, path: Path) -> None:
-    """Writes a .npy that appears whole or not at all."""
+    """Writes a .npy atomically."""
     part = path.with_name(f".{path.name}.part")
     try:
         with part.open("wb") as stream:
@@ -77,10 +77,10 @@ def save(codes: np.ndarray, path: Path) -> None:
 
 
 def write(rows: Iterable[dict]) -> None:
-    """Writes JSON lines to standard output, each when it comes; a signal waits until the line is whole.
+    """Writes JSON lines to standard output as they arrive; a signal is handled after the line.
 
     Raises:
-        SystemExit: if a signal came while a line was written.
+        SystemExit: if a signal arrived while a line was written.
     """
     from hae_jax.training.interrupt import Interrupt
 
@@ -93,12 +93,12 @@ def write(rows: Iterable[dict]) -> None:
 
 @contextmanager
 def progress_over(what: str, total: int, printed: bool = True) -> Iterator[Callable[[str], None]]:
-    """Shows on standard error how much is done; what it gives is called after each result, with numbers to show.
+    """Shows progress on standard error; yields a function to call after each result, with numbers to show.
 
     Args:
-        what: the work.
-        total: results that will come.
-        printed: whether they are printed meanwhile; on a terminal that shows them a bar would be in their way.
+        what: name of the work.
+        total: number of results.
+        printed: whether results are printed meanwhile; a bar on the same terminal would interfere with them.
     """
     from rich.console import Console
 
@@ -111,6 +111,9 @@ def progress_over(what: str, total: int, printed: bool = True) -> Iterator[Calla
 
 
 def warn_of_truncated(truncated: list[bool]) -> None:
-    """Tells on standard error how many texts the model has no room for."""
+    """Warns on standard error of texts that exceed the limits of the model."""
     if any(truncated):
-        print(f"hae: {sum(truncated)} of {len(truncated)} texts are too long for the model: cut off.", file=sys.stderr)
+        print(
+            f"hae: {sum(truncated)} of {len(truncated)} texts exceed the limits of the model and were truncated.",
+            file=sys.stderr,
+        )

@@ -1,4 +1,4 @@
-"""The program around the commands: exit codes, complaints on one line, and silence otherwise."""
+"""The program around the commands: exit codes, and errors as one line."""
 
 import contextlib
 import logging
@@ -13,25 +13,25 @@ from hae_jax.cli.out_of_memory import is_out_of_memory, memory_advice
 from hae_jax.cli.parser import parse
 
 BAD_INPUT = 2
-GAVE_UP = 3
+DIVERGED = 3
 INTERRUPTED = 130
-UNREAD = 141
-"""What a shell shows for a program whose reader went away, as in `hae reconstruct ... | head -1`."""
+READER_CLOSED = 141
+"""Exit code by convention if standard output is closed early, as in `hae reconstruct ... | head -1`."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `hae`.
 
     Args:
-        argv: the words after the program's name; those of this process by default.
+        argv: arguments after the program's name; those of this process by default.
 
     Returns:
-        The exit code: 0, 2 for bad input, 3 if training gave up, 130 or 143 after SIGINT or SIGTERM.
+        The exit code: 0, 2 for bad input, 3 if training diverged, 130 or 143 after SIGINT or SIGTERM.
     """
     argv = sys.argv[1:] if argv is None else argv
     command: Command | None = None
     try:
-        with silence():
+        with quiet_libraries():
             if list(argv) == ["--version"]:
                 print(f"hae_jax {__version__}")
             else:
@@ -44,30 +44,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except FloatingPointError as error:
-        return complain(error, GAVE_UP)
+        return report_error(error, DIVERGED)
     except BrokenPipeError:
-        # Python flushes standard output once more when it ends; there must be something to take it.
+        # Python flushes standard output once more at exit, which must not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return UNREAD
+        return READER_CLOSED
     except OSError as error:
         where = error.filename or "the disk"
-        return complain(f"{where} must be usable, got {error.strerror or error}. Check the path, rights and space.")
+        return report_error(f"{where} must be usable, got {error.strerror or error}. Check the path, rights and space.")
     except (ValueError, MemoryError, OverflowError, RuntimeError) as error:
         if command is not None and is_out_of_memory(error):
-            return complain(memory_advice(command))
-        if not ours(error):
+            return report_error(memory_advice(command))
+        if not raised_here(error):
             raise
-        return complain(error)
+        return report_error(error)
 
 
-def complain(error: object, code: int = BAD_INPUT) -> int:
-    """Prints a complaint as a single line, and returns the exit code."""
+def report_error(error: object, code: int = BAD_INPUT) -> int:
+    """Prints an error as one line and returns the exit code."""
     print("hae:", " ".join(str(error).split()), file=sys.stderr)
     return code
 
 
-def ours(error: BaseException) -> bool:
-    """Tells whether this package raised an error on purpose; any other one is a bug, whose traceback is needed."""
+def raised_here(error: BaseException) -> bool:
+    """Whether this package raised an error itself; any other error is a bug, and its traceback is needed."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -75,8 +75,8 @@ def ours(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def silence() -> Iterator[None]:
-    """Keeps what libraries have to say to programmers away from users; `python -W` brings the warnings back."""
+def quiet_libraries() -> Iterator[None]:
+    """Hides warnings and logs of libraries, which are for programmers; `python -W` shows warnings again."""
     # Read by XLA and by tokenizers when they are first imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")

@@ -1,4 +1,4 @@
-"""What several subcommands have in common, as frozen dataclasses whose fields are options."""
+"""Options that several subcommands share, as frozen dataclasses."""
 
 import tempfile
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from hae_jax.config.presets import PRESETS
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What asks for a trained model."""
+    """Options of commands that load a trained model."""
 
     workdir: Path
     """Folder of a trained run."""
@@ -26,16 +26,16 @@ class Configured(Config):
     """Every field of the config is an option."""
 
     preset: Annotated[str, arg(metavar="{" + ",".join(PRESETS) + "}")] = "small"
-    """Config that the other options start from."""
+    """Config that provides the defaults of the other options."""
 
     @property
     def config(self) -> Config:
-        """The config alone."""
+        """The config without the options of the command."""
         return Config(self.model, self.data, self.optim, self.train)
 
     @contextmanager
     def untrained(self) -> Iterator[tuple[Any, Any, Any]]:
-        """Makes the model, its fresh parameters and the data set, which lasts as long as the context."""
+        """Yields the model, its initial parameters, and the data set, which is deleted at the end of the context."""
         from rich.console import Console
 
         from hae_jax.data.cache import prepare
@@ -48,7 +48,7 @@ class Configured(Config):
 
 @dataclass(frozen=True)
 class Columns:
-    """Where in its file the text stands."""
+    """Location of the text in its file."""
 
     field: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: as in training)")] = None
     """Field of a .jsonl line or column of a .csv that holds the text."""
@@ -56,7 +56,7 @@ class Columns:
 
 @dataclass(frozen=True, kw_only=True)
 class Reading(Trained):
-    """What reads text."""
+    """Options of commands that read text."""
 
     input: Path
     """Text: .txt (paragraphs between blank lines), .jsonl or .csv, also .gz; or - for paragraphs on standard input."""
@@ -65,44 +65,46 @@ class Reading(Trained):
 
 @dataclass(frozen=True, kw_only=True)
 class Writing(Trained):
-    """What decodes codes: the most probable word every time, unless sampling or a beam is asked for."""
+    """Options of commands that decode codes: greedily by default, or by sampling or beam search."""
 
     beam: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None
-    """Searches with a beam of so many texts."""
+    """Uses beam search with a beam of this size."""
     temperature: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="")] = None
-    """Samples; 1 is the model's own distribution, less is more careful."""
+    """Samples at this temperature; 1 is the model's distribution, lower values concentrate it."""
     top_p: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="")] = None
-    """Samples from the most probable words that have this share of the probability together."""
+    """Samples from the smallest set of tokens that has this probability (nucleus sampling)."""
     seed: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None
-    """Samples from this seed."""
+    """Samples with this seed."""
 
     @property
-    def decoding(self) -> dict[str, Any]:
-        """The settings of the `Decoding` that the options ask for.
+    def decoding(self) -> Any:
+        """The `Decoding` that the options select.
 
         Raises:
-            ValueError: if they ask for two ways.
+            ValueError: if they select two methods.
         """
         wanted = {name: getattr(self, name) for name in ("temperature", "top_p", "seed")}
         sampling = {name: value for name, value in wanted.items() if value is not None}
-        if self.beam is None:
-            return {"method": "sample", **sampling} if sampling else {}
-        if sampling:
+        if sampling and self.beam is not None:
             raise ValueError(
-                f"beam must stand alone, got {' and '.join(f'--{name}' for name in sampling)} beside it. "
-                "Sample or search, not both."
+                f"beam must be used without sampling, got {' and '.join(f'--{name}' for name in sampling)}. "
+                "Sample or use a beam, not both."
             )
-        return {"method": "beam", "beam": self.beam}
+        from hae_jax.inference.decoding import GREEDY, BeamSearch, Sampling
+
+        if self.beam is not None:
+            return BeamSearch(self.beam)
+        return Sampling(**sampling) if sampling else GREEDY
 
 
 def fresh(config: Config, data: Any) -> tuple[Any, Any]:
-    """Makes the model of a config, and its fresh parameters."""
+    """Builds the model of a config and initializes its parameters."""
     import jax
 
     from hae_jax.data.batches import Batches
     from hae_jax.models import build
 
     model = build(config.model, data.tokenizer.vocab_size)
-    first = Batches(data.train, config.data, config.train.seed).at(0)
+    first = Batches(data.train, config.data, config.train.seed).batch(0)
     key, _ = jax.random.split(jax.random.key(config.train.seed))
     return model, jax.jit(model.init)({"params": key}, first)["params"]

@@ -1,4 +1,4 @@
-"""What to do where memory does not suffice, in numbers."""
+"""Advice for commands that run out of memory: which size to reduce, and to what."""
 
 from pathlib import Path
 
@@ -12,15 +12,15 @@ from hae_jax.config.series import SERIES
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Tells whether an error says that something is larger than memory, the host's or a device's."""
+    """Whether an error means that the memory of the host or of a device is exhausted."""
     return isinstance(error, MemoryError | OverflowError) or "RESOURCE_EXHAUSTED" in str(error)
 
 
 def memory_advice(command: Command) -> str:
-    """Names the size that a command may be given smaller, what it is, and what it may be instead."""
+    """Returns a message with the option to reduce, its value, and a smaller value."""
     match command:
         case Train():
-            return of_training(command.config, command.workdir)
+            return training_advice(command.config, command.workdir)
         case SeriesTrain():
             size, name = command.train.batch_size or SERIES[command.preset].batch_size, "train.batch_size"
         case Gradients() | Doctor(workdir=None):
@@ -30,12 +30,12 @@ def memory_advice(command: Command) -> str:
         case _:
             size = 1
     if size == 1:
-        return "the model and its documents must fit into memory, got too little. Close what else takes memory."
+        return "the model and its documents must fit into memory, got too little. Close other programs."
     return f"{name} must fit into memory, got {size}. Use {name} {size // 2}."
 
 
-def of_training(config: Config, workdir: Path) -> str:
-    """Names smaller steps that train the same model, first the one with which a run may go on."""
+def training_advice(config: Config, workdir: Path) -> str:
+    """Returns options that train the same model with less memory, first the one that a started run allows."""
     import jax
 
     from hae_jax.training.checkpoint import steps
@@ -50,5 +50,5 @@ def of_training(config: Config, workdir: Path) -> str:
         hidden = config.model.hidden_dim
         repair = f"Use model.hidden_dim {max(hidden // 2, 1)} in a new workdir."
         return f"model.hidden_dim must fit into memory, got {hidden}. {repair}"
-    kept = f" What is trained so far is kept, up to step {saved[-1]}." if saved else ""
+    kept = f" The checkpoint of step {saved[-1]} is kept." if saved else ""
     return f"data.batch_size must leave memory for a step, got {size}. Use {', or '.join(repairs)}.{kept}"

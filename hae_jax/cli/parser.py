@@ -1,7 +1,7 @@
-"""From a command line to a command.
+"""Parses a command line into a command.
 
-tyro makes the options out of the dataclasses, and the help screens. A line is checked before tyro sees it, so that
-every complaint is one sentence in the manner of the house, with the nearest name.
+tyro makes options and help screens from the dataclasses. A command line is checked before tyro parses it, so that every
+error is one line of the form `<option> must <condition>, got <value>. <repair>.`, with the closest valid name.
 """
 
 import contextlib
@@ -24,39 +24,39 @@ from hae_jax.config.migration import VALUES, new_name
 from hae_jax.config.presets import preset
 from hae_jax.config.series import SERIES
 
-TOPIC = """Hierarchical LSTM autoencoders: a document through one code and back.
+TOPIC = """Hierarchical LSTM autoencoders: documents are encoded into one vector each, and decoded again.
 
   hae train --workdir runs/first                            trains on the State of the Union addresses
   hae train --workdir runs/mine --data.corpus letters.txt   trains on your text
   hae train --workdir runs/pump --preset series --data.corpus pump.csv
-                                                            trains on series of numbers
-  hae evaluate --workdir runs/first                         says how good it is
-  hae reconstruct --workdir runs/first --input letters.txt  shows what comes back
+                                                            trains on time series
+  hae evaluate --workdir runs/first                         prints scores on held-out documents
+  hae reconstruct --workdir runs/first --input letters.txt  prints reconstructions
 
 `hae COMMAND --help` lists the options of a command."""
 
-EVERY = "What is not given is as in the preset, or in the run that goes on. -H explains every option."
+DEFAULTS = "Defaults are those of the preset, or of the run that is resumed. -H explains every option."
 HELP = ("-h", "--help", "-H", "--help-verbose")
 NUMBERS: dict[object, str] = {int: "a whole number", float: "a number"}
 
 
 def parse(argv: Sequence[str]) -> Command:
-    """Reads a command line; prints help and exits if it asks for that.
+    """Parses a command line; prints help and exits if that is requested.
 
     Raises:
-        ValueError: if the command, an option or a value is not as it must be.
-        SystemExit: if help was asked for.
+        ValueError: if the command, an option or a value is invalid.
+        SystemExit: if help was requested.
     """
     if not argv or argv[0] in HELP:
         chosen = tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in COMMANDS.items())
         tyro.cli(Union[chosen], prog="hae", description=TOPIC, args=["--help"])  # type: ignore[call-overload]  # noqa: UP007
     name, *rest = argv
     if name not in COMMANDS:
-        raise ValueError(f"command must be one of {', '.join(COMMANDS)}, got {name!r}. {near(name, COMMANDS)}")
-    kind = SeriesTrain if name == "train" and named(rest) in SERIES else COMMANDS[name]
+        raise ValueError(f"command must be one of {', '.join(COMMANDS)}, got {name!r}. {suggestion(name, COMMANDS)}")
+    kind = SeriesTrain if name == "train" and preset_name(rest) in SERIES else COMMANDS[name]
     if any(word in HELP for word in rest):
         build(name, kind, [word for word in rest if word in HELP][:1], {})
-    given, texts = read(name, rest, options(kind))
+    given, texts = split_arguments(name, rest, options(kind))
     needed = [f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING]
     for missing in (option for option in needed if option not in given and option != "texts"):
         raise ValueError(f"--{missing} must be given to hae {name}, got nothing. Add --{missing} PATH.")
@@ -67,19 +67,19 @@ def parse(argv: Sequence[str]) -> Command:
     return build(name, kind, [*(f"--{option}={value}" for option, value in given.items()), "--", *texts], given)
 
 
-def named(words: Sequence[str]) -> str:
-    """Returns the preset that a command line names, or "".
+def preset_name(words: Sequence[str]) -> str:
+    """Returns the value of `--preset` on a command line, or "".
 
     Example:
-        >>> named(["--workdir", "runs/pump", "--preset", "series"]), named(["--preset=paper"]), named([])
-        ('series', 'paper', '')
+        >>> preset_name(["--workdir", "runs/pump", "--preset", "series"]), preset_name(["--preset=paper"])
+        ('series', 'paper')
     """
     line = [part for word in words for part in (word.split("=", 1) if word.startswith("--preset=") else [word])]
     return line[line.index("--preset") + 1] if "--preset" in line[:-1] else ""
 
 
 def options(kind: type, prefix: str = "") -> dict[str, Any]:
-    """Lists the options of a dataclass and of those in it, by their dotted names, with their types.
+    """Returns the options of a dataclass and of those nested in it: dotted names and types.
 
     Example:
         >>> list(options(Config))[:2]
@@ -94,8 +94,8 @@ def options(kind: type, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def read(command: str, words: Sequence[str], known: dict[str, Any]) -> tuple[dict[str, str], list[str]]:
-    """Sorts the words after a command into options, with their values, and texts."""
+def split_arguments(command: str, words: Sequence[str], known: dict[str, Any]) -> tuple[dict[str, str], list[str]]:
+    """Splits the arguments of a command into options with values, and texts."""
     given: dict[str, str] = {}
     texts: list[str] = []
     rest = list(words)
@@ -114,7 +114,7 @@ def read(command: str, words: Sequence[str], known: dict[str, Any]) -> tuple[dic
                 what = f" with {', '.join(f'{new} for {old}' for old, new in values.items())}" if values else ""
                 raise ValueError(f"--{name} must be written --{renamed}, got its old name. Use --{renamed}{what}.")
             if name not in known:
-                raise ValueError(f"option must be one of hae {command}, got --{name}. {near(name, known, '--')}")
+                raise ValueError(f"option must be one of hae {command}, got --{name}. {suggestion(name, known, '--')}")
             if not has_value:
                 if known[name] is bool:
                     value = rest.pop(0) if rest and rest[0].lower() in ("true", "false") else "true"
@@ -122,12 +122,12 @@ def read(command: str, words: Sequence[str], known: dict[str, Any]) -> tuple[dic
                     value = rest.pop(0)
                 else:
                     raise ValueError(f"--{name} must have a value, got none. Write --{name} VALUE.")
-            given[name] = checked(name, value, known[name])
+            given[name] = check_value(name, value, known[name])
     return given, texts
 
 
-def checked(name: str, value: str, hint: Any) -> str:
-    """Returns the value of an option in tyro's spelling.
+def check_value(name: str, value: str, hint: Any) -> str:
+    """Returns the value of an option as tyro spells it.
 
     Raises:
         ValueError: if it is not of the option's type.
@@ -142,7 +142,8 @@ def checked(name: str, value: str, hint: Any) -> str:
     elif get_origin(hint) is Literal:
         choices = get_args(hint)
     if choices and value not in choices:
-        raise ValueError(f"--{name} must be one of {', '.join(choices)}, got {value!r}. {near(value, choices)}")
+        new = VALUES.get(name, {}).get(value, value)
+        raise ValueError(f"--{name} must be one of {', '.join(choices)}, got {value!r}. {suggestion(new, choices)}")
     if hint in NUMBERS:
         try:
             hint(value)
@@ -152,16 +153,16 @@ def checked(name: str, value: str, hint: Any) -> str:
 
 
 def build(name: str, kind: type[Command], args: Sequence[str], given: dict[str, str]) -> Command:
-    """Lets tyro make the command, or print its help and exit."""
+    """Makes the command with tyro, or prints its help and exits."""
     screen = io.StringIO()
     try:
         with contextlib.redirect_stderr(screen):
             return tyro.cli(
                 kind,
                 prog=f"hae {name}",
-                description=f"{kind.__doc__}\n\n{EVERY}" if issubclass(kind, Configured) else None,
+                description=f"{kind.__doc__}\n\n{DEFAULTS}" if issubclass(kind, Configured) else None,
                 args=args,
-                default=start(kind, given),
+                default=defaults(kind, given),
                 use_underscores=True,
                 compact_help=issubclass(kind, Configured),
                 config=(tyro.conf.FlagConversionOff,) if issubclass(kind, Configured) else (),
@@ -169,15 +170,15 @@ def build(name: str, kind: type[Command], args: Sequence[str], given: dict[str, 
     except SystemExit as stop:
         error: BaseException | None = stop
         while stop.code and (error := error and error.__context__):
-            # The config's own complaint, out of tyro's frame.
+            # An error of the config, without tyro's frame.
             if isinstance(error, ValueError):
                 raise error from None
         sys.stderr.write(screen.getvalue())
         raise
 
 
-def start(kind: type[Command], given: dict[str, str]) -> Any:
-    """Returns what the options of a command start from: the run's own config, or else the preset."""
+def defaults(kind: type[Command], given: dict[str, str]) -> Any:
+    """Returns the defaults of a command's options: the config of the run in the workdir, or else the preset."""
     if not issubclass(kind, Configured):
         return tyro.MISSING_NONPROP
     workdir = Path(given.get("workdir", ""))
@@ -188,12 +189,12 @@ def start(kind: type[Command], given: dict[str, str]) -> Any:
     return kind(**values)
 
 
-def near(name: str, known: Iterable[str], dashes: str = "") -> str:
-    """Suggests the nearest name.
+def suggestion(name: str, known: Iterable[str], dashes: str = "") -> str:
+    """Suggests the closest valid name.
 
     Example:
-        >>> near("hidden", ["model.hidden_dim", "model.hide"], "--"), near("xyz", ["model.hidden_dim"])
-        ('Did you mean --model.hidden?', 'See --help.')
+        >>> suggestion("hidden", ["model.hidden_dim", "model.hide"], "--"), suggestion("xyz", ["model.hidden_dim"])
+        ('Did you mean --model.hidden_dim?', 'See --help.')
     """
     known = list(known)
     found = [each for each in known if f".{name}" in each] or difflib.get_close_matches(name, known, 1)

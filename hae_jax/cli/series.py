@@ -1,4 +1,4 @@
-"""`hae train` with a preset of series, and `hae score`: what is strange in a series."""
+"""`hae train` with a preset for series, and `hae score`: anomaly scores of series."""
 
 import csv
 import importlib.util
@@ -16,43 +16,43 @@ from hae_jax.config.validate import require
 
 @dataclass(frozen=True)
 class SeriesData:
-    """The series, and how they are cut."""
+    """The series, and how they are cut into windows."""
 
     corpus: str = "aeon:JapaneseVowels"
-    """A .csv (a step a row, a channel a column), .npy or .npz; or aeon:NAME, series that come with the package aeon."""
+    """A .csv (rows are steps, columns channels), .npy or .npz; or aeon:NAME, a data set of the package aeon."""
     window: int = 128
-    """Series that are longer are cut into overlapping windows of so many steps."""
+    """Steps of a window; longer series are cut into overlapping windows."""
     missing: Annotated[FlagConversionOff[bool], arg(metavar="", help_behavior_hint="")] = False
-    """Whether NaN, or an empty cell, stands for a missing value."""
+    """Treats NaN and empty cells as missing values."""
 
 
 @dataclass(frozen=True)
 class SeriesTraining:
-    """How long, from which seed, and how fast; as in the preset, where not given."""
+    """Training options; defaults are those of the preset."""
 
     steps: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None
     """Steps of training."""
     seed: int = 0
     """Seed of parameters and batches."""
     batch_size: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None
-    """Series, or windows, a step."""
+    """Series, or windows, per step."""
     learning_rate: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="")] = None
-    """Adam's peak rate."""
+    """Peak learning rate of Adam."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesTrain(Trained):
-    """Trains an autoencoder of continuous series, in memory."""
+    """Trains an autoencoder on continuous series, in memory."""
 
     workdir: Annotated[Path, arg(help_behavior_hint="(required)")]
-    """New folder for the trained model, which `hae score` and `SeriesAutoencoder.load` read."""
+    """New folder for the trained model, for `hae score` and `SeriesAutoencoder.load`."""
     preset: Annotated[str, arg(metavar="{" + ",".join(SERIES) + "}")] = "series"
-    """Config that the other options start from."""
+    """Config that provides the defaults of the other options."""
     data: SeriesData = field(default_factory=SeriesData)
     train: SeriesTraining = field(default_factory=SeriesTraining)
 
     def run(self) -> None:
-        """Trains, and saves the model."""
+        """Trains and saves the model."""
         require(self.data.window >= 1, "data.window", "be at least 1", self.data.window, "Use a hundred or so.")
         held = (self.workdir / "config.json").exists()
         require(not held, "workdir", "be a new folder", f"{self.workdir} with a run", "Choose another one.")
@@ -68,19 +68,19 @@ class SeriesTrain(Trained):
         model.save(self.workdir)
         last = model.losses_[-20:].mean()
         print(f"{len(windows)} series of {series[0].shape[1]} channels, {len(model.losses_)} steps: "
-              f"error {last:.4f} of the variance")  # fmt: skip
+              f"squared error {last:.4f} of the variance")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score(Trained):
-    """Scores every step of series by how unlikely its error is; 1 is the mean in training."""
+    """Computes anomaly scores for every step of series; the mean in training is 1."""
 
     input: str
-    """Series, as `hae train` reads them."""
+    """Series, in a format that `hae train` reads."""
     output: Path
-    """The .csv to write: series, step, squared error, score."""
+    """The .csv to write, with columns series, step, squared_error, score."""
     plot: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: none)")] = None
-    """A picture of the first series, what came back of it, and its scores, to write as well."""
+    """A figure to write: the first series, its reconstruction and its scores."""
 
     def run(self) -> None:
         """Writes the scores."""
@@ -99,7 +99,9 @@ class Score(Trained):
             table.writerow(["series", "step", "squared_error", "score"])
             for place, one in enumerate(given):
                 width, windows = model.length_, sliding_windows(one, model.length_)
-                errors, scores = (join_windows(f(windows), len(one), width) for f in (model.errors, model.surprise))
+                errors, scores = (
+                    join_windows(f(windows), len(one), width) for f in (model.errors, model.anomaly_score)
+                )
                 table.writerows([place, at, *map("{:.6g}".format, pair)]
                                 for at, pair in enumerate(zip(errors, scores, strict=True)))  # fmt: skip
                 if self.plot and place == 0:
@@ -110,6 +112,6 @@ class Score(Trained):
 
 
 def need_sklearn() -> None:
-    """Raises a ValueError if the estimators cannot be imported."""
-    there = importlib.util.find_spec("sklearn") is not None
-    require(there, "scikit-learn", "be installed", "none", "Try: pip install 'hae_jax[sklearn]'")
+    """Raises a ValueError if scikit-learn is not installed."""
+    installed = importlib.util.find_spec("sklearn") is not None
+    require(installed, "scikit-learn", "be installed", "none", "Try: pip install 'hae_jax[sklearn]'")

@@ -1,4 +1,4 @@
-"""Evaluations and gradients as tables for people."""
+"""Evaluations and gradient reports as tables."""
 
 from collections.abc import Mapping
 
@@ -8,28 +8,28 @@ from rich.table import Table
 from rich.text import Text
 
 from hae_jax.gradients.report import GradientReport
-from hae_jax.inference.evaluate import Evaluation, Part
+from hae_jax.inference.evaluate import Evaluation, GroupScores
 
 MEANINGS = {
-    "loss": "nats a token, teacher-forced",
+    "loss": "nats per token, teacher-forced",
     "perplexity": "exp(loss)",
-    "token_accuracy": "tokens that were the most probable one",
-    "code_gap": "nats a token lost with another document's code; near 0 the code is ignored",
+    "token_accuracy": "share of tokens predicted right, teacher-forced",
+    "code_gap": "increase of the loss with another document's code; near 0 the code is ignored",
     "bleu": "corpus BLEU-4 of free-running reconstructions, 0 to 100",
-    "bleu_limit": "the same if all came back, but for words outside the vocabulary",
-    "rouge1": "F1 of shared words",
-    "rouge2": "F1 of shared word pairs",
+    "bleu_limit": "the same for perfect reconstructions; unknown words count as errors",
+    "rouge1": "F1 of unigrams",
+    "rouge2": "F1 of bigrams",
     "rougeL": "F1 of the longest common subsequence",
-    "exact_match": "documents that came back without a difference",
-    "exact_limit": "the same if all came back, but for words outside the vocabulary",
-    "coherence": "disorder of the sentences, 0 is best",
+    "exact_match": "share of documents reconstructed exactly",
+    "exact_limit": "share of documents without unknown words",
+    "coherence": "mean displacement of sentences, 0 is best",
 }
-LEGEND = """slope    of ln |dL/dh|, nat a step backwards: below 0 it vanishes
-theory   the same from mean-field theory, by the weights and one forward pass
-left     share of the last step's |dL/dh| at the first step of the longest rows
-forget   mean forget gate; at f a cell remembers -1/ln f steps
-ends     share of the gates below 0.05 or above 0.95
-stretch  largest singular value of the Jacobian of the state, a step
+LEGEND = """slope      of ln |dL/dh|, in nats per step backwards: negative if gradients vanish
+theory     the slope predicted by mean-field theory, from the weights and one forward pass
+remaining  |dL/dh| at the first step relative to the last one, in the longest rows
+forget     mean forget gate f; a cell remembers for about -1/ln f steps
+saturated  share of gates below 0.05 or above 0.95
+stretch    largest singular value of the state's Jacobian, per step
 """
 
 
@@ -38,18 +38,18 @@ def show(evaluation: Evaluation, title: str, console: Console | None = None) -> 
     console = console or Console()
     heading = f"{title}: {evaluation.documents:,} documents, {evaluation.tokens:,} tokens"
     console.print(Text(heading, style="bold"), soft_wrap=True)
-    table = Table("score", "value", "what it is")
+    table = Table("score", "value", "meaning")
     table.columns[1].justify = "right"
     for name, meaning in MEANINGS.items():
         table.add_row(name, number(getattr(evaluation, name)), meaning)
     console.print(table)
-    console.print(breakdown("tokens of the document", evaluation.by_length))
+    console.print(breakdown("tokens in document", evaluation.by_length))
     console.print(breakdown("sentence", evaluation.by_position))
 
 
-def breakdown(by: str, parts: Mapping[str, Part]) -> Table:
-    """Lays out the scores of the parts of an evaluation."""
-    table = Table(by, "documents", "loss", "tokens right", "BLEU", "exact")
+def breakdown(by: str, parts: Mapping[str, GroupScores]) -> Table:
+    """Makes a table of the parts of an evaluation."""
+    table = Table(by, "documents", "loss", "token accuracy", "BLEU", "exact")
     for column in table.columns[1:]:
         column.justify = "right"
     for name, part in parts.items():
@@ -61,9 +61,20 @@ def breakdown(by: str, parts: Mapping[str, Part]) -> Table:
 def show_gradients(report: GradientReport, title: str, console: Console | None = None) -> None:
     """Prints a gradient report."""
     console = console or Console()
-    console.print(Text(f"{title}: loss {report.loss:.2f} nats a token, gradient norm {report.norm:.3g}", style="bold"))
+    console.print(
+        Text(f"{title}: loss {report.loss:.2f} nats per token, gradient norm {report.norm:.3g}", style="bold")
+    )
     table = Table(
-        "level", "steps", "slope", "theory", "left", "forget", "ends", "stretch", box=SIMPLE_HEAD, pad_edge=False
+        "level",
+        "steps",
+        "slope",
+        "theory",
+        "remaining",
+        "forget",
+        "saturated",
+        "stretch",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
     )
     table.columns[0].no_wrap = True
     for column in table.columns[1:]:
@@ -81,19 +92,19 @@ def show_gradients(report: GradientReport, title: str, console: Console | None =
         )
     console.print(table)
     console.print(Text(LEGEND, style="dim"))
-    table = Table("from", "to", "|dL/dh| is multiplied by", box=SIMPLE_HEAD)
+    table = Table("from", "to", "factor of |dL/dh|", box=SIMPLE_HEAD)
     table.columns[2].justify = "right"
     for name, factor in report.crossings.items():
         table.add_row(*name.split(" -> "), f"{factor:.2g}")
     console.print(table)
     if report.training is not None:
         binding, spikes, broken = report.training
-        shares = f"the clip was binding in {binding:.0%} of the steps, {spikes:.0%} of the log's norms were spikes"
-        console.print(f"while training: {shares}, {broken:.0%} of the steps were not finite")
+        shares = f"gradients were clipped in {binding:.0%} of the steps, {broken:.0%} of the steps were not finite"
+        console.print(f"during training: {shares}, {spikes:.0%} of the logged norms were spikes")
 
 
 def short(path: str) -> str:
-    """Names a layer as people do.
+    """Returns a short name of a layer.
 
     Example:
         >>> short("word_decoder/recurrent/layer_0"), short("encoder/word/layer_1")
@@ -104,7 +115,7 @@ def short(path: str) -> str:
 
 
 def number(value: float | None) -> str:
-    """Writes a score.
+    """Formats a score.
 
     Example:
         >>> number(3.14159), number(None), number(float("nan"))

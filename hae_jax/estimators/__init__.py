@@ -1,4 +1,4 @@
-"""scikit-learn's verbs for both worlds, series and documents; they need the extra `sklearn`."""
+"""Autoencoders of documents and of series as scikit-learn estimators; they need the extra `sklearn`."""
 
 from hae_jax.estimators.documents import DocumentAutoencoder
 from hae_jax.estimators.series import SeriesAutoencoder

@@ -1,4 +1,4 @@
-"""A fitted estimator on disk: JSON for what is said, .npz for what is counted. No code is ever loaded with it."""
+"""A fitted estimator on disk, as JSON and .npz; loading one never executes code."""
 
 import json
 import pickle
@@ -14,7 +14,7 @@ from jaxtyping import PyTree
 
 @dataclass(frozen=True)
 class Archive:
-    """What a folder holds.
+    """The content of a folder.
 
     Attributes:
         config: the config as JSON text.
@@ -29,7 +29,7 @@ class Archive:
     params: PyTree
 
     def write(self, folder: Path) -> None:
-        """Writes the folder, over an earlier archive if there is one."""
+        """Writes the folder, overwriting an earlier archive."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text(self.config, encoding="utf-8")
         (folder / "facts.json").write_text(json.dumps(self.facts, indent=2) + "\n", encoding="utf-8")
@@ -38,7 +38,7 @@ class Archive:
 
     @classmethod
     def read(cls, folder: Path) -> "Archive":
-        """Reads what `write` wrote; zip files notice flipped bits by themselves.
+        """Reads a folder that `write` wrote; zip files detect damage by themselves.
 
         Raises:
             ValueError: if a part is missing or damaged.
@@ -48,18 +48,18 @@ class Archive:
             arrays, params = (_arrays(folder / name) for name in ("arrays.npz", "params.npz"))
             return cls(texts[0], json.loads(texts[1]), arrays, unflatten_dict(params, sep="/"))
         except (OSError, ValueError, BadZipFile, EOFError) as error:
-            raise ValueError(f"folder must hold what save wrote, got {folder}: {error}. Save it again.") from None
+            raise ValueError(f"folder must hold a saved estimator, got {folder}: {error}. Save it again.") from None
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
-    # NumPy leaves a file open that is no whole archive.
+    # NumPy leaves an incomplete archive open.
     with path.open("rb") as stream, np.load(stream) as arrays:
         return dict(arrays)
 
 
 def refuse(name: str) -> NoReturn:
-    """Refuses to pickle a fitted estimator.
+    """Raises the error of an attempt to pickle a fitted estimator.
 
-    A pickle runs code when it is loaded, and breaks with the next version of any library.
+    Loading a pickle executes code, and fails after updates of libraries.
     """
-    raise pickle.PicklingError(f"a fitted {name} must be saved by its method save, got pickled. Use save and load.")
+    raise pickle.PicklingError(f"a fitted {name} must be saved by its method save, got pickle. Use save and load.")

@@ -1,45 +1,46 @@
 """The autoencoder of documents as a scikit-learn estimator."""
 
-import io
 import json
 import shutil
 import weakref
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-import flax.linen as nn
 import numpy as np
-from jaxtyping import Float, PyTree
-from rich.console import Console
+from jaxtyping import Float
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from hae_jax.config import DataConfig
 from hae_jax.config.presets import preset
-from hae_jax.data.batches import sequential_batches
-from hae_jax.data.tokenizer import Tokenizer, encode_text
 from hae_jax.estimators.archive import refuse
-from hae_jax.inference import texts
-from hae_jax.inference.teacher_forcing import encode, tokens_of
-from hae_jax.trained import TrainedModel
-from hae_jax.training import fit
+from hae_jax.inference.texts import check_texts
+from hae_jax.trained import TrainedModel, train
 
 
 class DocumentAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Turns texts into codes and back.
+    """Encodes documents into vectors and decodes them.
 
     Args:
-        config: name of the preset to start from.
-        steps: steps of training; those of the preset if None.
-        batch_size: documents a step; that of the preset if None.
-        learning_rate: Adam's peak rate; that of the preset if None.
-        vocab_size: number of ids at most; that of the preset if None.
-        random_state: seed.
+        config: name of the preset that provides the defaults.
+        steps: training steps.
+        batch_size: documents per step.
+        learning_rate: peak learning rate of Adam.
+        vocab_size: number of token ids.
+        random_state: seed of parameters, batches and noise.
+        verbose: shows progress on standard error.
 
     Attributes:
-        run_: the trained run: `model`, `params`, `tokenizer`, `config`.
+        model_: the trained model, a `hae_jax.TrainedModel`.
+
+    Example:
+        >>> texts = ["Rain fell. The bridge held.", "Trade recovered. Grain came.", "It rained. Grain was sold."]
+        >>> model = DocumentAutoencoder("tiny", steps=2).fit(texts)
+        >>> codes = model.transform(texts)
+        >>> codes.shape, len(model.inverse_transform(codes))
+        ((3, 96), 3)
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class DocumentAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         learning_rate: float | None = None,
         vocab_size: int | None = None,
         random_state: int = 0,
+        verbose: bool | int = False,
     ) -> None:
         self.config = config
         self.steps = steps
@@ -57,26 +59,25 @@ class DocumentAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         self.learning_rate = learning_rate
         self.vocab_size = vocab_size
         self.random_state = random_state
+        self.verbose = verbose
 
-    def fit(self, X: Any, y: Any = None) -> "DocumentAutoencoder":
-        """Learns to say texts again.
-
-        Some of them are held out, and tell which checkpoint is the best.
+    def fit(self, X: Iterable[str], y: Any = None) -> "DocumentAutoencoder":
+        """Trains the model. Some texts are held out, to select the best checkpoint.
 
         Args:
-            X: texts.
+            X: a list of strings.
             y: ignored.
 
         Raises:
-            ValueError: if a setting or a text cannot be used, or the texts are too few.
+            ValueError: if a setting or a text is invalid, or there are too few texts.
         """
-        given = _texts(X)
+        texts = check_texts(X)
         folder = Path(mkdtemp(prefix="hae_jax-"))
-        # The files live as long as the estimator does.
+        # The files are deleted together with the estimator.
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         corpus = folder / "texts.jsonl"
         with corpus.open("w", encoding="utf-8") as stream:
-            stream.writelines(json.dumps({"text": text}) + "\n" for text in given)
+            stream.writelines(json.dumps({"text": text}) + "\n" for text in texts)
         start = preset(self.config)
         chosen: dict[str, dict[str, Any]] = {
             "data": {
@@ -85,78 +86,55 @@ class DocumentAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             "optim": {"learning_rate": self.learning_rate},
             "train": {"steps": self.steps, "seed": self.random_state},
         }  # fmt: skip
-        parts: dict[str, Any] = {
+        sections: dict[str, Any] = {
             section: replace(getattr(start, section), **{k: v for k, v in values.items() if v is not None})
             for section, values in chosen.items()
         }
-        self._workdir = folder / "run"
-        fit(replace(start, **parts), self._workdir, Console(file=io.StringIO()))
-        self.run_ = TrainedModel.load(self._workdir)
+        self.model_ = train(replace(start, **sections), folder / "run", progress=bool(self.verbose))
         return self
 
-    def transform(self, X: Any) -> Float[np.ndarray, "text code"]:
-        """Returns the codes of texts."""
+    def transform(self, X: Iterable[str]) -> Float[np.ndarray, "text code"]:
+        """Returns the codes of texts, float32."""
         check_is_fitted(self)
-        return texts.encode(*self._parts, _texts(X))
+        return self.model_.encode(X, progress=bool(self.verbose))
 
     def inverse_transform(self, codes: Any) -> list[str]:
-        """Returns the texts of codes, decoded greedily."""
+        """Returns the texts decoded greedily from codes, [text, code]."""
         check_is_fitted(self)
-        return list(texts.decode(*self._parts, np.asarray(codes)))
+        return self.model_.decode(np.asarray(codes), progress=bool(self.verbose))
 
-    def reconstruct(self, X: Any) -> list[str]:
-        """Returns what comes back of texts."""
+    def reconstruct(self, X: Iterable[str]) -> list[str]:
+        """Returns the reconstructions of texts."""
         check_is_fitted(self)
-        return [each.reconstruction for each in texts.reconstruct(*self._parts, _texts(X))]
+        return self.model_.reconstruct(X, progress=bool(self.verbose))
 
-    def score_samples(self, X: Any) -> Float[np.ndarray, "text"]:
-        """Returns minus the nats a token of each text, teacher-forced: the higher, the more like the fitted ones."""
+    def score_samples(self, X: Iterable[str]) -> Float[np.ndarray, "text"]:
+        """Returns the mean log-likelihood of each text's tokens, in nats per token; see
+        `TrainedModel.log_likelihood`."""
         check_is_fitted(self)
-        model, params, tokenizer, data = self._parts
-        documents, _ = encode_text(_texts(X), tokenizer, data)
-        batches = list(sequential_batches(documents, data, min(texts.DOCS, len(documents))))
-        tokens = tokens_of(model, params, batches, [encode(model, params, batch) for batch, _ in batches])
-        total, count = (np.bincount(tokens.doc, weight, len(documents)) for weight in (tokens.nll, None))
-        return -total / count
+        return self.model_.log_likelihood(X, progress=bool(self.verbose))
 
     def save(self, folder: Path | str) -> None:
-        """Copies the trained run into a folder, which may be used as a workdir of `hae`; `load` reads it."""
+        """Copies the trained run into a folder, for `load` and as a workdir of `hae`."""
         check_is_fitted(self)
-        shutil.copytree(self._workdir, folder, dirs_exist_ok=True)
+        shutil.copytree(self.model_.workdir, folder, dirs_exist_ok=True)
 
     @classmethod
     def load(cls, folder: Path | str) -> "DocumentAutoencoder":
-        """Opens what `save` wrote, or any workdir of `hae train`.
+        """Loads an estimator that was saved, or any workdir of `hae train`.
 
         Raises:
             ValueError: if the folder holds no run.
         """
-        made = cls()
-        made.run_, made._workdir = TrainedModel.load(Path(folder)), Path(folder)
-        return made
+        estimator = cls()
+        estimator.model_ = TrainedModel.load(folder)
+        return estimator
 
     def __getstate__(self) -> Any:
-        if "run_" in self.__dict__:
+        if "model_" in self.__dict__:
             refuse(type(self).__name__)
         return super().__getstate__()
 
     @property
-    def _parts(self) -> tuple[nn.Module, PyTree, Tokenizer, DataConfig]:
-        run = self.run_
-        return run.model, run.params, run.tokenizer, run.config.data
-
-    @property
     def _n_features_out(self) -> int:
-        return self.transform(["One."]).shape[1]
-
-
-def _texts(given: Any) -> list[str]:
-    if isinstance(given, str | bytes) or not hasattr(given, "__len__"):
-        raise ValueError(f"X must be a list of texts, got {type(given).__name__}. Put them into a list.")
-    found = list(given)
-    wrong = [place for place, text in enumerate(found) if not isinstance(text, str)]
-    if wrong:
-        raise ValueError(f"X[{wrong[0]}] must be a text, got {type(found[wrong[0]]).__name__}. Convert it first.")
-    if not found:
-        raise ValueError("X must hold at least one text, got none. Pass some.")
-    return found
+        return self.model_.encode(["One."]).shape[1]
