@@ -139,7 +139,7 @@ def test_a_truncated_checkpoint_gives_way_to_another_and_the_user_is_told(copy, 
     assert main(["interpolate", "--workdir", str(copy), "--points", "2", "The rain began.", "Nobody came."]) == 0
     written = capsys.readouterr()
     assert len(written.out.splitlines()) == 2
-    assert f"checkpoint {best} is damaged and left aside" in written.err
+    assert f"checkpoint {best} is damaged and skipped" in written.err
 
 
 def test_without_a_whole_checkpoint_there_is_a_complaint(copy, capsys):
@@ -147,7 +147,7 @@ def test_without_a_whole_checkpoint_there_is_a_complaint(copy, capsys):
     capsys.readouterr()
     assert main(["interpolate", "--workdir", str(copy), "The rain began.", "Nobody came."]) == 2
     last = capsys.readouterr().err.splitlines()[-1]
-    assert "must hold a checkpoint that is whole" in last
+    assert "must hold an intact checkpoint" in last
     assert HOUSE.fullmatch(last + "\n")
 
 

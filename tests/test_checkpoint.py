@@ -28,7 +28,7 @@ def state():
 
 
 @pytest.fixture
-def said():
+def log():
     return []
 
 
@@ -61,16 +61,16 @@ def files(path):
     return sorted(file for file in path.rglob("*") if file.is_file() and file.stat().st_size)
 
 
-def test_a_saved_state_comes_back_bit_for_bit(folder, state, said):
+def test_a_saved_state_is_restored_bit_for_bit(folder, state, log):
     fill(folder, state, {3: 1.25})
-    restored, record = Checkpoints(folder, 2, said.append).restore(state)
+    restored, record = Checkpoints(folder, 2, log.append).restore(state)
     same(restored, at(state, 3))
     assert record == CheckpointInfo(3, 1.25, 4.5)
-    assert said == []
+    assert log == []
 
 
-def test_an_empty_folder_holds_nothing(folder, state, said):
-    assert Checkpoints(folder, 2, said.append).restore(state) is None
+def test_an_empty_folder_holds_nothing(folder, state, log):
+    assert Checkpoints(folder, 2, log.append).restore(state) is None
     with pytest.raises(CheckpointError, match="must hold a checkpoint, got none"):
         checkpoint.load_params(folder, state.params)
 
@@ -103,7 +103,7 @@ def test_without_an_evaluation_the_newest_is_loaded(folder, state):
     assert checkpoint.load_params(folder, state.params)[1].step == 2
 
 
-def test_every_flipped_bit_is_noticed_or_does_no_harm(folder, state, said):
+def test_every_flipped_bit_is_noticed_or_does_no_harm(folder, state, log):
     fill(folder, state, {3: 0.5})
     rng = np.random.default_rng(3)
     noticed = 0
@@ -114,9 +114,9 @@ def test_every_flipped_bit_is_noticed_or_does_no_harm(folder, state, said):
             path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << int(rng.integers(8))]) + whole[place + 1 :])
             try:
                 record, arrays = checkpoint.read(folder / "3", ("params", "rest"))
-                same(checkpoint.fit_to(state.params, arrays["params"], 3), state.params)
+                same(checkpoint.unflatten_like(state.params, arrays["params"], 3), state.params)
                 same(
-                    checkpoint.fit_to(state._replace(params=None), arrays["rest"], 3),
+                    checkpoint.unflatten_like(state._replace(params=None), arrays["rest"], 3),
                     at(state, 3)._replace(params=None),
                 )
                 assert record == CheckpointInfo(3, 0.5, 4.5)
@@ -128,7 +128,7 @@ def test_every_flipped_bit_is_noticed_or_does_no_harm(folder, state, said):
 
 @pytest.mark.parametrize("name", ["_CHECKPOINT_METADATA", "params/_METADATA", "rest/manifest.ocdbt", "params/d"])
 @pytest.mark.parametrize("content", ["half", "nothing", "gone"])
-def test_a_truncated_checkpoint_gives_way_to_the_one_before(folder, state, said, name, content):
+def test_a_truncated_checkpoint_is_replaced_by_the_one_before(folder, state, log, name, content):
     fill(folder, state, {3: 2.0, 5: 1.0})
     for path in files(folder / "5"):
         if path.relative_to(folder / "5").as_posix().startswith(name):
@@ -137,65 +137,65 @@ def test_a_truncated_checkpoint_gives_way_to_the_one_before(folder, state, said,
             else:
                 path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if content == "half" else b"")
     if not name.startswith("rest"):
-        assert checkpoint.load_params(folder, state.params, said.append)[1].step == 3
-    checkpoints = Checkpoints(folder, 2, said.append)
+        assert checkpoint.load_params(folder, state.params, log.append)[1].step == 3
+    checkpoints = Checkpoints(folder, 2, log.append)
     restored, record = checkpoints.restore(state)
     assert record.step == 3
     same(restored, at(state, 3))
-    assert said
-    assert all("checkpoint 5 is damaged and left aside" in line or "metadata" in line for line in said)
+    assert log
+    assert all("checkpoint 5 is damaged and skipped" in line or "metadata" in line for line in log)
     assert checkpoint.steps(folder) == [3]
 
 
-def test_damaged_checkpoints_do_not_push_out_whole_ones(folder, state, said):
+def test_damaged_checkpoints_do_not_displace_intact_ones(folder, state, log):
     fill(folder, state, {3: None, 5: None, 7: None}, keep=3)
     for number in (5, 7):
         (folder / str(number) / "_CHECKPOINT_METADATA").write_text("{}")
-    checkpoints = Checkpoints(folder, 2, said.append)
+    checkpoints = Checkpoints(folder, 2, log.append)
     checkpoints.restore(state)
     checkpoints.save(at(state, 4), CheckpointInfo(4, None, 0.0))
     checkpoints.finish()
     assert checkpoint.steps(folder) == [3, 4]
 
 
-def test_where_all_are_damaged_nothing_is_removed_and_the_user_is_told(folder, state, said):
+def test_where_all_are_damaged_nothing_is_removed_and_an_error_is_raised(folder, state, log):
     fill(folder, state, {3: None, 5: None})
     for path in (folder / "3", folder / "5"):
         shutil.rmtree(path / "rest")
-    with pytest.raises(CheckpointError, match="must hold a checkpoint that is whole, got 2 that are damaged"):
-        Checkpoints(folder, 2, said.append).restore(state)
+    with pytest.raises(CheckpointError, match="must hold an intact checkpoint, got 2 damaged"):
+        Checkpoints(folder, 2, log.append).restore(state)
     assert checkpoint.steps(folder) == [3, 5]
-    assert len(said) == 2
+    assert len(log) == 2
 
 
-def test_a_checkpoint_of_another_model_is_refused(folder, state, said):
+def test_a_checkpoint_of_another_model_is_refused(folder, state, log):
     fill(folder, state, {3: None})
     other = dict(state.params)
     other["kernel"] = np.zeros((7, 29), np.float32)
-    message = r"checkpoint 3 must fit the model: kernel must be float32\[7, 29\], got float32\[7, 23\]"
+    message = r"checkpoint 3 must match the model: kernel must be float32\[7, 29\], got float32\[7, 23\]"
     with pytest.raises(CheckpointError, match=message):
         checkpoint.load_params(folder, other)
     del other["kernel"]
     with pytest.raises(CheckpointError, match=r"kernel must be absent, got float32\[7, 23\]"):
-        Checkpoints(folder, 2, said.append).restore(state._replace(params=other))
+        Checkpoints(folder, 2, log.append).restore(state._replace(params=other))
     assert checkpoint.steps(folder) == [3]
 
 
-def test_leftovers_of_an_interrupted_write_are_removed(folder, state, said):
+def test_leftovers_of_an_interrupted_write_are_removed(folder, state, log):
     fill(folder, state, {3: None})
     leftover = folder / "5.orbax-checkpoint-tmp"
     leftover.mkdir()
     (leftover / "part").write_text("half")
-    assert Checkpoints(folder, 2, said.append).restore(state)[1].step == 3
+    assert Checkpoints(folder, 2, log.append).restore(state)[1].step == 3
     assert not leftover.exists()
 
 
-def test_a_failed_write_is_told_at_the_next_save(folder, state, said, monkeypatch):
+def test_a_failed_write_is_reported_at_the_next_save(folder, state, log, monkeypatch):
     class Failed:
         def result(self):
             raise OSError(28, "No space left on device")
 
-    checkpoints = Checkpoints(folder, 2, said.append)
+    checkpoints = Checkpoints(folder, 2, log.append)
     monkeypatch.setattr(checkpoint.ocp, "save_checkpointables_async", lambda *args, **kwargs: Failed())
     checkpoints.save(state, CheckpointInfo(3, None, 0.0))
     with pytest.raises(OSError, match="No space left"):

@@ -1,4 +1,4 @@
-"""The programs of a step, and what they cost."""
+"""The programs of a step, and their cost."""
 
 import time
 from functools import cache
@@ -30,15 +30,15 @@ def ready():
     return step.start(jax.tree.map(jnp.array, params), optimizer), jitted
 
 
-def test_a_shape_is_compiled_once_and_tells_it_once():
+def test_a_shape_is_compiled_and_reported_once():
     state, jitted = ready()
     programs = CompiledStep(jitted)
     assert programs.costs() == {}
-    begun = time.monotonic()
+    start = time.monotonic()
     for seed in range(3):
         state, _ = programs(state, batch(seed), KEY)
     small = programs.costs()
-    assert 0 < small["compile_seconds"] < time.monotonic() - begun
+    assert 0 < small["compile_seconds"] < time.monotonic() - start
     assert programs.costs() == {}
     programs(state, batch(rows=64), KEY)
     assert programs.costs()["memory"] > small["memory"] + batch(rows=64).buckets[0].nbytes
@@ -48,12 +48,12 @@ def test_a_step_is_that_of_the_jitted_function():
     (first, jitted), (second, _) = ready(), ready()
     programs = CompiledStep(jitted)
     for seed in range(2):
-        first, seen = jitted(first, batch(seed), KEY)
-        second, told = programs(second, batch(seed), KEY)
-        jax.tree.map(np.testing.assert_array_equal, (first, seen), (second, told))
+        first, expected = jitted(first, batch(seed), KEY)
+        second, actual = programs(second, batch(seed), KEY)
+        jax.tree.map(np.testing.assert_array_equal, (first, expected), (second, actual))
 
 
-def test_a_compiler_that_keeps_no_account_is_no_error():
-    silent = Mock(spec=jax.stages.Compiled)
-    silent.memory_analysis.return_value = None
-    assert reserved_memory(silent) is None
+def test_a_compiler_that_reports_no_memory_is_no_error():
+    program = Mock(spec=jax.stages.Compiled)
+    program.memory_analysis.return_value = None
+    assert reserved_memory(program) is None

@@ -1,4 +1,4 @@
-"""Whole runs of a very small model: whatever happens to them, they come to the same end."""
+"""Whole runs of a very small model: interrupted or damaged, they end with the same result."""
 
 import dataclasses
 import io
@@ -136,7 +136,7 @@ def test_a_run_leaves_everything_behind(config, whole):
     assert {20, 22} < set(checkpoint.steps(workdir / "checkpoints"))
 
 
-def test_a_run_says_once_what_compiling_took(whole):
+def test_a_run_reports_the_cost_of_compilation_once(whole):
     first, *others = [line for line in read_lines(whole[0] / "metrics.jsonl") if line["kind"] == "train"]
     state = sum(array.nbytes for array in arrays(whole[0]).values())
     assert 0 < first["compile_seconds"] < first["seconds"]
@@ -169,7 +169,7 @@ def test_a_run_opens_with_the_best_parameters(whole, config):
     }
     assert run.step == min((loss, step) for step, loss in losses.items() if loss is not None)[1]
     assert run.config == config
-    for name, leaf in checkpoint.named(run.params).items():
+    for name, leaf in checkpoint.named_leaves(run.params).items():
         np.testing.assert_array_equal(leaf, arrays(workdir, run.step)[f"params/{name}"])
 
 
@@ -200,7 +200,7 @@ def test_a_terminated_run_resumes_to_the_same_end(config, whole, tmp_path):
     assert_same_run(workdir, whole[0])
 
 
-def test_interrupted_damaged_and_out_of_time_it_still_comes_to_the_same_end(config, whole, tmp_path):
+def test_interrupted_damaged_and_out_of_time_it_still_ends_with_the_same_result(config, whole, tmp_path):
     sent = []
 
     def interrupt(text):
@@ -214,7 +214,7 @@ def test_interrupted_damaged_and_out_of_time_it_still_comes_to_the_same_end(conf
     (path,) = (path for path in (tmp_path / "checkpoints/9/params/d").iterdir() if path.stat().st_size)
     path.write_bytes(path.read_bytes()[:-7])
     outcome, text = train(with_train(config, minutes=1e-9), tmp_path)
-    assert "checkpoint 9 is damaged and left aside" in text
+    assert "checkpoint 9 is damaged and skipped" in text
     assert "resuming from step 8" in text
     assert (outcome.step, outcome.reason) == (8, "minutes")
 
@@ -238,7 +238,7 @@ def test_a_workdir_that_cannot_be_written_is_refused(config, tmp_path):
         fit(config, tmp_path / "file")
 
 
-def test_a_run_that_explodes_gives_up_and_says_where(config, tmp_path):
+def test_a_run_that_diverges_stops_and_names_the_gradient(config, tmp_path):
     wild = dataclasses.replace(with_train(config, max_skipped=5), optim=OptimConfig(learning_rate=1e15, warmup=0))
     with pytest.raises(NonFinite, match=r"steps 2 to 6 must be finite, .* gradient of \S+/\S+ is the first"):
         train(wild, tmp_path)
@@ -254,6 +254,6 @@ def test_another_vocabulary_than_the_checkpoint_s_is_refused(whole, tmp_path):
     (tmp_path / "checkpoints").symlink_to(workdir / "checkpoints")
     (tmp_path / "config.json").symlink_to(workdir / "config.json")
     with pytest.raises(
-        ValueError, match=r"must fit the model: .* Use the config and the vocabulary it was trained with"
+        ValueError, match=r"must match the model: .* Use the config and the vocabulary it was trained with"
     ):
         TrainedModel.load(tmp_path)

@@ -11,13 +11,12 @@ from support.model_grid import drawn
 from support.oracle_models import Oracle, nats
 
 from hae_jax.config import Config, ModelConfig, OptimConfig
-from hae_jax.gradients import flow
-from hae_jax.gradients.differentiate import differentiate
+from hae_jax.gradients import flow, update_ratio
+from hae_jax.gradients.differentiate import value_grad_and_flow
 from hae_jax.gradients.flow import gradient_flow, parts_of
 from hae_jax.layers.cell import Gates
 from hae_jax.training import optim
-from hae_jax.training import step as step_module
-from hae_jax.training.step import make_step, named, start
+from hae_jax.training.step import make_step, named_leaves, start
 
 SIZES = {"embed_dim": 3, "hidden_dim": 2, "sentence_dim": 3, "sentence_loss": 0.0, "vector_loss": 0.0}
 CONFIGS = {
@@ -61,9 +60,9 @@ def seen(name):
     """What the probe sees of a model, and its parts before they are summed up."""
     config = CONFIGS[name]
     model, params = drawn(config)
-    run = jax.jit(lambda p: differentiate(model, config, p, batch(), jax.random.key(0), watch=True))
-    derivative = run(params)
-    return gradient_flow(derivative), parts_of(derivative.flow), params
+    run = jax.jit(lambda p: value_grad_and_flow(model, config, p, batch(), jax.random.key(0))[1])
+    flow = run(params)
+    return gradient_flow(flow), parts_of(flow), params
 
 
 def steps_of(path, config, document):
@@ -167,7 +166,7 @@ def test_spare_rows_change_nothing(name):
     config = CONFIGS[name]
     model, params = drawn(config)
     roomy = batch(widths=(4, 11), spare_rows=3, spare_docs=2, spare_sents=2)
-    run = jax.jit(lambda p: differentiate(model, config, p, roomy, jax.random.key(0), watch=True))
+    run = jax.jit(lambda p: value_grad_and_flow(model, config, p, roomy, jax.random.key(0))[1])
     other = gradient_flow(run(params))
     for path, level in seen(name)[0].levels.items():
         same = other.levels[path]
@@ -179,36 +178,36 @@ def test_spare_rows_change_nothing(name):
         np.testing.assert_allclose(same.forget, level.forget, rtol=1e-5)
 
 
-def test_a_watched_step_is_the_same_step():
+def test_statistics_do_not_change_the_step():
     config = Config(ModelConfig(embed_dim=5, hidden_dim=3, sentence_dim=7, layers=2))
     model, params = drawn(config.model)
     optimizer = optim.build(OptimConfig(), 10)
     results = []
-    for watch in (None, gradient_flow):
-        step = make_step(model, optimizer, config, watch=watch)
+    for statistics in (None, gradient_flow):
+        step = make_step(model, optimizer, config, statistics=statistics)
         # The state is donated: each step needs its own.
         results.append(step(start(jax.tree.map(jnp.array, params), optimizer), batch(), jax.random.key(1)))
-    (quiet, plain), (watched, info) = results
-    assert plain.seen is None
+    (bare, plain), (measured, info) = results
+    assert plain.statistics is None
     np.testing.assert_allclose(info.loss, plain.loss, rtol=1e-6)
-    for one, other in zip(jax.tree.leaves(quiet.params), jax.tree.leaves(watched.params), strict=True):
+    for one, other in zip(jax.tree.leaves(bare.params), jax.tree.leaves(measured.params), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
-    assert len(info.seen.levels) == 8
-    assert all(np.isfinite(value) for value in info.seen.crossings.values())
-    moved = named(
-        jax.tree.map(lambda new, old: np.linalg.norm(new - old) / np.linalg.norm(old), watched.params, params)
+    assert len(info.statistics.levels) == 8
+    assert all(np.isfinite(value) for value in info.statistics.crossings.values())
+    moved = named_leaves(
+        jax.tree.map(lambda new, old: np.linalg.norm(new - old) / np.linalg.norm(old), measured.params, params)
     )
-    for path, value in info.seen.updates.items():
+    for path, value in info.statistics.updates.items():
         np.testing.assert_allclose(value, moved[path], rtol=1e-3)
-    assert {path for path, leaf in named(params).items() if leaf.ndim > 1} == set(info.seen.updates)
+    assert {path for path, leaf in named_leaves(params).items() if leaf.ndim > 1} == set(info.statistics.updates)
 
 
 def test_large_kernels_are_judged_by_numbers_from_all_their_rows_and_columns(monkeypatch):
-    monkeypatch.setattr(step_module, "NUMBERS", 200)
+    monkeypatch.setattr(update_ratio, "SAMPLE_SIZE", 200)
     shape = (64, 128)
     rows, columns = jnp.indices(shape, dtype=jnp.float32)
     params = {"bias": jnp.ones(7), "kernel": rows, "recurrent": columns, "small": jnp.eye(3)}
-    found = np.asarray(step_module.sample(params))
+    found = np.asarray(update_ratio.sample_kernels(params))
     assert found.shape == (3, 200)
     taken = np.count_nonzero(found[0] + found[1]) + 1
     assert taken > 100
@@ -217,10 +216,3 @@ def test_large_kernels_are_judged_by_numbers_from_all_their_rows_and_columns(mon
         assert len(visited) == 8, "every eighth"
         assert often.max() < 1.5 * often.min()
     assert np.count_nonzero(found[2]) == 3
-
-
-def test_nothing_can_be_said_of_a_step_that_was_not_watched():
-    config = CONFIGS["flat"]
-    model, params = drawn(config)
-    with pytest.raises(ValueError, match=r"derivative must have a flow, got None\. Use differentiate"):
-        gradient_flow(differentiate(model, config, params, batch(), jax.random.key(0)))

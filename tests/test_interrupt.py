@@ -1,4 +1,4 @@
-"""Signals become wishes."""
+"""Signals are recorded."""
 
 import signal
 import threading
@@ -9,7 +9,7 @@ from hae_jax.training.interrupt import Interrupt
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_is_noted(number):
+def test_a_signal_is_recorded(number):
     before = signal.getsignal(number)
     with Interrupt() as interrupt:
         assert interrupt.received is None

@@ -1,4 +1,4 @@
-"""The numbers of a stretch of steps."""
+"""The metrics of a window of steps."""
 
 import math
 
@@ -13,39 +13,39 @@ from hae_jax.training.step import StepInfo, TrainState
 PARAMS = {"encoder": {"word": {"bias": jnp.zeros(3), "kernel": jnp.zeros((2, 3))}}}
 
 
-def window(step=0, skipped=0, total=0, limit=3):
-    """A window whose clock advances by two seconds whenever it is read."""
+def buffer(step=0, skipped=0, total=0, limit=3):
+    """A buffer whose clock advances by two seconds whenever it is read."""
     ticks = iter(range(0, 1000, 2))
     state = TrainState(jnp.int32(step), PARAMS, (), jnp.int32(skipped), jnp.int32(total))
     return MetricsBuffer(state, lambda: float(next(ticks)), limit)
 
 
-def info(loss=1.0, tokens=10.0, finite=True, culprit=-1, sentence_loss=None):
+def info(loss=1.0, tokens=10.0, finite=True, first_nonfinite=-1, sentence_loss=None):
     loss, sentence_loss = (None if x is None else jnp.float32(x) for x in (loss, sentence_loss))
     return StepInfo(
         loss=loss, sentence_loss=sentence_loss, vector_loss=None, tokens=jnp.float32(tokens), norm=jnp.float32(0.5),
-        binding=jnp.array(tokens > 10), finite=jnp.array(finite), culprit=jnp.int32(culprit),
+        binding=jnp.array(tokens > 10), finite=jnp.array(finite), first_nonfinite=jnp.int32(first_nonfinite),
     )  # fmt: skip
 
 
 def test_losses_are_weighted_by_tokens():
-    stretch = window()
-    stretch.add(info(loss=1.0, tokens=10.0, sentence_loss=2.0))
-    stretch.add(info(loss=4.0, tokens=30.0, sentence_loss=6.0))
-    values = stretch.close()
+    metrics = buffer()
+    metrics.add(info(loss=1.0, tokens=10.0, sentence_loss=2.0))
+    metrics.add(info(loss=4.0, tokens=30.0, sentence_loss=6.0))
+    values = metrics.summarize()
     assert values["loss"] == pytest.approx(3.25)
     assert values["sentence_loss"] == pytest.approx(5.0)
     assert values["binding"] == 0.5
     assert values["norm"] == 0.5
 
 
-def test_the_step_that_compiles_is_left_out_of_the_speed():
-    stretch = window()
-    stretch.add(info(tokens=7.0))
-    assert math.isnan(stretch.close()["words_per_second"])
-    stretch.add(info(tokens=11.0))
-    stretch.add(info(tokens=13.0))
-    assert stretch.close()["words_per_second"] == pytest.approx(24 / 2)
+def test_the_step_that_compiles_is_excluded_from_the_speed():
+    metrics = buffer()
+    metrics.add(info(tokens=7.0))
+    assert math.isnan(metrics.summarize()["words_per_second"])
+    metrics.add(info(tokens=11.0))
+    metrics.add(info(tokens=13.0))
+    assert metrics.summarize()["words_per_second"] == pytest.approx(24 / 2)
 
 
 class Pending:
@@ -58,55 +58,55 @@ class Pending:
         return np.asarray(1.0, dtype)
 
 
-def test_a_batch_is_late_if_it_comes_when_the_step_before_it_is_over():
-    stretch = window()
+def test_a_batch_is_late_if_the_step_before_it_is_already_done():
+    metrics = buffer()
     for pending in (True, False, True, True):
-        stretch.add(info()._replace(loss=Pending()) if pending else jax.block_until_ready(info()))
-    assert stretch.close()["late_batches"] == 0.25
-    stretch.add(info()._replace(loss=Pending()))
-    assert stretch.close()["late_batches"] == 0.0
+        metrics.add(info()._replace(loss=Pending()) if pending else jax.block_until_ready(info()))
+    assert metrics.summarize()["late_batches"] == 0.25
+    metrics.add(info()._replace(loss=Pending()))
+    assert metrics.summarize()["late_batches"] == 0.0
 
 
-def test_skipped_steps_are_counted_and_left_out_of_the_means():
-    stretch = window(total=5)
-    stretch.add(info(loss=2.0))
-    stretch.add(info(loss=np.nan, finite=False, culprit=0))
-    values = stretch.close()
+def test_skipped_steps_are_counted_and_excluded_from_the_means():
+    metrics = buffer(total=5)
+    metrics.add(info(loss=2.0))
+    metrics.add(info(loss=np.nan, finite=False, first_nonfinite=0))
+    values = metrics.summarize()
     assert (values["loss"], values["skipped"]) == (2.0, 6)
 
 
-def test_a_stretch_without_steps_has_no_numbers():
-    assert window().close() is None
+def test_a_window_without_steps_has_no_metrics():
+    assert buffer().summarize() is None
 
 
-def test_a_stretch_of_skipped_steps_alone_has_no_loss():
-    stretch = window()
-    stretch.add(info(finite=False))
-    assert math.isnan(stretch.close()["loss"])
+def test_a_window_of_skipped_steps_has_no_loss():
+    metrics = buffer()
+    metrics.add(info(finite=False))
+    assert math.isnan(metrics.summarize()["loss"])
 
 
-def test_training_gives_up_after_so_many_skipped_steps_in_a_row():
-    stretch = window(step=40)
-    stretch.add(info())
-    for culprit in (0, 0, 1):
-        stretch.add(info(finite=False, culprit=culprit))
+def test_training_stops_after_consecutive_skipped_steps():
+    metrics = buffer(step=40)
+    metrics.add(info())
+    for first_nonfinite in (0, 0, 1):
+        metrics.add(info(finite=False, first_nonfinite=first_nonfinite))
     with pytest.raises(
         NonFinite, match=r"steps 42 to 44 must be finite.* gradient of encoder/word/kernel is the first"
     ):
-        stretch.close()
+        metrics.summarize()
 
 
 def test_skipped_steps_are_counted_across_lines_and_resumes():
-    stretch = window(step=40, skipped=1)
-    stretch.add(info(finite=False))
-    stretch.close()
-    stretch.add(info(finite=False))
+    metrics = buffer(step=40, skipped=1)
+    metrics.add(info(finite=False))
+    metrics.summarize()
+    metrics.add(info(finite=False))
     with pytest.raises(NonFinite, match=r"steps 40 to 42 must be finite, got NaN or infinity in each: every gradient"):
-        stretch.close()
+        metrics.summarize()
 
 
 def test_a_finite_step_starts_the_count_anew():
-    stretch = window(skipped=2)
+    metrics = buffer(skipped=2)
     for finite in (True, False, False, True, False):
-        stretch.add(info(finite=finite))
-    assert stretch.close()["skipped"] == 3
+        metrics.add(info(finite=finite))
+    assert metrics.summarize()["skipped"] == 3

@@ -1,4 +1,4 @@
-"""The files of numbers."""
+"""The log of metrics."""
 
 import importlib.util
 
@@ -8,18 +8,18 @@ from hae_jax.training.metrics_log import MetricsLog, read_lines
 
 
 def write(path, steps, resume=0):
-    with MetricsLog(path, resume, tensorboard=False) as journal:
+    with MetricsLog(path, resume, tensorboard=False) as log:
         for step in steps:
-            journal.write(step, "train", {"loss": step / 2})
+            log.write(step, "train", {"loss": step / 2})
 
 
 def test_a_line_is_on_the_disk_when_written(tmp_path):
-    with MetricsLog(tmp_path, 0, tensorboard=False) as journal:
-        journal.write(5, "train", {"loss": float("nan"), "skipped": 0})
+    with MetricsLog(tmp_path, 0, tensorboard=False) as log:
+        log.write(5, "train", {"loss": float("nan"), "skipped": 0})
         assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 5, "kind": "train", "loss": null, "skipped": 0}\n'
 
 
-def test_a_resumed_journal_is_that_of_an_uninterrupted_run(tmp_path):
+def test_a_resumed_log_is_that_of_an_uninterrupted_run(tmp_path):
     for name in ("whole", "resumed"):
         (tmp_path / name).mkdir()
     write(tmp_path / "whole", range(0, 50, 10))
@@ -36,21 +36,21 @@ def test_a_line_cut_off_by_a_crash_is_dropped(tmp_path):
     assert [line["step"] for line in read_lines(path)] == [10, 30]
 
 
-def test_a_run_that_starts_anew_has_a_new_journal(tmp_path):
+def test_a_run_that_starts_anew_has_a_new_log(tmp_path):
     write(tmp_path, (10, 20))
     write(tmp_path, (30,))
     assert [line["step"] for line in read_lines(tmp_path / "metrics.jsonl")] == [30]
 
 
 def test_a_run_is_complete_once_its_final_scores_are_written(tmp_path):
-    with MetricsLog(tmp_path, 0, tensorboard=False) as journal:
-        journal.write(10, "train", {})
-        journal.write(10, "final", {})
-        assert not journal.complete
-    with MetricsLog(tmp_path, 10, tensorboard=False) as journal:
-        assert journal.complete
-    with MetricsLog(tmp_path, 9, tensorboard=False) as journal:
-        assert not journal.complete
+    with MetricsLog(tmp_path, 0, tensorboard=False) as log:
+        log.write(10, "train", {})
+        log.write(10, "final", {})
+        assert not log.complete
+    with MetricsLog(tmp_path, 10, tensorboard=False) as log:
+        assert log.complete
+    with MetricsLog(tmp_path, 9, tensorboard=False) as log:
+        assert not log.complete
 
 
 def test_tensorboard_without_its_package_is_refused(tmp_path, monkeypatch):
@@ -63,7 +63,7 @@ def test_tensorboard_without_its_package_is_refused(tmp_path, monkeypatch):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_tensorboard_gets_every_number(tmp_path):
     pytest.importorskip("tensorboardX")
-    with MetricsLog(tmp_path, 0, tensorboard=True) as journal:
-        journal.write(5, "train", {"loss": 1.5, "by_length": {}})
+    with MetricsLog(tmp_path, 0, tensorboard=True) as log:
+        log.write(5, "train", {"loss": 1.5, "by_length": {}})
     (events,) = (tmp_path / "tensorboard").iterdir()
     assert b"train/loss" in events.read_bytes()

@@ -1,4 +1,4 @@
-"""The doctor beside a run speaks up once for each cause, and lets the healthy work."""
+"""The monitor of a run reports each cause once, and nothing for healthy runs."""
 
 import dataclasses
 import io
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 from rich.console import Console
 from test_fit import config as small
-from test_metrics_buffer import info, window
+from test_metrics_buffer import buffer, info
 
 from hae_jax.config import Config, OptimConfig
 from hae_jax.gradients.flow import GradientFlow, LevelFlow
@@ -20,7 +20,7 @@ config = small
 CONFIG = Config(optim=OptimConfig(warmup=10))
 
 
-def seen(slope=-0.1, ratio=-0.5, forget=0.7, saturated=0.1, update=2e-3):
+def flow(slope=-0.1, ratio=-0.5, forget=0.7, saturated=0.1, update=2e-3):
     curve = jnp.ones(9)
     numbers = (jnp.float32(x) for x in (1.0, slope, ratio, forget, 5.0, saturated))
     return GradientFlow(
@@ -34,13 +34,13 @@ def values(loss=5.0, norm=2.0, binding=0.3):
 
 def evaluation(gap, loss=2.0):
     texts = ("bleu", "bleu_limit", "rouge1", "rouge2", "rougeL", "exact_match", "exact_limit", "coherence")
-    scores = dict.fromkeys(texts)
+    scores = dict.fromkeys(texts, 0.5)
     sizes = {"by_length": {}, "by_position": {}, "documents": 20, "tokens": 99, "examples": ()}
     return Evaluation(loss=loss, perplexity=9.0, token_accuracy=0.3, code_gap=gap, **scores, **sizes)
 
 
-def causes(remarks):
-    return [remark.cause for remark in remarks]
+def causes(alerts):
+    return [alert.cause for alert in alerts]
 
 
 @pytest.mark.parametrize(
@@ -54,12 +54,12 @@ def causes(remarks):
         ("gates-saturated", 400, {}, {"saturated": 0.9}),
     ],
 )
-def test_each_cause_is_spoken_of_once(cause, step, numbers, probes):
-    doctor = TrainingMonitor(CONFIG)
-    assert doctor.train(10, values(), seen()) == []
-    assert causes(doctor.train(step, values(**numbers), seen(**probes))) == [cause]
-    assert doctor.train(step + 10, values(**numbers), seen(**probes)) == []
-    assert TrainingMonitor(CONFIG, [cause]).train(step, values(**numbers), seen(**probes)) == []
+def test_each_cause_is_reported_once(cause, step, numbers, probes):
+    monitor = TrainingMonitor(CONFIG)
+    assert monitor.train(10, values(), flow()) == []
+    assert causes(monitor.train(step, values(**numbers), flow(**probes))) == [cause]
+    assert monitor.train(step + 10, values(**numbers), flow(**probes)) == []
+    assert TrainingMonitor(CONFIG, [cause]).train(step, values(**numbers), flow(**probes)) == []
 
 
 @pytest.mark.parametrize(
@@ -72,11 +72,11 @@ def test_each_cause_is_spoken_of_once(cause, step, numbers, probes):
         ({"loss": float("nan")}, {}),
     ],
 )
-def test_a_run_that_goes_on_well_is_left_alone(numbers, probes):
-    doctor = TrainingMonitor(CONFIG)
-    assert doctor.train(10, values(), seen(**probes)) == []
+def test_nothing_is_reported_for_a_healthy_run(numbers, probes):
+    monitor = TrainingMonitor(CONFIG)
+    assert monitor.train(10, values(), flow(**probes)) == []
     for step in (30, 500):
-        assert doctor.train(step, values(**numbers), seen(**probes)) == []
+        assert monitor.train(step, values(**numbers), flow(**probes)) == []
 
 
 @pytest.mark.parametrize(
@@ -84,9 +84,9 @@ def test_a_run_that_goes_on_well_is_left_alone(numbers, probes):
     [(0.0, 100, ["code-unwired"]), (1e-4, 600, ["code-ignored"]), (1e-4, 100, []), (0.5, 600, [])],
 )
 def test_a_code_that_is_not_read_shows_in_the_gap(gap, step, cause):
-    doctor = TrainingMonitor(CONFIG)
-    doctor.train(10, values(), seen())
-    assert causes(doctor.evaluation(step, evaluation(gap))) == cause
+    monitor = TrainingMonitor(CONFIG)
+    monitor.train(10, values(), flow())
+    assert causes(monitor.evaluation(step, evaluation(gap))) == cause
 
 
 @pytest.mark.parametrize(
@@ -97,32 +97,32 @@ def test_a_code_that_is_not_read_shows_in_the_gap(gap, step, cause):
     ],
 )  # fmt: skip
 def test_a_step_that_is_not_finite_names_level_leaf_and_cause(probes, cause):
-    doctor = TrainingMonitor(CONFIG)
-    doctor.train(10, values(), seen(**probes))
-    (remark,) = doctor.breakdown("encoder/word/layer_0/recurrent")
-    assert remark.cause == cause
-    assert "gradient encoder/word/layer_0/recurrent, level encoder/word" in remark.words
-    assert doctor.breakdown("encoder/word/layer_0/recurrent") == []
+    monitor = TrainingMonitor(CONFIG)
+    monitor.train(10, values(), flow(**probes))
+    (alert,) = monitor.on_nonfinite("encoder/word/layer_0/recurrent")
+    assert alert.cause == cause
+    assert "gradient encoder/word/layer_0/recurrent, level encoder/word" in alert.message
+    assert monitor.on_nonfinite("encoder/word/layer_0/recurrent") == []
 
 
-def test_a_window_keeps_what_was_seen_last_and_names_the_first_culprit():
-    stretch = window()
+def test_a_window_keeps_the_last_statistics_and_the_first_nonfinite_gradient():
+    metrics = buffer()
     for at in range(3):
-        stretch.add(info(finite=at == 0, culprit=at - 1)._replace(seen=jnp.float32(at)))
-    stretch.close()
-    assert float(stretch.seen) == 2
-    assert stretch.culprit == ["encoder/word/bias"]
-    stretch.add(info())
-    stretch.close()
-    assert stretch.culprit == []
+        metrics.add(info(finite=at == 0, first_nonfinite=at - 1)._replace(statistics=jnp.float32(at)))
+    metrics.summarize()
+    assert float(metrics.statistics) == 2
+    assert (metrics.nonfinite, metrics.first_nonfinite) == (True, "encoder/word/bias")
+    metrics.add(info())
+    metrics.summarize()
+    assert (metrics.nonfinite, metrics.first_nonfinite) == (False, None)
 
 
-class Heard(Exception):
-    """What was waited for was said."""
+class Printed(Exception):
+    """The expected text was printed."""
 
 
 class Paper(io.StringIO):
-    """Ends a run as soon as it says something."""
+    """Ends a run as soon as it prints a text."""
 
     def __init__(self, wanted):
         super().__init__()
@@ -131,23 +131,23 @@ class Paper(io.StringIO):
     def write(self, text):
         super().write(text)
         if self.wanted in text:
-            raise Heard
+            raise Printed
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("optim", "cause", "end"),
     [
-        ({"clip_norm": 1e-6}, "clip-too-tight", Heard),
+        ({"clip_norm": 1e-6}, "clip-too-tight", Printed),
         ({"learning_rate": 1e30, "clip": "none"}, "learning-rate-too-high", NonFinite),
     ],
 )
-def test_a_run_says_on_the_screen_and_in_the_journal_why_it_goes_wrong(config, tmp_path, optim, cause, end):
+def test_a_run_reports_on_the_console_and_in_the_log_why_it_fails(config, tmp_path, optim, cause, end):
     paper = Paper("clip-too-tight")
     config = dataclasses.replace(config, optim=dataclasses.replace(config.optim, **optim))
     with pytest.raises(end):
         fit(config, tmp_path / "run", Console(file=paper, width=100), TrainingMonitor)
-    said = [line for line in read_lines(tmp_path / "run" / "metrics.jsonl") if line["kind"] == "doctor"]
-    assert cause in [line["cause"] for line in said]
+    lines = [line for line in read_lines(tmp_path / "run" / "metrics.jsonl") if line["kind"] == "doctor"]
+    assert cause in [line["cause"] for line in lines]
     assert f": {cause} (" in paper.getvalue()
-    assert said[0]["step"] % config.train.log_every == 0 or said[0]["step"] % config.train.save_every == 0
+    assert lines[0]["step"] % config.train.log_every == 0 or lines[0]["step"] % config.train.save_every == 0

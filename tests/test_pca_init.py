@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hae_jax.config import ModelConfig
+from hae_jax.config import CellConfig
 from hae_jax.config.series import SeriesConfig
 from hae_jax.data.series import Scaler, pad_series
 from hae_jax.inference import series as inference
 from hae_jax.models.series import Series
-from hae_jax.training.series import fresh, train
+from hae_jax.training.series import initial_params, train
 
-MIRROR = ModelConfig(initializer="mirror")
+MIRROR = CellConfig(initializer="mirror")
 FLAT = SeriesConfig(sizes=(5,), memory=22, steps=30, batch_size=7, cell=MIRROR)
 LEVELS = SeriesConfig(sizes=(8, 5), spans=(4,), memory=24, cell=MIRROR)
 """Room for every number of every series, but for a code of five."""
@@ -29,7 +29,7 @@ def waves(number, time=11):
 def started(config, series):
     """The data, the model and the parameters from which training starts."""
     data = jax.tree.map(jnp.asarray, pad_series(series, Scaler.identity(series[0].shape[1])))
-    return data, Series(config.architecture, series[0].shape[1]), fresh(config, data)
+    return data, Series(config.architecture, series[0].shape[1]), initial_params(config, data)
 
 
 @pytest.mark.parametrize("config", [FLAT, LEVELS], ids=["flat", "levels"])
@@ -71,10 +71,10 @@ def test_components_that_the_data_lack_leave_weights_as_they_were_drawn(series):
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"memory": 0}, r"series.memory must be at least 1 with .* mirror, and 0 otherwise, got 0\. Use 256"),
-        ({"cell": ModelConfig()}, r"series.memory must be at least 1 with .* mirror, and 0 otherwise, got 22\."),
+        ({"cell": CellConfig()}, r"series.memory must be at least 1 with .* mirror, and 0 otherwise, got 22\."),
         ({"sizes": (5, 3)}, r"series.sizes must hold one size a level \(1\) with .* mirror, got \(5, 3\)\."),
         ({"reverse": False}, r"series.reverse must be set with series.cell.initializer mirror, got False\."),
         (
@@ -83,6 +83,6 @@ def test_components_that_the_data_lack_leave_weights_as_they_were_drawn(series):
         ),
     ],
 )
-def test_what_cannot_be_mirrored_is_told(fields, said):
-    with pytest.raises(ValueError, match=said):
+def test_what_cannot_be_mirrored_is_reported(fields, message):
+    with pytest.raises(ValueError, match=message):
         dataclasses.replace(FLAT, **fields)

@@ -25,9 +25,9 @@ model, optimizer, mesh = build(config.model, VOCAB), optim.build(config.optim, 7
 state = jax.jit(lambda: step.start(model.init(jax.random.key(1), batch())["params"], optimizer))()
 train_step, state = step.make_step(model, optimizer, config, mesh), sharding.replicate(state, mesh)
 for seed in range(3):
-    state, info = train_step(state, sharding.spread(batch(seed), mesh), jax.random.key(0))
+    state, info = train_step(state, sharding.shard_batch(batch(seed), mesh), jax.random.key(0))
 assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state))
-assert sharding.spread(batch(), mesh).row_index.addressable_shards[0].data.shape[0] == 8 // jax.device_count()
+assert sharding.shard_batch(batch(), mesh).row_index.addressable_shards[0].data.shape[0] == 8 // jax.device_count()
 np.savez(sys.argv[1], jax.device_count(), info.loss, info.norm, *jax.tree.leaves(state.params))
 """
 
@@ -84,7 +84,7 @@ def test_the_mesh_leaves_placement_to_the_compiler():
     ("docs", "rows", "message"),
     [
         (12, 32, r"data.batch_size must be divisible by the number of devices \(8\), got 12. Use 16."),
-        (8, 36, r"rows of a table must be divisible by the number of devices \(8\), got 36. Use 4 of the devices."),
+        (8, 36, r"rows of a bucket must be divisible by the number of devices \(8\), got 36. Use 4 of the devices."),
     ],
 )
 def test_a_batch_that_cannot_be_cut_evenly_is_refused(docs, rows, message):

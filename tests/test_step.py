@@ -1,4 +1,4 @@
-"""The training step, with a model that only counts words."""
+"""The training step, with a bag-of-words model."""
 
 from functools import cache, partial
 
@@ -89,26 +89,26 @@ def test_a_non_finite_step_changes_nothing_and_is_counted(clip, value):
         state, info = train_step(state, batch(), KEY)
         assert not info.finite
         assert not info.binding
-        assert list(step.named(state.params))[info.culprit] == "code/bias"
+        assert list(step.named_leaves(state.params))[info.first_nonfinite] == "code/bias"
         jax.tree.map(np.testing.assert_array_equal, host((state.params, state.opt_state)), before[1:3])
         assert (int(state.step), int(state.skipped), int(state.skipped_total)) == (3 + times, times, times)
     state = poisoned(state, "kernel", 0.0)
     state, info = train_step(state, batch(), KEY)
     assert info.finite
-    assert int(info.culprit) == -1
+    assert int(info.first_nonfinite) == -1
     assert (int(state.skipped), int(state.skipped_total)) == (0, 2)
 
 
 def test_a_gradient_whose_norm_overflows_is_skipped():
     state, train_step = ready()
-    # The gradient of what lies before the kernel then has numbers of 1e30, whose squares are no numbers any more.
+    # The gradient of what lies before the kernel then has numbers of 1e30, whose squares overflow.
     state = state._replace(params=state.params | {"kernel": 1e30 * state.params["kernel"]})
     _, info = train_step(state, batch(), KEY)
     assert jnp.isinf(info.norm)
     assert not info.finite
 
 
-def test_norm_is_that_before_clipping_and_binding_says_whether_it_was_cut():
+def test_norm_is_that_before_clipping_and_binding_is_whether_it_was_clipped():
     for bound, binding in ((1e-4, True), (1e4, False)):
         state, train_step = ready(Config(optim=OptimConfig(clip_norm=bound)))
         _, info = train_step(state, batch(), KEY)

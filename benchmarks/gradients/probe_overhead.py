@@ -53,7 +53,7 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
     optimizer = optim.build(config.optim, config.train.steps)
     batches = Batches(data.train, config.data, 0)
     params = model.init(jax.random.key(0), batches.batch(0))["params"]
-    steps = [make_step(model, optimizer, config, watch=watch) for watch in (None, gradient_flow)]
+    steps = [make_step(model, optimizer, config, statistics=statistics) for statistics in (None, gradient_flow)]
     states = [start(jax.tree.map(jnp.array, params), optimizer) for _ in steps]
     seconds: list[list[float]] = []
     for pair in range(WARM_UP + cell.config["pairs"]):

@@ -15,7 +15,7 @@ from flax.traverse_util import flatten_dict
 from jaxtyping import Array, Bool, Float
 
 from hae_jax.doctor.probes.curve import ratio, slope
-from hae_jax.gradients.differentiate import Derivative, Flow
+from hae_jax.gradients.differentiate import Flow
 from hae_jax.layers.cell import Gates
 
 ENDS = (0.05, 0.95)
@@ -65,22 +65,14 @@ class GradientFlow(NamedTuple):
     updates: dict[str, Float[Array, ""]]
 
 
-def gradient_flow(derivative: Derivative, ratios: Mapping[str, Float[Array, ""]] | None = None) -> GradientFlow:
-    """Sums up a step; a `watch` for `make_step`.
+def gradient_flow(flow: Flow, ratios: Mapping[str, Float[Array, ""]] | None = None) -> GradientFlow:
+    """Summarizes the gradient flow of a step; may be the `statistics` of `make_step`.
 
     Args:
-        derivative: the objective's derivative, with its flow.
-        ratios: |update| / |weights| of every kernel, by its path; None before there is an update.
-
-    Returns:
-        The vitals.
-
-    Raises:
-        ValueError: if the derivative was taken without watching.
+        flow: what `value_grad_and_flow` returns.
+        ratios: |update| / |weights| of every kernel by its path; None without an update.
     """
-    if derivative.flow is None:
-        raise ValueError("derivative must have a flow, got None. Use differentiate(..., watch=True).")
-    levels = sum_up(parts_of(derivative.flow))
+    levels = sum_up(parts_of(flow))
     return GradientFlow(levels, level_transitions(levels), dict(ratios or {}))
 
 

@@ -16,7 +16,7 @@ from jaxtyping import Array, Key
 from hae_jax.batch import Batch
 from hae_jax.config import ModelConfig
 from hae_jax.doctor.probes.curve import ratio, slope
-from hae_jax.gradients.differentiate import differentiate
+from hae_jax.gradients.differentiate import value_grad_and_flow
 from hae_jax.gradients.flow import LevelFlow, gradient_flow
 from hae_jax.gradients.jacobian import spectrum
 from hae_jax.gradients.mean_field import predict
@@ -124,10 +124,10 @@ def examine(
 
     @jax.jit
     def look(params: optax.Params, batch: Batch, key: Key[Array, ""]):
-        derivative = differentiate(model, config, params, batch, key, watch=True)
-        alone = gradient_flow(differentiate(through, bare, params, batch, key, watch=True))
+        derivative, flow = value_grad_and_flow(model, config, params, batch, key)
+        alone = gradient_flow(value_grad_and_flow(through, bare, params, batch, key)[1])
         norm = optax.tree.norm(derivative.gradient)
-        return derivative.losses.reconstruction.mean, norm, gradient_flow(derivative).levels, alone.crossings, derivative.flow
+        return derivative.losses.reconstruction.mean, norm, gradient_flow(flow).levels, alone.crossings, flow
 
     seen: list[tuple[Any, Any, dict[str, LevelFlow], dict[str, Any]]] = []
     flow = None

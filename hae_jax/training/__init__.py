@@ -1,4 +1,4 @@
-"""From a config to a trained workdir, and back from the workdir to a model."""
+"""Training: from a config to a trained workdir."""
 
 from hae_jax.training.checkpoint import CheckpointError
 from hae_jax.training.fit import FitResult, fit

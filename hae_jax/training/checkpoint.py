@@ -1,7 +1,7 @@
-"""Checkpoints that are written beside the training, appear whole or not at all, and are checked when they are read.
+"""Checkpoints, written asynchronously and atomically, and verified by checksums when they are read.
 
-Orbax writes and commits them. What it lacks is added here: a checksum for every array, because a flipped bit on the
-disk is otherwise loaded in silence, and the way back to the newest checkpoint that is whole.
+Orbax writes and commits them. Two things are added here: a checksum for every array, since Orbax does not detect a
+flipped bit on the disk, and the fallback to the newest intact checkpoint.
 """
 
 import dataclasses
@@ -19,23 +19,23 @@ import numpy as np
 from jaxtyping import PyTree
 from orbax.checkpoint import v1 as ocp
 
-from hae_jax.training.step import TrainState, named
+from hae_jax.training.step import TrainState, named_leaves
 
 Log = Callable[[str], None]
-"""Takes a line for the user."""
+"""Reports a line to the user."""
 
 
 class CheckpointError(ValueError):
-    """A checkpoint cannot be used."""
+    """A checkpoint is missing, damaged, or of another model."""
 
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """What is noted beside the arrays.
+    """Metadata of a checkpoint.
 
     Attributes:
-        step: batches seen.
-        loss: evaluation loss at that step; None where there was no evaluation.
+        step: number of training steps.
+        loss: evaluation loss at that step; None without an evaluation.
         seconds: training time so far, over all resumes.
     """
 
@@ -45,71 +45,72 @@ class CheckpointInfo:
 
 
 class Checkpoints:
-    """The checkpoints of a run that is being trained: the newest few and the best one are kept.
+    """The checkpoints of a training run: the newest few and the best one are kept.
 
     Args:
-        folder: where they are, one folder a step.
-        keep: how many of the newest are kept; besides, the one of the lowest evaluation loss.
-        say: told when a damaged checkpoint is left aside.
+        folder: folder of the checkpoints, with one subfolder per step.
+        keep: number of newest checkpoints to keep, besides the one with the lowest evaluation loss.
+        log: called for each damaged checkpoint that is skipped.
     """
 
-    def __init__(self, folder: Path, keep: int, say: Log) -> None:
-        self._folder, self._keep, self._say = folder.absolute(), keep, say
+    def __init__(self, folder: Path, keep: int, log: Log) -> None:
+        self._folder, self._keep, self._log = folder.absolute(), keep, log
         self._saving: ocp.AsyncResponse[None] | None = None
         self._folder.mkdir(parents=True, exist_ok=True)
         for leftover in self._folder.glob("*tmp*"):
             shutil.rmtree(leftover)
         self._losses = {step: loss_of(self._folder, step) for step in steps(self._folder)}
 
-    def save(self, state: TrainState, record: CheckpointInfo) -> None:
-        """Copies the state to the host and starts to write it; waits first for the write before it, if need be.
+    def save(self, state: TrainState, info: CheckpointInfo) -> None:
+        """Copies the state to the host and starts writing it, after the previous write is complete.
 
         Raises:
-            OSError: if the write before it failed, by a full disk for example.
+            OSError: if the previous write failed, for example because the disk is full.
         """
         self.finish()
-        # A copy: the buffers of the state are soon donated to the next step, and on a CPU the host's view is no copy.
-        params = {name: np.array(leaf) for name, leaf in named(state.params).items()}
-        rest = {name: np.array(leaf) for name, leaf in named(state._replace(params=None)).items()}
-        note = dataclasses.asdict(record) | {"checksums": {"params": checksums(params), "rest": checksums(rest)}}
+        # A copy, since the next step reuses the buffers of the state, and on a CPU the host's view shares them.
+        params = {name: np.array(leaf) for name, leaf in named_leaves(state.params).items()}
+        rest = {name: np.array(leaf) for name, leaf in named_leaves(state._replace(params=None)).items()}
+        sums = {"checksums": {"params": checksums(params), "rest": checksums(rest)}}
+        metadata = dataclasses.asdict(info) | sums
         self._saving = ocp.save_checkpointables_async(
-            self._folder / str(record.step),
+            self._folder / str(info.step),
             {"params": params, "rest": rest},
             overwrite=True,
-            custom_metadata=note | {"checksum": digest(note)},
+            custom_metadata=metadata | {"checksum": digest(metadata)},
         )
-        self._losses[record.step] = record.loss
+        self._losses[info.step] = info.loss
 
     def finish(self) -> None:
-        """Waits until all is written, and removes checkpoints that are neither new nor best."""
+        """Waits until the last write is complete, and removes checkpoints that are neither newest nor best."""
         if self._saving is not None:
             saving, self._saving = self._saving, None
             saving.result()
             self._prune()
 
     def restore(self, like: TrainState) -> tuple[TrainState, CheckpointInfo] | None:
-        """Reads the newest checkpoint that is whole; newer ones, damaged, are removed.
+        """Reads the newest intact checkpoint; newer, damaged ones are removed.
 
         Args:
             like: a state of the same structure.
 
         Returns:
-            The state, as NumPy arrays, and what was noted with it; None if there is no checkpoint yet.
+            The state, as NumPy arrays, and its metadata; None if there is no checkpoint.
 
         Raises:
-            CheckpointError: if all are damaged, or the newest whole one does not fit `like`.
+            CheckpointError: if all are damaged, or the newest intact one does not match `like`.
         """
         order = steps(self._folder)[::-1]
-        found = first_whole(self._folder, order, ("params", "rest"), self._say)
+        found = first_intact(self._folder, order, ("params", "rest"), self._log)
         if found is None:
             return None
-        record, arrays = found
-        params = fit_to(like.params, arrays["params"], record.step)
-        rest = fit_to(like._replace(params=None), arrays["rest"], record.step)
-        for damaged in (step for step in order if step > record.step):
-            # Left in place they would count as the newest, and push whole ones out.
+        info, arrays = found
+        params = unflatten_like(like.params, arrays["params"], info.step)
+        rest = unflatten_like(like._replace(params=None), arrays["rest"], info.step)
+        for damaged in (step for step in order if step > info.step):
+            # Otherwise they would count as the newest and displace intact ones.
             self._remove(damaged)
-        return rest._replace(params=params), record
+        return rest._replace(params=params), info
 
     def _prune(self) -> None:
         kept = {*sorted(self._losses)[-self._keep :], *best(self._losses)}
@@ -121,135 +122,135 @@ class Checkpoints:
         del self._losses[step]
 
 
-def load_params(folder: Path, like: PyTree, say: Log | None = None) -> tuple[PyTree, CheckpointInfo]:
-    """Reads the parameters of the best checkpoint; if that is damaged or none was evaluated, of the newest whole one.
+def load_params(folder: Path, like: PyTree, log: Log | None = None) -> tuple[PyTree, CheckpointInfo]:
+    """Reads the parameters of the best checkpoint, or of the newest intact one if there is no intact best.
 
     Args:
-        folder: what was given to `Checkpoints`.
+        folder: folder of the checkpoints.
         like: parameters, or their shapes, of the same structure.
-        say: told when a damaged checkpoint is left aside; prints to standard error by default.
+        log: called for each damaged checkpoint that is skipped; prints to standard error by default.
 
     Returns:
-        The parameters, as NumPy arrays, and what was noted with them.
+        The parameters, as NumPy arrays, and the metadata of the checkpoint.
 
     Raises:
-        CheckpointError: if there is no checkpoint, if all are damaged, or if it does not fit `like`.
+        CheckpointError: if there is no checkpoint, if all are damaged, or if it does not match `like`.
     """
     folder = folder.absolute()
-    say = say or (lambda line: print(line, file=sys.stderr))
+    log = log or (lambda line: print(line, file=sys.stderr))
     newest = steps(folder)[::-1]
-    preferred = best({step: loss_of(folder, step, say) for step in newest})
+    preferred = best({step: loss_of(folder, step, log) for step in newest})
     order = [*preferred, *(step for step in newest if step not in preferred)]
-    found = first_whole(folder, order, ("params",), say)
+    found = first_intact(folder, order, ("params",), log)
     if found is None:
         raise CheckpointError(f"{folder} must hold a checkpoint, got none. Train a while longer.")
-    record, arrays = found
-    return fit_to(like, arrays["params"], record.step), record
+    info, arrays = found
+    return unflatten_like(like, arrays["params"], info.step), info
 
 
 def steps(folder: Path) -> list[int]:
-    """Lists the steps of which there is a checkpoint, oldest first."""
+    """Returns the steps of all checkpoints, in ascending order."""
     return sorted(int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit()) if folder.is_dir() else []
 
 
-def first_whole(
-    folder: Path, order: list[int], parts: tuple[str, ...], say: Log
+def first_intact(
+    folder: Path, order: list[int], parts: tuple[str, ...], log: Log
 ) -> tuple[CheckpointInfo, dict[str, dict[str, np.ndarray]]] | None:
-    """Reads parts of the first checkpoint, in the given order, that is whole; None if the order is empty.
+    """Reads parts of the first intact checkpoint in the given order; None if the order is empty.
 
     Raises:
-        CheckpointError: if none of them is whole.
+        CheckpointError: if all of them are damaged.
     """
     for step in order:
         try:
             return read(folder / str(step), parts)
         except CheckpointError as error:
-            say(f"checkpoint {step} is damaged and left aside: {error}")
+            log(f"checkpoint {step} is damaged and skipped: {error}")
     if order:
         raise CheckpointError(
-            f"{folder} must hold a checkpoint that is whole, got {len(order)} that are damaged. "
+            f"{folder} must hold an intact checkpoint, got {len(order)} damaged. "
             "Restore one from a backup, or start again in a new workdir."
         )
     return None
 
 
 def read(path: Path, parts: tuple[str, ...]) -> tuple[CheckpointInfo, dict[str, dict[str, np.ndarray]]]:
-    """Reads parts of one checkpoint, by the names of their arrays, and compares all checksums.
+    """Reads parts of one checkpoint, as arrays by name, and verifies their checksums.
 
     Raises:
         CheckpointError: if it is damaged.
     """
-    note = metadata_of(path)
+    metadata = metadata_of(path)
     try:
-        # One by one: together, Orbax would leave the others' coroutines behind when one fails.
+        # One by one: if one of several fails, Orbax never awaits the coroutines of the others.
         arrays = {part: ocp.load_checkpointables(path, {part: None})[part] for part in parts}
-    # What a broken file makes Orbax and TensorStore raise is not to be foreseen.
+    # Orbax and TensorStore raise many types of errors for a damaged file.
     except Exception as error:
         reason = str(error.__cause__ or error).strip().split("\n")[0]
         raise CheckpointError(f"{path} must be readable, got {type(error).__name__}: {reason[:200]}.") from error
     for part in parts:
-        wanted, got = note["checksums"][part], checksums(arrays[part])
+        wanted, got = metadata["checksums"][part], checksums(arrays[part])
         wrong = sorted(name for name in wanted.keys() | got.keys() if wanted.get(name) != got.get(name))
         if wrong:
             raise CheckpointError(f"{path} must have the checksums it was saved with, got others for {wrong[0]}.")
-    return CheckpointInfo(note["step"], note["loss"], note["seconds"]), arrays
+    return CheckpointInfo(metadata["step"], metadata["loss"], metadata["seconds"]), arrays
 
 
 def metadata_of(path: Path) -> dict:
-    """Reads what was noted beside the arrays of a checkpoint.
+    """Reads the metadata of a checkpoint.
 
     Raises:
         CheckpointError: if it is damaged.
     """
     try:
-        note = dict(ocp.checkpointables_metadata(path).custom_metadata or {})
-        whole = note.pop("checksum", None) == digest(note)
+        metadata = dict(ocp.checkpointables_metadata(path).custom_metadata or {})
+        intact = metadata.pop("checksum", None) == digest(metadata)
     except Exception:
-        whole = False
-    if not whole:
+        intact = False
+    if not intact:
         raise CheckpointError(f"{path} must have the metadata it was saved with, got something else.")
-    return note
+    return metadata
 
 
-def loss_of(folder: Path, step: int, say: Log = lambda line: None) -> float | None:
-    """Returns the evaluation loss noted with a checkpoint; None if there is none or, as is said, none to trust."""
+def loss_of(folder: Path, step: int, log: Log = lambda line: None) -> float | None:
+    """Returns the evaluation loss of a checkpoint; None without one, or if the metadata is damaged, which is logged."""
     try:
         return metadata_of(folder / str(step))["loss"]
     except CheckpointError as error:
-        say(f"checkpoint {step} is damaged and left aside: {error}")
+        log(f"checkpoint {step} is damaged and skipped: {error}")
         return None
 
 
 def best(losses: Mapping[int, float | None]) -> list[int]:
-    """Returns the step of the lowest loss, alone in a list; an empty list if none was evaluated.
+    """Returns the step with the lowest loss, as a list of one; an empty list if none was evaluated.
 
     Example:
         >>> best({10: 3.5, 20: None, 30: 3.25, 40: float("nan")})
         [30]
     """
-    known = {step: loss for step, loss in losses.items() if loss is not None and math.isfinite(loss)}
-    return sorted(known, key=known.__getitem__)[:1]
+    evaluated = {step: loss for step, loss in losses.items() if loss is not None and math.isfinite(loss)}
+    return sorted(evaluated, key=evaluated.__getitem__)[:1]
 
 
-def fit_to(like: PyTree, arrays: Mapping[str, np.ndarray], step: int) -> PyTree:
+def unflatten_like(like: PyTree, arrays: Mapping[str, np.ndarray], step: int) -> PyTree:
     """Arranges arrays by their names in the structure of `like`.
 
     Raises:
-        CheckpointError: if an array is missing or too many, or has another shape or type.
+        CheckpointError: if an array is missing or superfluous, or has another shape or type.
     """
-    wanted = {name: (leaf.shape, np.dtype(leaf.dtype)) for name, leaf in named(like).items()}
+    wanted = {name: (leaf.shape, np.dtype(leaf.dtype)) for name, leaf in named_leaves(like).items()}
     got = {name: (array.shape, array.dtype) for name, array in arrays.items()}
     for name in sorted(wanted.keys() | got.keys()):
         if wanted.get(name) != got.get(name):
             raise CheckpointError(
-                f"checkpoint {step} must fit the model: {name} must be {describe(wanted.get(name))}, "
+                f"checkpoint {step} must match the model: {name} must be {describe(wanted.get(name))}, "
                 f"got {describe(got.get(name))}. Use the config and the vocabulary it was trained with."
             )
     return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in wanted])
 
 
 def describe(array: tuple[tuple[int, ...], np.dtype] | None) -> str:
-    """Writes a type and a shape, as in float32[3, 5]."""
+    """Formats a type and a shape, as in float32[3, 5]."""
     return "absent" if array is None else f"{array[1]}{list(array[0])}"
 
 
@@ -260,6 +261,6 @@ def checksums(arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
     }
 
 
-def digest(note: Mapping) -> int:
-    """Returns the CRC-32 of the note as canonical JSON."""
-    return zlib.crc32(json.dumps(note, sort_keys=True).encode())
+def digest(metadata: Mapping) -> int:
+    """Returns the CRC-32 of metadata as canonical JSON."""
+    return zlib.crc32(json.dumps(metadata, sort_keys=True).encode())

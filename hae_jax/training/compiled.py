@@ -1,4 +1,4 @@
-"""The compiled programs of a training step, one for each shape of a batch, and what they cost."""
+"""The compiled programs of a training step, one for each shape of batches, and their cost."""
 
 import time
 from typing import Any
@@ -11,10 +11,10 @@ from hae_jax.training.step import StepInfo, TrainState, TrainStep
 
 
 class CompiledStep:
-    """Calls a step, and tells what compiling it took.
+    """Calls a training step, and measures the time and memory of its compilation.
 
-    A jitted function compiles in silence, while it is called. Here the first batch of a shape has its program compiled
-    before the call, so that it can be timed and asked for its memory; the program is the same.
+    A jitted function compiles within its first call. Here the program of each new shape is compiled ahead of the call,
+    so that compilation can be timed and the memory of the program is known; the program is the same.
 
     Args:
         step: what `make_step` returns.
@@ -29,17 +29,17 @@ class CompiledStep:
         """Makes a step."""
         shapes = tuple(leaf.shape for leaf in jax.tree.leaves(batch))
         if shapes not in self._programs:
-            begun = time.monotonic()
+            start = time.monotonic()
             program = self._programs[shapes] = self._step.lower(state, batch, key).compile()
-            self._costs.append((time.monotonic() - begun, reserved_memory(program)))
+            self._costs.append((time.monotonic() - start, reserved_memory(program)))
         return self._programs[shapes](state, batch, key)
 
     def costs(self) -> dict[str, Any]:
-        """Returns, for the journal, what was compiled since the last time; nothing if nothing was.
+        """Returns the cost of all compilations since the last call; empty if there were none.
 
         Returns:
-            `compile_seconds` of tracing and compiling, shorter where a cache on disk knows the program, and `memory` in
-            bytes that the largest program reserves on each device; None if the compiler does not say.
+            `compile_seconds` of tracing and compilation, lower where the program is in a cache on disk; and `memory`,
+            the bytes that the largest program reserves on each device, None if the compiler does not report it.
         """
         if not self._costs:
             return {}
@@ -54,13 +54,13 @@ def reserved_memory(program: jax.stages.Compiled) -> int | None:
     Example:
         >>> import jax.numpy as jnp
         >>> [
-        ...     reserved_memory(jax.jit(lambda x: x + 1, donate_argnums=given).lower(jnp.zeros(1000)).compile())
-        ...     for given in ((), 0)
+        ...     reserved_memory(jax.jit(lambda x: x + 1, donate_argnums=donated).lower(jnp.zeros(1000)).compile())
+        ...     for donated in ((), 0)
         ... ]
         [8000, 4000]
     """
-    room: Any = program.memory_analysis()
-    if room is None:
+    memory: Any = program.memory_analysis()
+    if memory is None:
         return None
-    taken = room.argument_size_in_bytes + room.output_size_in_bytes + room.temp_size_in_bytes
-    return int(taken - room.alias_size_in_bytes)
+    total = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+    return int(total - memory.alias_size_in_bytes)

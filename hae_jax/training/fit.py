@@ -1,4 +1,4 @@
-"""The training loop: steps, numbers, evaluations and checkpoints, until done, out of time, or told to stop."""
+"""The training loop: steps, metrics, evaluations and checkpoints, until complete, out of time, or interrupted."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import flax.linen as nn
 import jax
+from jax.sharding import Mesh
+from jaxtyping import Array, Key
 from rich.console import Console
 
 from hae_jax.batch import Batch
@@ -29,13 +32,16 @@ from hae_jax.training.progress import ProgressDisplay
 from hae_jax.training.step import TrainState, make_step, start
 
 FIXED = ("train.seed", "train.steps")
-"""Fields of `TrainConfig` that a resumed run may not change: they decide what is computed."""
+"""Fields of `TrainConfig` that must not change when a run is resumed, since results depend on them."""
 
 FREE = ("model.remat",)
-"""Fields of the other parts that it may: they decide how much memory that takes."""
+"""Fields of other parts of the config that may change, since only the memory needed depends on them."""
 
 Reason = Literal["steps", "minutes", "signal"]
-"""All steps were made, the minutes are over, or a signal came."""
+"""All steps are done, the time limit is reached, or a signal arrived."""
+
+MonitorFactory = Callable[[Config, list[str]], TrainingMonitor]
+"""Builds the monitor of a run from its config and the causes reported before it was resumed."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +49,10 @@ class FitResult:
     """How a call of `fit` ended.
 
     Attributes:
-        step: steps of the run so far.
-        reason: why.
-        signal: number of that signal.
-        evaluation: scores on all held-out documents; None if a signal came, or if the run had been complete before.
+        step: number of steps of the run so far.
+        reason: why training stopped.
+        signal: number of the signal, if one stopped it.
+        evaluation: scores on all held-out documents; None after a signal, or if the run was complete before.
     """
 
     step: int
@@ -56,55 +62,52 @@ class FitResult:
 
     @property
     def exit_code(self) -> int:
-        """What a shell expects of a program that ended so: 0, or 128 and the signal's number."""
+        """The exit code by the convention of shells: 0, or 128 plus the number of the signal."""
         return 0 if self.signal is None else 128 + self.signal
 
 
 def fit(
-    config: Config,
-    workdir: Path,
-    console: Console | None = None,
-    monitor: Callable[[Config, list[str]], TrainingMonitor] | None = None,
+    config: Config, workdir: Path, console: Console | None = None, monitor: MonitorFactory | None = None
 ) -> FitResult:
-    """Trains a model, or goes on with training it.
+    """Trains a model, or resumes its training.
 
-    The workdir holds `config.json`, the tokenised corpus in `data/`, `checkpoints/`, and `metrics.jsonl`. If it holds a
-    run of the same config, that run goes on from its newest whole checkpoint, to the same result, bit for bit, as if it
-    had never stopped: a step's batch and randomness are functions of its number and the seed. A run is what has a
-    checkpoint; before that, for example because memory did not suffice, the config may still change.
+    The workdir contains `config.json`, the tokenized corpus in `data/`, `checkpoints/`, and `metrics.jsonl`. A workdir
+    with a run of the same config is resumed from its newest intact checkpoint. The result is that of an uninterrupted
+    run, bit for bit, since the batch and the randomness of a step are functions of its number and the seed. Until the
+    first checkpoint exists, the config may still change, for example because memory did not suffice.
 
-    Training time, for `train.minutes`, counts over all resumes, with compilation and without evaluations.
+    Training time, for `train.minutes`, is the total over all resumes; it includes compilation but not evaluations.
 
     Args:
         config: the run.
-        workdir: its folder; made if need be.
-        console: where progress is shown; standard output by default.
-        monitor: builds the monitor of the run, from the config and the causes reported before a resumed run stopped.
+        workdir: its folder; created if missing.
+        console: where progress is displayed; standard output by default.
+        monitor: builds the monitor of the run; None for no monitoring.
 
     Returns:
-        Why it ended, and the last evaluation.
+        Why training stopped, and the final evaluation.
 
     Raises:
-        ValueError: if the workdir cannot be used or holds another run, the corpus is no good, or the batch does not
-            divide among the devices.
-        NonFinite: after `train.max_skipped` non-finite steps in a row.
+        ValueError: if the workdir is not usable or contains another run, the corpus is not usable, or the batch cannot
+            be divided among the devices.
+        NonFinite: after `train.max_skipped` consecutive non-finite steps.
     """
     check_tensorboard(config.train.tensorboard)
     open_workdir(config, workdir)
-    with ProgressDisplay(config.train.steps, console) as screen:
-        dataset = prepare(config.data, workdir / "data", screen.preparing)
-        checkpoints = Checkpoints(workdir / "checkpoints", config.train.keep, screen.say)
+    with ProgressDisplay(config.train.steps, console) as progress:
+        dataset = prepare(config.data, workdir / "data", progress.preparing)
+        checkpoints = Checkpoints(workdir / "checkpoints", config.train.keep, progress.log)
         try:
-            return _Fit(config, workdir, dataset, checkpoints, screen).run(monitor)
+            return _fit(config, workdir, dataset, checkpoints, progress, monitor)
         finally:
             checkpoints.finish()
 
 
 def open_workdir(config: Config, workdir: Path) -> None:
-    """Makes the workdir, or makes sure that it holds a run of this config.
+    """Creates the workdir, or checks that it contains a run of this config.
 
     Raises:
-        ValueError: if it cannot be written to, or holds a run of another config.
+        ValueError: if it is not writable, or contains a run of another config.
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -141,63 +144,79 @@ class _Timer:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Lets no time pass."""
+        """Stops the clock within the context."""
         seconds = self.seconds
         yield
         self._offset = seconds - time.monotonic()
 
 
-class _Fit:
-    """A run while it is being trained."""
+def _fit(
+    config: Config,
+    workdir: Path,
+    dataset: Dataset,
+    checkpoints: Checkpoints,
+    progress: ProgressDisplay,
+    monitor: MonitorFactory | None,
+) -> FitResult:
+    """Initializes or restores the state of a run, and trains."""
+    model = build(config.model, dataset.tokenizer.vocab_size)
+    batches, mesh = Batches(dataset.train, config.data, config.train.seed), sharding.local_mesh()
+    params_key, key = jax.random.split(jax.random.key(config.train.seed))
+    optimizer = optim.build(config.optim, config.train.steps)
+    first = batches.batch(0)
+    sharding.check(first, mesh.size)
+    # Only now, so that a config that cannot be trained does not occupy the workdir.
+    config.save(workdir / "config.json")
 
-    def __init__(
-        self, config: Config, workdir: Path, dataset: Dataset, checkpoints: Checkpoints, screen: ProgressDisplay
-    ) -> None:
-        self._config, self._workdir, self._dataset = config, workdir, dataset
-        self._checkpoints, self._screen = checkpoints, screen
-        self._model = build(config.model, dataset.tokenizer.vocab_size)
-        self._batches = Batches(dataset.train, config.data, config.train.seed)
-        self._sample = dataset.heldout.evenly_spaced(config.train.eval_documents)
-        self._mesh = sharding.local_mesh()
+    def initial_state(batch: Batch) -> TrainState:
+        return start(model.init({"params": params_key}, batch)["params"], optimizer)
 
-    def run(self, monitor: Callable[[Config, list[str]], TrainingMonitor] | None) -> FitResult:
-        """Starts or resumes, and trains."""
-        config = self._config
-        params_key, self._key = jax.random.split(jax.random.key(config.train.seed))
-        optimizer = optim.build(config.optim, config.train.steps)
-        first = self._batches.batch(0)
-        sharding.check(first, self._mesh.size)
-        # Only now: a config that cannot be trained must not claim the workdir.
-        config.save(self._workdir / "config.json")
+    restored = checkpoints.restore(jax.eval_shape(initial_state, first))
+    state, saved = restored or (jax.jit(initial_state)(first), CheckpointInfo(0, None, 0.0))
+    if restored:
+        progress.log(f"resuming from step {saved.step}")
+    timer = _Timer(saved.seconds)
+    metrics = MetricsBuffer(state, lambda: timer.seconds, config.train.max_skipped)
+    with MetricsLog(workdir, saved.step, config.train.tensorboard) as log, Interrupt() as interrupt:
+        watching = monitor(config, log.causes) if monitor else None
+        step = CompiledStep(make_step(model, optimizer, config, mesh, watching.statistics if watching else None))
+        run = _Run(
+            config, dataset, model, batches, mesh, key, step, timer, metrics, log, watching, checkpoints, progress,
+            interrupt,
+        )  # fmt: skip
+        return run.train(sharding.replicate(state, mesh), saved)
 
-        def begin(batch: Batch) -> TrainState:
-            return start(self._model.init({"params": params_key}, batch)["params"], optimizer)
 
-        restored = self._checkpoints.restore(jax.eval_shape(begin, first))
-        state, record = restored or (jax.jit(begin)(first), CheckpointInfo(0, None, 0.0))
-        if restored:
-            self._screen.say(f"resuming from step {record.step}")
-        self._watch = _Timer(record.seconds)
-        self._window = MetricsBuffer(state, lambda: self._watch.seconds, config.train.max_skipped)
-        with (
-            MetricsLog(self._workdir, record.step, config.train.tensorboard) as self._journal,
-            Interrupt() as self._interrupt,
-        ):
-            self._monitor = monitor(config, self._journal.causes) if monitor else None
-            watch = self._monitor.watch if self._monitor else None
-            self._programs = CompiledStep(make_step(self._model, optimizer, config, self._mesh, watch))
-            return self._loop(sharding.replicate(state, self._mesh), record)
+@dataclass(frozen=True)
+class _Run:
+    """A training run: what its loop needs."""
 
-    def _loop(self, state: TrainState, saved: CheckpointInfo) -> FitResult:
-        train, step = self._config.train, saved.step
-        complete = self._journal.complete
-        self._screen.training(step)
+    config: Config
+    dataset: Dataset
+    model: nn.Module
+    batches: Batches
+    mesh: Mesh
+    key: Key[Array, ""]
+    step: CompiledStep
+    timer: _Timer
+    metrics: MetricsBuffer
+    log: MetricsLog
+    monitor: TrainingMonitor | None
+    checkpoints: Checkpoints
+    progress: ProgressDisplay
+    interrupt: Interrupt
+
+    def train(self, state: TrainState, saved: CheckpointInfo) -> FitResult:
+        """Trains from a state on, whose checkpoint is `saved`."""
+        train, step, complete = self.config.train, saved.step, self.log.complete
+        sample = self.dataset.heldout.evenly_spaced(train.eval_documents)
+        self.progress.training(step)
         batch = self._batch(step)
-        while (reason := self._reason(step)) is None:
-            state, info = self._programs(state, batch, self._key)
+        while (reason := self._stop_reason(step)) is None:
+            state, info = self.step(state, batch, self.key)
             step += 1
             batch = self._batch(step)
-            self._window.add(info)
+            self.metrics.add(info)
             complete = False
             evaluates, saves = (
                 step % every == 0 and step < train.steps for every in (train.eval_every, train.save_every)
@@ -205,73 +224,72 @@ class _Fit:
             if step % train.log_every == 0 or evaluates or saves:
                 self._log(step)
             if evaluates or saves:
-                loss = self._evaluate(step, state, "evaluation").loss if evaluates else None
+                loss = self._evaluate(step, state, sample, "evaluation").loss if evaluates else None
                 saved = self._save(step, state, loss)
         self._log(step)
         if complete:
-            self._screen.say(f"this run is complete, at step {step}")
+            self.progress.log(f"this run is complete, at step {step}")
             return FitResult(step, reason)
         if reason == "signal":
             if step > saved.step:
                 self._save(step, state, None)
-            return FitResult(step, reason, self._interrupt.received)
-        evaluation = self._evaluate(step, state, "final")
-        self._save(step, state, self._comparable(state, evaluation))
+            return FitResult(step, reason, self.interrupt.received)
+        heldout = self.dataset.heldout
+        evaluation = self._evaluate(step, state, heldout, "final")
+        # The best checkpoint is selected by the loss on the sample.
+        self._save(step, state, evaluation.loss if len(sample) == len(heldout) else self._loss(state, sample))
         return FitResult(step, reason, None, evaluation)
 
-    def _reason(self, step: int) -> Reason | None:
-        """Says why to stop now, if there is a reason to."""
-        if self._interrupt.received is not None:
+    def _stop_reason(self, step: int) -> Reason | None:
+        if self.interrupt.received is not None:
             return "signal"
-        if step >= self._config.train.steps:
+        if step >= self.config.train.steps:
             return "steps"
-        minutes = self._config.train.minutes
-        return "minutes" if minutes and self._watch.seconds >= 60 * minutes else None
+        minutes = self.config.train.minutes
+        return "minutes" if minutes and self.timer.seconds >= 60 * minutes else None
 
     def _batch(self, step: int) -> Batch:
-        return sharding.spread(self._batches.batch(step), self._mesh)
+        return sharding.shard_batch(self.batches.batch(step), self.mesh)
 
     def _save(self, step: int, state: TrainState, loss: float | None) -> CheckpointInfo:
-        record = CheckpointInfo(step, loss, self._watch.seconds)
-        self._checkpoints.save(state, record)
-        return record
+        saved = CheckpointInfo(step, loss, self.timer.seconds)
+        self.checkpoints.save(state, saved)
+        return saved
 
     def _log(self, step: int) -> None:
         try:
-            values = self._window.close()
+            values = self.metrics.summarize()
         finally:
-            # Also where the window gives up: what broke is the more worth a word.
-            if self._monitor:
-                self._speak(step, [r for name in self._window.culprit for r in self._monitor.breakdown(name)])
+            # Also if training stops here: then the cause is most important.
+            if self.monitor and self.metrics.nonfinite:
+                self._report(step, self.monitor.on_nonfinite(self.metrics.first_nonfinite))
         if values is not None:
-            values |= self._programs.costs()
-            self._journal.write(step, "train", values)
-            self._screen.train(step, values)
-            if self._monitor:
-                self._speak(step, self._monitor.train(step, values, self._window.seen))
+            values |= self.step.costs()
+            self.log.write(step, "train", values)
+            self.progress.train(step, values)
+            if self.monitor:
+                self._report(step, self.monitor.train(step, values, self.metrics.statistics))
 
-    def _speak(self, step: int, remarks: list[Alert]) -> None:
-        for remark in remarks:
-            self._journal.write(step, "doctor", remark._asdict())
-            self._screen.say(f"step {step}: {remark.cause} ({remark.words})")
+    def _report(self, step: int, alerts: list[Alert]) -> None:
+        for alert in alerts:
+            self.log.write(step, "doctor", {"cause": alert.cause, "words": alert.message})
+            self.progress.log(f"step {step}: {alert.cause} ({alert.message})")
 
-    def _evaluate(self, step: int, state: TrainState, kind: Literal["evaluation", "final"]) -> Evaluation:
-        heldout = self._dataset.heldout if kind == "final" else self._sample
-        with self._watch.paused():
-            evaluation = evaluate(self._model, state.params, self._heldout(heldout), self._dataset.tokenizer)
-        if self._monitor:
-            self._speak(step, self._monitor.evaluation(step, evaluation))
-        self._journal.write(step, kind, evaluation.to_dict())
-        self._screen.evaluation(step, evaluation)
+    def _evaluate(
+        self, step: int, state: TrainState, documents: Corpus, kind: Literal["evaluation", "final"]
+    ) -> Evaluation:
+        with self.timer.paused():
+            evaluation = evaluate(self.model, state.params, self._in_order(documents), self.dataset.tokenizer)
+        if self.monitor:
+            self._report(step, self.monitor.evaluation(step, evaluation))
+        self.log.write(step, kind, evaluation.to_dict())
+        self.progress.evaluation(step, evaluation)
         return evaluation
 
-    def _comparable(self, state: TrainState, evaluation: Evaluation) -> float:
-        """Returns the loss on the documents of the earlier evaluations, as the best of all is to be chosen."""
-        if len(self._sample) == len(self._dataset.heldout):
-            return evaluation.loss
-        with self._watch.paused():
-            encoded = encode_batches(self._model, state.params, self._heldout(self._sample))
-            return teacher_forced_scores(score_tokens(self._model, state.params, encoded)).loss
+    def _loss(self, state: TrainState, documents: Corpus) -> float:
+        with self.timer.paused():
+            encoded = encode_batches(self.model, state.params, self._in_order(documents))
+            return teacher_forced_scores(score_tokens(self.model, state.params, encoded)).loss
 
-    def _heldout(self, documents: Corpus) -> Iterator[tuple[Batch, int]]:
-        return sequential_batches(documents, self._config.data, self._config.data.batch_size)
+    def _in_order(self, documents: Corpus) -> Iterator[tuple[Batch, int]]:
+        return sequential_batches(documents, self.config.data, self.config.data.batch_size)

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT as a wish that the loop grants at its next step."""
+"""SIGTERM and SIGINT as requests to stop after the current step."""
 
 import signal
 import threading
@@ -9,13 +9,13 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interrupt:
-    """Notes a signal instead of dying of it, while the context lasts.
+    """Records a signal instead of terminating, within its context.
 
-    JAX has no preemption service for a single process, so this is ours. The second signal of a kind has its usual
-    effect, for those in a hurry. Outside the main thread, where Python allows no handlers, nothing is caught.
+    JAX has no preemption service for a single process. A second signal of the same kind has its default effect. Outside
+    the main thread, where Python allows no signal handlers, signals are not caught.
 
     Attributes:
-        received: number of the signal that came; None so far.
+        received: number of the signal received; None before.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Interrupt:
 
     def __enter__(self) -> "Interrupt":
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+            self._before = {number: signal.signal(number, self._record) for number in SIGNALS}
         return self
 
     def __exit__(
@@ -33,6 +33,6 @@ class Interrupt:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _record(self, number: int, frame: FrameType | None) -> None:
         self.received = number
         signal.signal(number, self._before[number])

@@ -1,4 +1,4 @@
-"""The numbers of a run: metrics.jsonl, and TensorBoard's files if they are wanted."""
+"""The log of a run: metrics.jsonl, and optionally event files of TensorBoard."""
 
 import importlib.util
 import json
@@ -10,19 +10,23 @@ from typing import Any
 
 
 class MetricsLog:
-    """Appends one JSON object a line, each with its `step` and its `kind`: "train", "evaluation", "final" or "doctor".
+    """Appends one JSON object per line, with its `step` and `kind`: "train", "evaluation", "final" or "doctor".
 
-    A resumed run first drops the lines after the step it resumes from. So the file is what an uninterrupted run would
-    have written, but for times and speeds, for what compiling took, and for the stretch of steps that a signal cut in
-    two lines.
+    A resumed run first drops the lines after the step that it resumes from. The file is then that of an uninterrupted
+    run, except for times and speeds, the cost of compilation, and the window of steps that a signal split into two
+    lines.
 
     Args:
         workdir: folder of `metrics.jsonl` and `tensorboard/`.
         step: step that the run resumes from; 0 for a new one.
-        tensorboard: whether to write TensorBoard's files as well.
+        tensorboard: whether to write event files of TensorBoard as well.
+
+    Attributes:
+        complete: whether the final evaluation at that step is logged.
+        causes: causes that the doctor reported up to that step.
 
     Raises:
-        ValueError: if TensorBoard is wanted and tensorboardX is not installed.
+        ValueError: if TensorBoard is enabled and tensorboardX is not installed.
     """
 
     def __init__(self, workdir: Path, step: int, tensorboard: bool) -> None:
@@ -30,18 +34,16 @@ class MetricsLog:
         path = workdir / "metrics.jsonl"
         kept = [line for line in read_lines(path) if line["step"] <= step] if step else []
         self.complete: bool = bool(kept) and kept[-1]["kind"] == "final" and kept[-1]["step"] == step
-        """Whether the run had made its final evaluation at that step."""
         self.causes: list[str] = [line["cause"] for line in kept if line["kind"] == "doctor"]
-        """What the doctor spoke of before that step."""
         fresh = path.with_suffix(".tmp")
         fresh.write_text("".join(map(dump, kept)), encoding="utf-8")
         os.replace(fresh, path)
         self._file = path.open("a", encoding="utf-8")
-        self._board = None
+        self._writer = None
         if tensorboard:
             from tensorboardX import SummaryWriter
 
-            self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
+            self._writer = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
 
     def __enter__(self) -> "MetricsLog":
         return self
@@ -50,29 +52,29 @@ class MetricsLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
-        if self._board is not None:
-            self._board.close()
+        if self._writer is not None:
+            self._writer.close()
 
     def write(self, step: int, kind: str, values: dict[str, Any]) -> None:
-        """Appends a line, which is on the disk when this returns; a number that is not finite becomes null."""
+        """Appends a line and flushes it; a number that is not finite becomes null."""
         self._file.write(dump({"step": step, "kind": kind} | values))
         self._file.flush()
-        if self._board is not None:
+        if self._writer is not None:
             for name, value in values.items():
                 if isinstance(value, int | float):
-                    self._board.add_scalar(f"{kind}/{name}", value, step)
+                    self._writer.add_scalar(f"{kind}/{name}", value, step)
 
 
-def check_tensorboard(wanted: bool) -> None:
-    """Raises a ValueError if TensorBoard's files are wanted and nothing is installed to write them."""
-    if wanted and importlib.util.find_spec("tensorboardX") is None:
+def check_tensorboard(enabled: bool) -> None:
+    """Raises a ValueError if TensorBoard is enabled and tensorboardX is not installed."""
+    if enabled and importlib.util.find_spec("tensorboardX") is None:
         raise ValueError(
             "train.tensorboard must be off without tensorboardX, got on. Install it: pip install hae_jax[tensorboard]."
         )
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Reads the lines of a journal; one that was cut off while being written is left out."""
+    """Reads the lines of metrics.jsonl; an incomplete line, and all after it, are dropped."""
     lines = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
@@ -83,7 +85,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def dump(values: dict[str, Any]) -> str:
-    """Writes one line of JSON.
+    """Formats one line of JSON; a number that is not finite becomes null.
 
     Example:
         >>> dump({"step": 3, "loss": float("nan")})

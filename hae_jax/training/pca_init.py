@@ -1,4 +1,4 @@
-"""Fresh weights from the data: before its first step a mirrored autoencoder of series is the best linear one."""
+"""Initial weights of a mirrored autoencoder of series from principal components of the data."""
 
 from functools import partial
 from typing import Any
@@ -13,98 +13,108 @@ from hae_jax.models.series import Series
 from hae_jax.models.windows import split_windows
 
 SERIES = 1024
-"""Series that are looked at, at most."""
+"""Maximum number of series that the components are computed from."""
 SMALL = 0.05
-"""A state so small that the decoder is linear there."""
+"""Size of a hidden state at which the decoder is linear."""
 
 
 def pca_init(model: Series, params: PyTree, data: Signals) -> PyTree:
-    """Returns the parameters with vectors that are principal components of what they stand for.
+    """Returns parameters that make the untrained autoencoder nearly equal to principal component analysis.
 
-    A mirrored LSTM piles up all that it reads, and takes it off a pile again, nearly linearly. So the best code there
-    is for a linear reader, and what it has to be turned into, can be computed: level by level, with X the series of
-    what it reads, one a row, Z its largest principal components, H the states in which the encoder ends, and D what the
-    decoder says for a unit in each number of the state in which it starts,
+    A mirrored LSTM stores all its inputs, and reproduces them from its state, nearly linearly. So the best linear code,
+    and its map to the decoder's initial state, have closed forms. Level by level, let X be the inputs of the encoder,
+    one series per row, Z their largest principal components with X ~ mean + Z V, H the final states of the encoder, and
+    D the outputs of the decoder for a unit in each component of its initial state. The maps K (states to vectors) and
+    O (vectors to initial states) solve, in the sense of least squares,
 
-        H K ~ Z        O D ~ V        with X ~ mean + Z V
+        H K ~ Z        O D ~ V
 
-    in the sense of least squares. Components that the data do not have keep the weights they were drawn with, and say
-    nothing at first. Training starts from there.
+    Components that the data lack keep their random weights in K and have no effect in O.
 
     Args:
-        model: mirrored.
-        params: freshly drawn.
+        model: a model with `memory`.
+        params: randomly initialized parameters.
         data: training series.
 
     Reference:
         Pasa & Sperduti, 2014, "Pre-training of recurrent neural networks via linear autoencoders", NIPS 27
     """
     every = -(-len(data.values) // SERIES)
-    few = jax.tree.map(lambda x: jnp.asarray(x[::every]), data)
-    mask, real = few.mask, few.observed & few.mask[..., None]
-    target = inputs = jnp.where(real, few.values, 0)
+    sample = jax.tree.map(lambda x: jnp.asarray(x[::every]), data)
+    mask, observed = sample.mask, sample.observed & sample.mask[..., None]
+    target = inputs = jnp.where(observed, sample.values, 0)
     if model.config.missing:
-        inputs = jnp.concatenate([inputs, real.astype(inputs.dtype)], axis=-1)
-    found = dict(params)
+        inputs = jnp.concatenate([inputs, observed.astype(inputs.dtype)], axis=-1)
+    initialized = dict(params)
     for level, size in enumerate(model.config.sizes):
         if level < len(model.config.spans):
             inputs, target, mask = (split_windows(x, model.config.spans[level]) for x in (inputs, target, mask))
-        pile = np.asarray(_pile(model, params, level, inputs, mask), np.float64)
-        there = np.asarray(mask.any(-1))
-        # Steps that no series has are nothing to remember.
+        states = np.asarray(_encoder_states(model, params, level, inputs, mask), np.float64)
+        real = np.asarray(mask.any(-1))
+        # Steps that no series has need not be stored.
         longest = int(np.asarray(mask).reshape(-1, mask.shape[-1]).any(axis=0).sum())
-        rows = np.asarray(target[..., :longest, :], np.float64).reshape(*there.shape, -1)
-        mean = rows[there].mean(axis=0)
-        _, lengths, basis = np.linalg.svd(rows[there] - mean, full_matrices=False)
-        basis = basis[:size][lengths[:size] > 1e-5 * np.sqrt(rows.size)]
-        # All by the same number: what is large stays large to the level above.
-        scale = lengths[0] / np.sqrt(there.sum()) if len(basis) else 1.0
-        vectors = (rows - mean) @ basis.T / scale * there[..., None]
-        found |= _maps(model, params, level, (pile[there], vectors[there]), (scale * basis, mean))
+        rows = np.asarray(target[..., :longest, :], np.float64).reshape(*real.shape, -1)
+        mean = rows[real].mean(axis=0)
+        _, singular_values, basis = np.linalg.svd(rows[real] - mean, full_matrices=False)
+        basis = basis[:size][singular_values[:size] > 1e-5 * np.sqrt(rows.size)]
+        # One scale for all components, so that their relative sizes are kept for the level above.
+        scale = singular_values[0] / np.sqrt(real.sum()) if len(basis) else 1.0
+        vectors = (rows - mean) @ basis.T / scale * real[..., None]
+        initialized |= _maps(model, params, level, (states[real], vectors[real]), (scale * basis, mean))
         spare = [(0, 0)] * (vectors.ndim - 1) + [(0, size - len(basis))]
         inputs = target = jnp.asarray(np.pad(vectors, spare), jnp.float32)
         mask = mask.any(-1)
-    return found
+    return initialized
 
 
-def _maps(model: Series, params: PyTree, level: int, read: tuple, said: tuple) -> PyTree:
-    """Returns the two affine maps of a level: from piles to vectors, and from vectors to piles."""
-    (pile, vectors), (basis, mean), number = read, said, len(said[0])
-    solved = np.linalg.lstsq(np.pad(pile, [(0, 0), (0, 1)], constant_values=1.0), vectors, rcond=1e-5)[0]
+def _maps(model: Series, params: PyTree, level: int, encoded: tuple, decoded: tuple) -> PyTree:
+    """Returns the parameters of a level's two affine maps.
+
+    Args:
+        model: the model.
+        params: randomly initialized parameters.
+        level: number of the level.
+        encoded: final states of the encoder, and the vectors that they are mapped to.
+        decoded: rows of V, and the mean.
+    """
+    (states, vectors), (basis, mean), number = encoded, decoded, len(decoded[0])
+    solution = np.linalg.lstsq(np.pad(states, [(0, 0), (0, 1)], constant_values=1.0), vectors, rcond=1e-5)[0]
+    # Names in the parameters: `summary` maps states to vectors, `opening` vectors to initial states.
     summary, opening = f"summary_{level}", f"opening_{level}"
     kernel, bias = (np.array(params[summary][name]) for name in ("kernel", "bias"))
-    kernel[:, :number], bias[:number] = solved[:-1], solved[-1]
-    response, silence = _responses(model, params, level, mean.size)
+    kernel[:, :number], bias[:number] = solution[:-1], solution[-1]
+    response, offset = _responses(model, params, level, mean.size)
     inverse = np.linalg.pinv(response, rcond=1e-3)
     units = model.units[level]
-    start, rest = (np.zeros_like(params[opening][name]) for name in ("kernel", "bias"))
-    start[:number, units:], rest[units:] = basis @ inverse, (mean - silence) @ inverse
+    start_kernel, start_bias = (np.zeros_like(params[opening][name]) for name in ("kernel", "bias"))
+    start_kernel[:number, units:], start_bias[units:] = basis @ inverse, (mean - offset) @ inverse
     return {
         summary: {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(bias)},
-        opening: {"kernel": jnp.asarray(start), "bias": jnp.asarray(rest)},
+        opening: {"kernel": jnp.asarray(start_kernel), "bias": jnp.asarray(start_bias)},
     }
 
 
 def _responses(model: Series, params: PyTree, level: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns what a level of the decoder says for a unit in each number of its first state, and for zeros."""
+    """Returns a decoder level's output per unit of each component of its initial state, and its output for zeros."""
     units, width = model.units[level], [model.channels, *model.config.sizes][level]
     starts = jnp.concatenate([jnp.zeros((1, units)), SMALL * jnp.eye(units)])
     vectors = jnp.zeros((units + 1, model.config.sizes[level]))
     mask = jnp.ones((units + 1, size // width), bool)
-    said = np.asarray(_tell(model, params, level, vectors, mask, starts), np.float64).reshape(units + 1, -1)
-    return (said[1:] - said[0]) / SMALL, said[0]
+    outputs = np.asarray(_decoder_outputs(model, params, level, vectors, mask, starts), np.float64)
+    outputs = outputs.reshape(units + 1, -1)
+    return (outputs[1:] - outputs[0]) / SMALL, outputs[0]
 
 
 @partial(jax.jit, static_argnums=(0, 2))
-def _pile(
+def _encoder_states(
     model: Series, params: PyTree, level: int, inputs: Float[Array, "*part time feat"], mask: Bool[Array, "*part time"]
 ) -> Float[Array, "*part hidden"]:
-    found: Any = model.apply({"params": params}, level, inputs, mask, method="pile")
-    return found
+    states: Any = model.apply({"params": params}, level, inputs, mask, method="encode_level")
+    return states
 
 
 @partial(jax.jit, static_argnums=(0, 2))
-def _tell(
+def _decoder_outputs(
     model: Series,
     params: PyTree,
     level: int,
@@ -112,5 +122,5 @@ def _tell(
     mask: Bool[Array, "row time"],
     starts: Float[Array, "row hidden"],
 ) -> Float[Array, "row time _"]:
-    found: Any = model.apply({"params": params}, level, vectors, mask, start=starts, method="tell")
-    return found
+    outputs: Any = model.apply({"params": params}, level, vectors, mask, start=starts, method="decode_level")
+    return outputs

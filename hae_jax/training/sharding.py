@@ -1,4 +1,4 @@
-"""Data parallelism: documents are spread over the devices, everything else is on each of them."""
+"""Data parallelism: batches are sharded over the devices, everything else is replicated."""
 
 import jax
 import numpy as np
@@ -8,28 +8,28 @@ from jaxtyping import PyTree
 from hae_jax.batch import Batch
 
 AXIS = "data"
-"""Name of the mesh axis along which a batch is cut."""
+"""Name of the mesh axis over which batches are sharded."""
 
 
 def local_mesh() -> Mesh:
-    """Returns a mesh of all devices of this process, along one axis.
+    """Returns a mesh of all devices of this process, with one axis.
 
-    Its axis is `Auto`: the compiler places what is in between. The default of `jax.make_mesh`, `Explicit`, makes the
-    look-up of sharded word ids an error.
+    The axis is `Auto`: the compiler chooses the sharding of intermediate arrays. With `Explicit`, the default of
+    `jax.make_mesh`, embedding sharded token ids is an error.
     """
     return jax.make_mesh((jax.local_device_count(),), (AXIS,), axis_types=(AxisType.Auto,), devices=jax.local_devices())
 
 
 def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
-    """Puts a whole copy of the arrays on each device."""
+    """Copies arrays to every device."""
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
-def spread(batch: Batch, mesh: Mesh) -> Batch:
-    """Cuts every table along its rows, and the slots along their documents, one piece a device.
+def shard_batch(batch: Batch, mesh: Mesh) -> Batch:
+    """Shards every bucket over its rows, and the row index over its documents.
 
-    Rows need not stand on the device of their document: losses are sums, and a look-up across devices is the compiler's
-    work. So any even cut will do.
+    A row need not be on the device of its document: losses are sums, and the compiler gathers across devices. So any
+    even division is valid.
 
     Args:
         batch: a batch of NumPy arrays.
@@ -46,16 +46,16 @@ def spread(batch: Batch, mesh: Mesh) -> Batch:
 
 
 def check(batch: Batch, devices: int) -> None:
-    """Raises a ValueError unless the batch can be cut into so many equal pieces."""
+    """Raises a ValueError unless the batch can be divided evenly among the devices."""
     docs = len(batch.row_index)
     if docs % devices:
         raise ValueError(
             f"data.batch_size must be divisible by the number of devices ({devices}), got {docs}. "
             f"Use {-(-docs // devices) * devices}."
         )
-    for rows in (len(table) for table in batch.buckets):
+    for rows in map(len, batch.buckets):
         if rows % devices:
             raise ValueError(
-                f"rows of a table must be divisible by the number of devices ({devices}), got {rows}. "
+                f"rows of a bucket must be divisible by the number of devices ({devices}), got {rows}. "
                 f"Use {np.gcd(rows, devices)} of the devices."
             )
