@@ -1,4 +1,4 @@
-"""One LSTM step against its slow twin."""
+"""One LSTM step against its oracle."""
 
 import flax.linen as nn
 import jax
@@ -24,30 +24,30 @@ from hae_jax.layers.cell import (
 BATCH, FEAT, VEC, HIDDEN = 2, 5, 7, 3
 
 
-def at_first_step(noise):
-    return RecurrentDropout(noise.hidden, *(None if x is None else x[:, 0] for x in noise[1:]))
+def at_first_step(masks):
+    return RecurrentDropout(masks.hidden, *(None if x is None else x[:, 0] for x in masks[1:]))
 
 
 @pytest.mark.usefixtures("double")
-@pytest.mark.parametrize("kind", arrays.NOISES)
+@pytest.mark.parametrize("kind", arrays.MASKS)
 @pytest.mark.parametrize("norm", [False, True], ids=["plain", "norm"])
 @pytest.mark.parametrize(("bias", "feat", "vec"), [(True, FEAT, 0), (False, FEAT, VEC), (True, 0, VEC), (True, 0, 0)])
-def test_step_equals_its_slow_twin(rng, kind, norm, bias, feat, vec):
+def test_step_equals_its_oracle(rng, kind, norm, bias, feat, vec):
     weights = arrays.weights(rng, feat, HIDDEN, vec, bias, norm)
     state = arrays.state(rng, BATCH, HIDDEN)
     inputs = rng.normal(size=(BATCH, feat)) if feat else None
     context = rng.normal(size=(BATCH, vec)) if vec else None
-    noise = arrays.noise(rng, kind, BATCH, 1, HIDDEN)
+    masks = arrays.masks(rng, kind, BATCH, 1, HIDDEN)
     projected = project(arrays.device(inputs), arrays.device(weights), arrays.device(context))
     projected = jnp.broadcast_to(projected, (BATCH, 4 * HIDDEN))
-    new, gates = lstm_step(arrays.device(state), projected, arrays.device(weights), arrays.device(at_first_step(noise)))
+    new, gates = lstm_step(arrays.device(state), projected, arrays.device(weights), arrays.device(at_first_step(masks)))
     for row in range(BATCH):
         cell, hidden, expected = oracle.lstm_step(
             state.cell[row],
             state.hidden[row],
             None if inputs is None else inputs[row],
             weights,
-            arrays.row_noise(noise, row, 1, BATCH, HIDDEN)[0],
+            arrays.row_masks(masks, row, 1, BATCH, HIDDEN)[0],
             None if context is None else context[row],
         )
         assert_close(jax.tree.map(lambda x, row=row: x[row], new), LSTMState(cell, hidden))

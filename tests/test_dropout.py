@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from hae_jax.config import ModelConfig
+from hae_jax.config import CellConfig
 from hae_jax.layers.dropout import dropout_mask, sample_recurrent_dropout
 
 BATCH, TIME, HIDDEN = 31, 37, 41
@@ -12,7 +12,7 @@ KEY = jax.random.key(9)
 
 
 def drawn(key=KEY, **options):
-    return sample_recurrent_dropout(key, ModelConfig(**options), BATCH, TIME, HIDDEN)
+    return sample_recurrent_dropout(key, CellConfig(**options), BATCH, TIME, HIDDEN)
 
 
 def test_dropout_keeps_the_mean():

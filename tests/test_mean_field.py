@@ -35,8 +35,8 @@ def measured(weights, inputs, mask, pull):
     """Gradients of <pull, h_T> with respect to all hidden states and inputs."""
     zeros = jnp.zeros((BATCH, HIDDEN), inputs.dtype)
 
-    def loss(nudge, inputs):
-        return (lstm_scan(LSTMState(zeros, zeros), inputs, mask, weights, nudge=nudge)[0].hidden @ pull).sum()
+    def loss(perturbation, inputs):
+        return (lstm_scan(LSTMState(zeros, zeros), inputs, mask, weights, perturbation=perturbation)[0].hidden @ pull).sum()
 
     return jax.grad(loss, (0, 1))(jnp.zeros((*mask.shape, HIDDEN), inputs.dtype), inputs)
 

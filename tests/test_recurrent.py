@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from support.tolerance import assert_close
 
-from hae_jax.config import ModelConfig
+from hae_jax.config import CellConfig
 from hae_jax.layers.recurrent import LSTM
 from hae_jax.layers.stack import stack_scan, zero_states
 
 FEAT, HIDDEN, VEC, TIME = 5, 3, 2, 7
 
 
-def stack(batch=(4,), vec=0, **options):
+def stack(batch=(4,), vec=0, layers=1, **options):
     """A module, its parameters, inputs and mask."""
-    lstm = LSTM(ModelConfig(**options), HIDDEN, FEAT, vec)
+    lstm = LSTM(CellConfig(**options), HIDDEN, FEAT, vec, layers)
     rng = np.random.default_rng(11)
     inputs = jnp.asarray(rng.normal(size=(*batch, TIME, FEAT)), jnp.float32)
     lengths = jnp.asarray(rng.integers(0, TIME + 1, batch))
@@ -30,7 +30,7 @@ def stack(batch=(4,), vec=0, **options):
 
 
 def test_initialisation_makes_parameters_and_nothing_else():
-    lstm = LSTM(ModelConfig(), HIDDEN, FEAT)
+    lstm = LSTM(CellConfig(), HIDDEN, FEAT)
     shapes = jax.eval_shape(lstm.init, jax.random.key(0), jnp.ones((4, TIME, FEAT)), jnp.ones((4, TIME), bool))
     assert set(shapes) == {"params"}
 
@@ -69,7 +69,7 @@ def test_the_context_is_read_at_every_step():
 def test_probes_cost_nothing_when_nobody_asks():
     """The module does what the bare functions do and no more; with a probe it adds."""
     lstm, params, inputs, mask = stack()
-    quiet = lstm.apply({"params": params}, 4, TIME, False, method="noises")
+    quiet = lstm.apply({"params": params}, 4, TIME, False, method="dropout_masks")
 
     def bare(params, inputs):
         weights = lstm.apply({"params": params}, method="weights")
@@ -130,7 +130,7 @@ def test_noise_is_drawn_in_training_alone(options):
 def test_what_is_found_again_is_what_was_thrown_away(options, rows, monkeypatch):
     monkeypatch.setattr("hae_jax.layers.stack.CHECKPOINT_ROWS", 4)
     lstm, params, inputs, mask = stack((rows,), VEC, **options)
-    thrifty = LSTM(dataclasses.replace(lstm.config, remat=True), HIDDEN, FEAT, VEC)
+    thrifty = lstm.clone(config=dataclasses.replace(lstm.config, remat=True))
     context = jnp.linspace(-1, 1, rows * VEC).reshape(rows, VEC)
 
     def loss(module, shared):
@@ -152,7 +152,7 @@ def test_what_is_found_again_takes_no_memory():
     inputs, mask = jnp.zeros((rows, time, FEAT)), jnp.ones((rows, time), bool)
 
     def temporary(remat):
-        lstm = LSTM(ModelConfig(remat=remat), 64, FEAT)
+        lstm = LSTM(CellConfig(remat=remat), 64, FEAT)
         params = jax.eval_shape(lstm.init, jax.random.key(0), inputs, mask)
         gradient = jax.jit(jax.grad(lambda params: lstm.apply(params, inputs, mask)[1].sum()))
         return gradient.lower(params).compile().memory_analysis().temp_size_in_bytes

@@ -1,4 +1,4 @@
-"""The LSTM over time: against a loop, against its slow twin, and its gradients against ordinary differentiation."""
+"""The LSTM over time: against a loop, against its oracle, and its gradients against ordinary differentiation."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from hae_jax.layers.scan import lstm_scan
 BATCH, TIME, FEAT, VEC, HIDDEN = 4, 7, 5, 11, 3
 LENGTHS = np.array([7, 0, 1, 4])
 MASK = np.arange(TIME) < LENGTHS[:, None]
-OPTIONS = [(kind, norm) for kind in arrays.NOISES for norm in (False, True)]
+OPTIONS = [(kind, norm) for kind in arrays.MASKS for norm in (False, True)]
 NAMES = [f"{kind}-{'norm' if norm else 'plain'}" for kind, norm in OPTIONS]
 every_option = pytest.mark.parametrize(("kind", "norm"), OPTIONS, ids=NAMES)
 either_path = pytest.mark.parametrize(
@@ -22,28 +22,30 @@ either_path = pytest.mark.parametrize(
 )
 
 
-def material(rng, kind="silence", norm=False, vec=0):
-    """State, inputs, weights, noise and context in float64."""
+def material(rng, kind="none", norm=False, vec=0):
+    """State, inputs, weights, masks and context in float64."""
     return (
         arrays.state(rng, BATCH, HIDDEN),
         rng.normal(size=(BATCH, TIME, FEAT)),
         arrays.weights(rng, FEAT, HIDDEN, vec, norm=norm),
-        arrays.noise(rng, kind, BATCH, TIME, HIDDEN),
+        arrays.masks(rng, kind, BATCH, TIME, HIDDEN),
         rng.normal(size=(BATCH, vec)) if vec else None,
     )
 
 
-def plain_scan(state, inputs, mask, weights, noise=RecurrentDropout(), nudge=None, context=None):
+def plain_scan(state, inputs, mask, weights, dropout=RecurrentDropout(), perturbation=None, context=None):
     """What `lstm_scan` stands for, with nothing hoisted and differentiated by JAX."""
 
     def advance(state, step):
-        inputs, real, candidate, nudge = step
-        new, _ = lstm_step(state, project(inputs, weights, context), weights, RecurrentDropout(noise.hidden, candidate))
-        new = new._replace(hidden=new.hidden + nudge)
+        inputs, real, candidate, perturbation = step
+        new, _ = lstm_step(
+            state, project(inputs, weights, context), weights, RecurrentDropout(dropout.hidden, candidate)
+        )
+        new = new._replace(hidden=new.hidden + perturbation)
         state = jax.tree.map(lambda n, o: jnp.where(real[:, None], n, o), new, state)
         return state, state.hidden
 
-    steps = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), (inputs, mask, noise.candidate, nudge))
+    steps = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), (inputs, mask, dropout.candidate, perturbation))
     state, hidden = jax.lax.scan(advance, state, steps)
     return state, jnp.swapaxes(hidden, 0, 1)
 
@@ -56,8 +58,8 @@ def scan(*args, **kwargs):
 def weighted(run, mask, **kwargs):
     """A scalar in which each number of the results counts differently, padded steps included."""
 
-    def loss(state, inputs, weights, nudge, context):
-        last, hidden = run(state, inputs, mask, weights, nudge=nudge, context=context, **kwargs)
+    def loss(state, inputs, weights, perturbation, context):
+        last, hidden = run(state, inputs, mask, weights, perturbation=perturbation, context=context, **kwargs)
         pull = jnp.cos(jnp.arange(hidden.size, dtype=hidden.dtype)).reshape(hidden.shape)
         return (pull * hidden).sum() + 2 * (pull[:, 0] * last.cell).sum() + 3 * (pull[:, 1] * last.hidden).sum()
 
@@ -66,47 +68,47 @@ def weighted(run, mask, **kwargs):
 
 @pytest.mark.usefixtures("double")
 @every_option
-def test_scan_equals_its_slow_twin(rng, kind, norm):
-    state, inputs, weights, noise, context = material(rng, kind, norm, VEC)
-    last, hidden = jax.jit(scan)(*arrays.device((state, inputs, MASK, weights, noise)), context=arrays.device(context))
+def test_scan_equals_its_oracle(rng, kind, norm):
+    state, inputs, weights, masks, context = material(rng, kind, norm, VEC)
+    last, hidden = jax.jit(scan)(*arrays.device((state, inputs, MASK, weights, masks)), context=arrays.device(context))
     for row in range(BATCH):
-        noises = arrays.row_noise(noise, row, TIME, BATCH, HIDDEN)
+        row_masks = arrays.row_masks(masks, row, TIME, BATCH, HIDDEN)
         *expected, outputs = oracle.lstm_row(
-            state.cell[row], state.hidden[row], inputs[row], MASK[row], weights, noises, context[row]
+            state.cell[row], state.hidden[row], inputs[row], MASK[row], weights, row_masks, context[row]
         )
         assert_close(jax.tree.map(lambda x, row=row: x[row], last), LSTMState(*expected))
         assert_close(hidden[row], outputs)
 
 
 @pytest.mark.usefixtures("double")
-@pytest.mark.parametrize("kind", ["silence", "variational", "semeniuta", "dropout"])
+@pytest.mark.parametrize("kind", ["none", "variational", "semeniuta", "dropout"])
 def test_own_gradient_equals_the_ordinary_one(rng, kind):
-    state, inputs, weights, noise, context = arrays.device(material(rng, kind, vec=VEC))
-    nudge = arrays.device(rng.normal(size=(BATCH, TIME, HIDDEN)))
+    state, inputs, weights, masks, context = arrays.device(material(rng, kind, vec=VEC))
+    perturbation = arrays.device(rng.normal(size=(BATCH, TIME, HIDDEN)))
     results = []
     for run in (scan, plain_scan):
-        loss = weighted(run, jnp.asarray(MASK), noise=noise)
+        loss = weighted(run, jnp.asarray(MASK), dropout=masks)
         both = jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2, 3, 4)))
-        results.append(both(state, inputs, weights, nudge, context))
+        results.append(both(state, inputs, weights, perturbation, context))
     assert_close(*results)
 
 
 @pytest.mark.usefixtures("double")
 @either_path
 def test_gradients_equal_finite_differences(rng, kind, norm):
-    state, inputs, weights, noise, context = arrays.device(material(rng, kind, norm, VEC))
-    nudge = jnp.zeros((BATCH, TIME, HIDDEN))
-    loss = jax.jit(weighted(scan, jnp.asarray(MASK), noise=noise))
-    check_grads(loss, (state, inputs, weights, nudge, context), order=1, modes=["rev"], atol=1e-5, rtol=1e-5)
+    state, inputs, weights, masks, context = arrays.device(material(rng, kind, norm, VEC))
+    perturbation = jnp.zeros((BATCH, TIME, HIDDEN))
+    loss = jax.jit(weighted(scan, jnp.asarray(MASK), dropout=masks))
+    check_grads(loss, (state, inputs, weights, perturbation, context), order=1, modes=["rev"], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.usefixtures("double")
 @either_path
 def test_a_masked_row_equals_the_row_cut_off(rng, kind, norm):
-    state, inputs, weights, noise, _ = arrays.device(material(rng, kind, norm))
-    last, hidden = jax.jit(scan)(state, inputs, jnp.asarray(MASK), weights, noise)
+    state, inputs, weights, masks, _ = arrays.device(material(rng, kind, norm))
+    last, hidden = jax.jit(scan)(state, inputs, jnp.asarray(MASK), weights, masks)
     for row, length in ((1, 0), (3, 4)):
-        alone = RecurrentDropout(*(None if x is None else x[min(row, len(x) - 1)][None] for x in noise))
+        alone = RecurrentDropout(*(None if x is None else x[min(row, len(x) - 1)][None] for x in masks))
         alone = RecurrentDropout(alone.hidden, *(None if x is None else x[:, :length] for x in alone[1:]))
         one = jax.tree.map(lambda x, row=row: x[row][None], state)
         short, outputs = jax.jit(scan)(one, inputs[row, None, :length], jnp.ones((1, length), bool), weights, alone)
@@ -133,13 +135,13 @@ def test_gaps_in_the_mask_are_stepped_over(rng):
 
 @either_path
 def test_padding_gets_no_gradient_and_changes_none(rng, kind, norm):
-    state, inputs, weights, noise, _ = arrays.device(material(rng, kind, norm), jnp.float32)
+    state, inputs, weights, masks, _ = arrays.device(material(rng, kind, norm), jnp.float32)
     mask = jnp.asarray(MASK)
-    loss = weighted(scan, mask, noise=noise)
-    nudge = jnp.zeros((BATCH, TIME, HIDDEN))
+    loss = weighted(scan, mask, dropout=masks)
+    perturbation = jnp.zeros((BATCH, TIME, HIDDEN))
     spoilt = jnp.where(mask[..., None], inputs, 1e6)
     gradient = jax.jit(jax.grad(loss, argnums=(0, 1, 2, 3)))
-    clean, dirty = (gradient(state, x, weights, nudge, None) for x in (inputs, spoilt))
+    clean, dirty = (gradient(state, x, weights, perturbation, None) for x in (inputs, spoilt))
     assert not np.asarray(dirty[1])[~MASK].any()
     assert not np.asarray(dirty[3])[~MASK].any()
     assert np.asarray(dirty[1])[MASK].any()
@@ -148,10 +150,13 @@ def test_padding_gets_no_gradient_and_changes_none(rng, kind, norm):
 
 @either_path
 def test_jit_equals_eager(rng, kind, norm):
-    state, inputs, weights, noise, context = arrays.device(material(rng, kind, norm, VEC), jnp.float32)
-    nudge = jnp.zeros((BATCH, TIME, HIDDEN))
-    loss = jax.value_and_grad(weighted(scan, jnp.asarray(MASK), noise=noise), argnums=(0, 1, 2))
-    assert_close(jax.jit(loss)(state, inputs, weights, nudge, context), loss(state, inputs, weights, nudge, context))
+    state, inputs, weights, masks, context = arrays.device(material(rng, kind, norm, VEC), jnp.float32)
+    perturbation = jnp.zeros((BATCH, TIME, HIDDEN))
+    loss = jax.value_and_grad(weighted(scan, jnp.asarray(MASK), dropout=masks), argnums=(0, 1, 2))
+    assert_close(
+        jax.jit(loss)(state, inputs, weights, perturbation, context),
+        loss(state, inputs, weights, perturbation, context),
+    )
 
 
 @pytest.mark.usefixtures("double")
@@ -179,15 +184,15 @@ def test_a_layer_may_read_nothing(rng, norm, vec):
 
 @either_path
 def test_cell_and_gradients_stay_near_under_bfloat16(rng, kind, norm):
-    state, inputs, weights, noise, _ = arrays.device(material(rng, kind, norm), jnp.float32)
+    state, inputs, weights, masks, _ = arrays.device(material(rng, kind, norm), jnp.float32)
     narrow = LSTMState(state.cell, state.hidden.astype(jnp.bfloat16))
-    last, hidden = jax.jit(scan)(narrow, inputs.astype(jnp.bfloat16), jnp.asarray(MASK), weights, noise)
+    last, hidden = jax.jit(scan)(narrow, inputs.astype(jnp.bfloat16), jnp.asarray(MASK), weights, masks)
     assert (last.cell.dtype, last.hidden.dtype, hidden.dtype) == (jnp.float32, jnp.bfloat16, jnp.bfloat16)
-    assert_close(hidden, jax.jit(scan)(state, inputs, jnp.asarray(MASK), weights, noise)[1], slack=3)
-    nudge = jnp.zeros((BATCH, TIME, HIDDEN), jnp.bfloat16)
-    gradient = jax.jit(jax.grad(weighted(scan, jnp.asarray(MASK), noise=noise), argnums=2))
-    wide = gradient(state, inputs, weights, nudge.astype(jnp.float32), None)
-    for near, exact in zip(jax.tree.leaves(gradient(narrow, inputs.astype(jnp.bfloat16), weights, nudge, None)),
+    assert_close(hidden, jax.jit(scan)(state, inputs, jnp.asarray(MASK), weights, masks)[1], slack=3)
+    perturbation = jnp.zeros((BATCH, TIME, HIDDEN), jnp.bfloat16)
+    gradient = jax.jit(jax.grad(weighted(scan, jnp.asarray(MASK), dropout=masks), argnums=2))
+    wide = gradient(state, inputs, weights, perturbation.astype(jnp.float32), None)
+    for near, exact in zip(jax.tree.leaves(gradient(narrow, inputs.astype(jnp.bfloat16), weights, perturbation, None)),
                            jax.tree.leaves(wide), strict=True):  # fmt: skip
         assert near.dtype == jnp.float32
         assert jnp.linalg.norm(near - exact) < 0.03 * jnp.linalg.norm(exact)
@@ -226,7 +231,9 @@ def test_gates_are_for_looking_at_only(rng):
 def test_the_backward_loop_holds_one_matrix_product(rng):
     """What the custom gradient is for: ordinary differentiation would leave two, one of them the weights' gradient."""
     state, inputs, weights, *_ = arrays.device(material(rng), jnp.float32)
-    nudge = jnp.zeros((BATCH, TIME, HIDDEN))
-    jaxpr = jax.make_jaxpr(jax.grad(weighted(scan, jnp.asarray(MASK)), argnums=2))(state, inputs, weights, nudge, None)
+    perturbation = jnp.zeros((BATCH, TIME, HIDDEN))
+    jaxpr = jax.make_jaxpr(jax.grad(weighted(scan, jnp.asarray(MASK)), argnums=2))(
+        state, inputs, weights, perturbation, None
+    )
     loops = [eqn.params["jaxpr"].jaxpr for eqn in jaxpr.eqns if eqn.primitive.name == "scan"]
     assert [str(body).count("dot_general") for body in loops] == [1, 1]

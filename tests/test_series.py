@@ -9,7 +9,7 @@ import pytest
 from support.tolerance import assert_close
 
 from hae_jax.batch import Signals
-from hae_jax.config import ModelConfig
+from hae_jax.config import CellConfig
 from hae_jax.config.series import SeriesConfig
 from hae_jax.layers.recurrent import LSTM
 from hae_jax.layers.stacked import StackedLSTM
@@ -23,9 +23,9 @@ VARIANTS = {
     "flat, previous": SeriesConfig(sizes=(7, 3), decoding="previous"),
     "windows": SeriesConfig(sizes=(5, 7), spans=(4,), reverse=False),
     "segments": SeriesConfig(sizes=(5, 3, 7), spans=(3, 2), missing=True),
-    "mirrored": SeriesConfig(sizes=(5, 3), spans=(4,), memory=7, missing=True, cell=ModelConfig(initializer="mirror")),
+    "mirrored": SeriesConfig(sizes=(5, 3), spans=(4,), memory=7, missing=True, cell=CellConfig(initializer="mirror")),
     "mirrored, previous": SeriesConfig(
-        sizes=(3,), memory=7, decoding="previous", cell=ModelConfig(initializer="mirror")
+        sizes=(3,), memory=7, decoding="previous", cell=CellConfig(initializer="mirror")
     ),
     "segments, previous": SeriesConfig(sizes=(5, 3, 7), spans=(3, 2), decoding="previous"),
 }
@@ -119,7 +119,7 @@ def test_running_free_is_what_teacher_forcing_says_of_its_own_words():
 
 
 def told_again(model, code, mask, values):
-    return model._write(model._contexts(code, mask, False), mask, values, False)
+    return model._decode_parallel(model._contexts(code, mask, False), mask, values, False)
 
 
 def test_a_missing_value_is_not_a_zero():
@@ -136,7 +136,7 @@ def test_a_window_is_read_as_a_series_of_its_own():
     x = jnp.asarray(np.random.default_rng(2).normal(size=(1, 8, CHANNELS)), jnp.float32)
     whole = Signals(x, jnp.ones(x.shape, bool), jnp.ones((1, 8), bool))
     code = model.apply({"params": params}, whole, method="encode").document
-    config = ModelConfig(layers=1)
+    config = CellConfig()
     windows = (
         LSTM(config, 5, CHANNELS)
         .apply({"params": params["encoder_0"]["layer_0"]}, x.reshape(2, 4, CHANNELS), jnp.ones((2, 4), bool))[0][0]
@@ -153,15 +153,15 @@ def test_a_window_is_read_as_a_series_of_its_own():
 def test_a_tower_of_equal_sizes_is_a_stack():
     rng = np.random.default_rng(2)
     x, mask = jnp.asarray(rng.normal(size=(4, 7, 2)), jnp.float32), jnp.arange(7) < jnp.array([[7], [0], [3], [5]])
-    stack = LSTM(ModelConfig(layers=3), 5, 2)
+    stack = LSTM(CellConfig(), 5, 2, layers=3)
     params = stack.init(jax.random.key(1), x, mask)["params"]
     tower = {"params": {name: {"layer_0": leaves} for name, leaves in params.items()}}
     states, hidden = stack.apply({"params": params}, x, mask)
-    assert_close(StackedLSTM(ModelConfig(), (5, 5, 5), 2).apply(tower, x, mask), (states, hidden))
+    assert_close(StackedLSTM(CellConfig(), (5, 5, 5), 2).apply(tower, x, mask), (states, hidden))
 
 
 def test_a_tower_steps_as_it_runs():
-    tower = StackedLSTM(ModelConfig(layer_norm="output", zoneout_cell=0.3), (5, 3), 2, vec=7)
+    tower = StackedLSTM(CellConfig(layer_norm="output", zoneout_cell=0.3), (5, 3), 2, context_size=7)
     rng = np.random.default_rng(2)
     x, context = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((4, 3, 2), (4, 7)))
     params = tower.init(jax.random.key(1), x, jnp.ones((4, 3), bool), context)
@@ -174,7 +174,7 @@ def test_a_tower_steps_as_it_runs():
 
 
 def test_dropout_is_on_only_while_training_and_reaches_the_code():
-    config = SeriesConfig(sizes=(7, 3), cell=ModelConfig(input_dropout=0.5))
+    config = SeriesConfig(sizes=(7, 3), cell=CellConfig(input_dropout=0.5))
     model, params = drawn(config)
     silent = {**params, "encoder_0": jax.tree.map(jnp.zeros_like, params["encoder_0"])}
     variables, still = {"params": params}, {"params": silent}
@@ -189,9 +189,9 @@ def test_dropout_is_on_only_while_training_and_reaches_the_code():
 
 
 def test_half_precision_is_near():
-    config = SeriesConfig(sizes=(7, 3), cell=ModelConfig(dtype="bfloat16"))
+    config = SeriesConfig(sizes=(7, 3), cell=CellConfig(dtype="bfloat16"))
     _, code, said = compiled(config)(batch())
-    _, expected, expected_said = compiled(SeriesConfig(sizes=(7, 3), cell=ModelConfig()))(batch())
+    _, expected, expected_said = compiled(SeriesConfig(sizes=(7, 3), cell=CellConfig()))(batch())
     assert code.dtype == jnp.bfloat16
     assert said.dtype == jnp.float32
     np.testing.assert_allclose(np.asarray(code, np.float32), expected, atol=0.05)

@@ -19,6 +19,12 @@ RENAMED: dict[str, dict[str, str]] = {
 }
 """For each section of a config, the old names of its fields and the present ones."""
 
+TEXT_FIELDS = (
+    "kind", "attention", "embed_dim", "hidden_dim", "sentence_dim", "layers", "bridge", "feedback", "conditioning",
+    "reverse", "word_dropout", "sentence_loss", "sentence_share", "vector_loss", "tie_embeddings",
+)  # fmt: skip
+"""Fields of the model of texts, which configs of series stored before version 0.4 without any effect."""
+
 VALUES: dict[str, dict[str, str]] = {
     "model.bridge": {"last": "top_hidden", "all": "all_states"},
     "model.conditioning": {"start": "initial_state", "every": "every_step"},
@@ -49,6 +55,16 @@ def migrate(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
         )  # fmt: skip
         migrated[new] = VALUES.get(f"{section}.{new}", {}).get(value, value) if name != new else value
     return migrated
+
+
+def migrate_cell(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fields of a series config's cell, without those that only models of texts have.
+
+    Example:
+        >>> migrate_cell({"initializer": "mirror", "hidden": 256, "word_dropout": 0.0})
+        {'initializer': 'mirror'}
+    """
+    return {name: value for name, value in migrate("model", values).items() if name not in TEXT_FIELDS}
 
 
 def new_name(option: str) -> str | None:

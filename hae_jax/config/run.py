@@ -1,4 +1,4 @@
-"""The whole of a run as frozen dataclasses; every field is an option of the command line."""
+"""The config of a run as frozen dataclasses; every field is an option of the command line."""
 
 import dataclasses
 import difflib
@@ -17,7 +17,7 @@ Clip = Literal["global_norm", "per_tensor", "value", "agc", "autoclip", "zclip",
 
 @dataclass(frozen=True)
 class DataConfig:
-    """The text, and how it is cut into documents and batches."""
+    """The text, and its division into documents and batches."""
 
     corpus: str = "sotu"
     """`sotu`, `reviews`, or a file or folder of .txt, .jsonl or .csv, each also .gz."""
@@ -28,27 +28,27 @@ class DataConfig:
     vocab_size: int = 4000
     """Number of ids, the four special ones included."""
     max_sentences: int = 4
-    """Sentences a document; longer paragraphs are cut into several documents."""
+    """Maximum sentences of a document; longer paragraphs are split into several documents."""
     max_tokens: int = 16
-    """Tokens of a sentence, without its end mark; longer sentences are cut off."""
+    """Maximum tokens of a sentence, without its end mark; longer sentences are truncated."""
     min_sentences: int = 2
-    """Shorter documents are left out of training."""
+    """Shorter documents are not used in training."""
     holdout: float = 0.05
     """Share of the groups (addresses, files, paragraphs) that is held out for evaluation."""
     batch_size: int = 32
-    """Documents a step."""
+    """Documents per step."""
     buckets: int = 2
-    """Number of sentence tables of different widths a batch."""
+    """Number of length buckets of sentences per batch."""
 
     def __post_init__(self) -> None:
         require_choice(self, "data")
         require_positive(self, "data", "batch_size")
-        # The table widths are found by trying all pairs of lengths.
+        # The widths of the buckets are chosen among all pairs of lengths.
         require_positive(self, "data", "max_sentences", "max_tokens", "min_sentences", "buckets", most=10_000)
         require(self.vocab_size >= 5, "data.vocab_size", "be at least 5", self.vocab_size, "Four ids are special.")
         require(
             0 < self.holdout < 1, "data.holdout", "lie in (0, 1)", self.holdout,
-            "Training without held-out documents cannot show whether the code is used.",
+            "Without held-out documents the use of the code cannot be measured.",
         )  # fmt: skip
         require(
             self.min_sentences <= self.max_sentences, "data.min_sentences",
@@ -58,7 +58,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """Clipping, then Adam, with warm-up and cosine decay."""
+    """Gradient clipping, and Adam with warm-up and cosine decay."""
 
     learning_rate: float = 4e-3
     """Peak learning rate."""
@@ -67,10 +67,10 @@ class OptimConfig:
     final: float = 0.05
     """Learning rate at the end, as a share of the peak."""
     clip: Clip = "global_norm"
-    """How gradients are clipped; see `hae_jax.training.optim`."""
+    """Method of gradient clipping; see `hae_jax.training.optim`."""
     clip_norm: float | None = None
-    """Threshold of the clip; by default the usual one: 1 for a norm or a value, 0.01 for agc, the 10th percentile for
-    autoclip, 2.5 standard deviations for zclip."""
+    """Clipping threshold; by default 1 for a norm or a value, 0.01 for agc, the 10th percentile for autoclip, 2.5
+    standard deviations for zclip."""
     b1: float = 0.9
     """Adam's decay of the first moment."""
     b2: float = 0.999
@@ -80,11 +80,10 @@ class OptimConfig:
     weight_decay: float = 0.0
     """Decoupled weight decay (AdamW)."""
     sentence_lr_scale: float = 1.0
-    """Learning rate of the sentence level's parameters, as a share of the others'. Adam moves every weight alike, so
-    the wider a layer the further one step moves what it computes."""
-
+    """Learning rate of the sentence level's parameters, as a share of the others'. Adam updates all weights by
+    similar amounts, so that an update changes the output of a layer the more, the wider it is."""
     accumulate: int = 1
-    """Batches whose gradients are averaged before the parameters move: the batch that memory has no room for."""
+    """Batches whose gradients are averaged for one update: larger effective batches in the same memory."""
 
     def __post_init__(self) -> None:
         require_choice(self, "optim")
@@ -101,28 +100,28 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The loop: how long, how often, and from which seed."""
+    """The training loop: its length, its intervals, and its seed."""
 
     seed: int = 0
     """Seed of parameters, batches and dropout."""
     steps: int = 2500
-    """Steps of the whole run, and of the learning-rate schedule."""
+    """Steps of the run, and of the learning-rate schedule."""
     minutes: float = 0.0
-    """Stops early after so many minutes of training, counted over all resumes; 0 means no limit."""
+    """Maximum minutes of training, summed over all resumes; 0 means no limit."""
     log_every: int = 20
     """Steps between lines of metrics.jsonl."""
     eval_every: int = 500
     """Steps between evaluations on held-out documents."""
     eval_documents: int = 256
-    """Held-out documents looked at by those evaluations; the last one takes all of them."""
+    """Held-out documents used in those evaluations; the last one uses all of them."""
     save_every: int = 500
     """Steps between checkpoints."""
     keep: int = 2
-    """Newest checkpoints that are kept, besides the best one."""
+    """Number of latest checkpoints that are kept, besides the best one."""
     max_skipped: int = 10
-    """Non-finite steps in a row after which training gives up."""
+    """Consecutive non-finite steps after which training stops with an error."""
     tensorboard: bool = False
-    """Writes TensorBoard files as well (needs the extra `tensorboard`)."""
+    """Whether to write TensorBoard files as well (requires the extra `tensorboard`)."""
 
     def __post_init__(self) -> None:
         require_positive(
@@ -147,10 +146,10 @@ class Config:
 
     @classmethod
     def from_json(cls, text: str) -> "Config":
-        """Reads what `to_json` wrote, in this version or an earlier one (see `hae_jax.config.migration`).
+        """Reads the output of `to_json`, of this version or an earlier one (see `hae_jax.config.migration`).
 
         Raises:
-            ValueError: if the text is no JSON object, or holds an unknown section or field.
+            ValueError: if the text is not a JSON object, or has an unknown section or field.
         """
         sections = {"model": ModelConfig, "data": DataConfig, "optim": OptimConfig, "train": TrainConfig}
         try:
@@ -179,14 +178,14 @@ class Config:
             raise ValueError(f"config must hold values of the right types, got {error}. Restore config.json.") from None
 
     def save(self, path: Path) -> None:
-        """Writes the config as JSON; a crash leaves the file as it was."""
+        """Writes the config as JSON, atomically."""
         fresh = path.with_suffix(".tmp")
         fresh.write_text(self.to_json(), encoding="utf-8")
         os.replace(fresh, path)
 
     @classmethod
     def load(cls, path: Path) -> "Config":
-        """Reads a config that `save` wrote.
+        """Reads a config written by `save`.
 
         Raises:
             ValueError: as `from_json`, or if the file is not UTF-8.
@@ -198,7 +197,7 @@ class Config:
 
 
 def differences(old: Config, new: Config) -> list[str]:
-    """Lists the dotted names of the fields in which two configs differ."""
+    """Returns the dotted names of the fields in which two configs differ."""
     return [
         f"{section.name}.{f.name}"
         for section in dataclasses.fields(Config)

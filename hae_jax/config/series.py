@@ -1,47 +1,47 @@
-"""Autoencoders of continuous series as frozen dataclasses, and some of them by name."""
+"""Configs of autoencoders of continuous series, and presets by name."""
 
 import dataclasses
 import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from hae_jax.config.migration import migrate
-from hae_jax.config.model import ModelConfig
+from hae_jax.config.migration import migrate, migrate_cell
+from hae_jax.config.model import CellConfig
 from hae_jax.config.run import OptimConfig
 from hae_jax.config.validate import require, require_choice, require_positive
 
 
 @dataclass(frozen=True)
 class SeriesConfig:
-    """An autoencoder of continuous series with squared error, and how it is trained."""
+    """An autoencoder of continuous series with squared error, and its training."""
 
     sizes: tuple[int, ...] = (128, 64)
     """Units of the encoder's layers, bottom first; the decoder mirrors them, and the last one is the size of the
     code."""
     spans: tuple[int, ...] = ()
-    """Makes a hierarchy of one layer a level: so many steps are a window, so many windows a segment, and so on; the
-    last layer reads what is left. Without spans every layer reads every step."""
+    """Number of steps in a window, of windows in a segment, and so on: a hierarchy with one layer per level, of which
+    the last one reads all that remains. Without spans every layer reads every step."""
     memory: int = 0
-    """With the scheme "mirror": units of the top level's LSTM, which has room for all that it reads if they are as many
-    as all its vectors have numbers. Lower levels have the units that a window needs. States become vectors, of the
-    sizes given, by an affine map, and back. 0 with all other schemes, whose vectors are states."""
+    """With the initializer "mirror": units of the top level's LSTM. It can store all of its inputs if there are as many
+    units as their vectors have components; lower levels have as many units as a window needs. Affine maps compress
+    states to vectors of `sizes`, and expand them again. 0 with all other initializers, where the vectors are states."""
     decoding: Literal["repeat", "previous"] = "repeat"
-    """What the decoder reads at every step: the code (as behind a Keras RepeatVector), or the previous value as well:
-    the true one while training, its own in use."""
+    """Input of the decoder at every step: the code (like after a Keras RepeatVector), or also the previous value: the
+    true one in training, the decoded one afterwards."""
     reverse: bool = True
-    """The encoder reads backwards, and so has read last what will be said first."""
+    """The encoder reads its inputs in reverse order, so that the last input is the first to be decoded."""
     scaling: Literal["channel", "none"] = "channel"
-    """Whether every channel is brought to mean 0 and deviation 1, as learned on the training data."""
+    """Whether every channel is scaled to mean 0 and standard deviation 1, as estimated from the training data."""
     missing: bool = False
-    """Whether NaN stands for a missing value, of which the encoder is told; otherwise NaN is an error."""
-    cell: ModelConfig = field(default_factory=ModelConfig)
-    """Options of the LSTM cells; sizes and what concerns words play no part."""
+    """Whether NaN is a missing value, indicated to the encoder by an additional input; otherwise NaN is an error."""
+    cell: CellConfig = field(default_factory=CellConfig)
+    """Options of the LSTM cells."""
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(warmup=20))
     """Clipping, Adam and the learning rate."""
     steps: int = 1000
     """Steps of training, and of the learning-rate schedule."""
     batch_size: int = 32
-    """Series a step."""
+    """Series per step."""
     seed: int = 0
     """Seed of parameters, batches and dropout."""
 
@@ -58,12 +58,12 @@ class SeriesConfig:
         require(
             not self.spans or len(self.spans) == len(self.sizes) - 1, "series.spans",
             f"be one fewer than series.sizes ({len(self.sizes)})", len(self.spans),
-            "The last layer reads what the spans leave; use an empty tuple for a flat stack.",
+            "The last layer has no span; use an empty tuple for a flat stack.",
         )  # fmt: skip
         require(self.seed >= 0, "series.seed", "be at least 0", self.seed, "Use any whole number from 0 on.")
         require(
-            self.cell.bridge == "top_hidden", "series.cell.bridge", 'be "top_hidden"', self.cell.bridge,
-            "The code is what the top layer gives away.",
+            type(self.cell) is CellConfig, "series.cell", "be a CellConfig", type(self.cell).__name__,
+            "Only texts have the fields of ModelConfig.",
         )  # fmt: skip
         self._check_mirror()
 
@@ -82,15 +82,16 @@ class SeriesConfig:
             "A flat stack of several layers needs another initializer and memory 0.",
         )  # fmt: skip
         require(self.reverse, "series.reverse", "be set with series.cell.initializer mirror", self.reverse,
-             "What is to be said first has to be read last.")  # fmt: skip
+             "The first step to be decoded must be the last to be read.")  # fmt: skip
         for name, plain in (("layer_norm", "none"), ("recurrent_dropout", 0), ("zoneout_hidden", 0)):
             got = getattr(self.cell, name)
             require(got == plain, f"series.cell.{name}", f"be {plain} with series.cell.initializer mirror", got,
-                 "The states are what is remembered, number by number.")  # fmt: skip
+                 "A shift register stores its inputs unchanged.")  # fmt: skip
 
     @property
     def architecture(self) -> "SeriesConfig":
-        """The config, forgetting what decides about training alone: such models share their compiled programs."""
+        """The config with default values for the fields of training: models that differ in these alone share their
+        compiled functions."""
         fresh = SeriesConfig()
         return dataclasses.replace(
             self, optim=fresh.optim, steps=fresh.steps, batch_size=fresh.batch_size, seed=fresh.seed
@@ -102,19 +103,19 @@ class SeriesConfig:
 
     @classmethod
     def from_json(cls, text: str) -> "SeriesConfig":
-        """Reads what `to_json` wrote.
+        """Reads the output of `to_json`, of this version or an earlier one (see `hae_jax.config.migration`).
 
         Example:
             >>> SeriesConfig.from_json(SeriesConfig(sizes=(5, 3)).to_json()).sizes
             (5, 3)
 
         Raises:
-            ValueError: if the text is no JSON object of this config's fields.
+            ValueError: if the text is not a JSON object of this config's fields.
         """
         try:
             raw: dict[str, Any] = json.loads(text)
             parts: dict[str, Any] = {
-                "cell": ModelConfig(**migrate("model", raw.pop("cell"))),
+                "cell": CellConfig(**migrate_cell(raw.pop("cell"))),
                 "optim": OptimConfig(**migrate("optim", raw.pop("optim"))),
             }
             raw |= {name: tuple(raw[name]) for name in ("sizes", "spans")}
@@ -123,7 +124,7 @@ class SeriesConfig:
             raise ValueError(f"config must hold a SeriesConfig, got {error}. Restore the file.") from None
 
 
-_KERAS = ModelConfig(initializer="keras", forget_bias=1.0)
+_KERAS = CellConfig(initializer="keras", forget_bias=1.0)
 _ARTICLE: dict[str, Any] = {
     "sizes": (128, 64),
     "reverse": False,
@@ -134,7 +135,7 @@ SERIES: dict[str, SeriesConfig] = {
         sizes=(24, 64),
         spans=(10,),
         memory=256,
-        cell=ModelConfig(initializer="mirror"),
+        cell=CellConfig(initializer="mirror"),
         optim=OptimConfig(learning_rate=1e-3, warmup=50),
     ),
     "remedy-clipping": SeriesConfig(**_ARTICLE, cell=_KERAS),
@@ -143,6 +144,6 @@ SERIES: dict[str, SeriesConfig] = {
     ),
     "remedy-layernorm": SeriesConfig(**_ARTICLE, cell=dataclasses.replace(_KERAS, use_bias=False, layer_norm="output")),
 }
-"""Autoencoders of series by name: ours, and three pieces of usual advice as they are usually written down for Keras,
-LSTM(128) -> LSTM(64) with a mirrored decoder: a clip of each tensor's gradient at norm 1 under Adam 1e-3; dropout 0.2
-of inputs and of the recurrence; glorot's kernels without biases, and a layer normalisation after each LSTM."""
+"""Presets by name: the recommended one, and three common remedies in their usual form for Keras, with LSTM(128) ->
+LSTM(64) and a mirrored decoder: clipping of each tensor's gradient to norm 1 with Adam 1e-3; dropout 0.2 of inputs and
+recurrence; Glorot kernels without biases, and layer normalization after each LSTM."""

@@ -1,4 +1,4 @@
-"""Conditions that a config must meet, and the words in which it is told that it does not."""
+"""Conditions that a config must meet, and the messages of their errors."""
 
 import difflib
 import math
@@ -6,7 +6,7 @@ from typing import get_args, get_type_hints
 
 
 def require(condition: bool, argument: str, must: str, got: object, repair: str) -> None:
-    """Raises a ValueError in the house's words unless the condition holds."""
+    """Raises `ValueError("<argument> must <condition>, got <value>. <repair>")` unless the condition holds."""
     if not condition:
         raise ValueError(f"{argument} must {must}, got {got}. {repair}")
 
@@ -16,7 +16,7 @@ MAX_SIZE = 2**31 - 1
 
 
 def require_positive(config: object, section: str, *names: str, most: int = MAX_SIZE) -> None:
-    """Needs fields of a config to be 1 or more, and no more than an axis can have."""
+    """Requires fields of a config to be at least 1, and at most the size of an axis."""
     for name in names:
         got = getattr(config, name)
         require(got >= 1, f"{section}.{name}", "be at least 1", got, "Use a positive whole number.")
@@ -24,14 +24,14 @@ def require_positive(config: object, section: str, *names: str, most: int = MAX_
 
 
 def require_finite(config: object, section: str, *names: str) -> None:
-    """Needs fields of a config to be neither infinite nor NaN."""
+    """Requires fields of a config to be neither infinite nor NaN."""
     for name in names:
         got = getattr(config, name)
         require(got is None or math.isfinite(got), f"{section}.{name}", "be finite", got, "Use an ordinary number.")
 
 
 def require_choice(config: object, section: str) -> None:
-    """Needs fields of a config that are typed `Literal` to hold one of the words; the nearest one is suggested."""
+    """Requires fields typed `Literal` to have one of its values; the most similar one is suggested."""
     for name, kind in get_type_hints(type(config)).items():
         got, known = getattr(config, name), get_args(kind)
         if isinstance(got, str) and known and got not in known:
@@ -41,7 +41,7 @@ def require_choice(config: object, section: str) -> None:
 
 
 def require_rate(config: object, section: str, *names: str) -> None:
-    """Needs fields of a config to lie in [0, 1)."""
+    """Requires fields of a config to lie in [0, 1)."""
     for name in names:
         got = getattr(config, name)
         require(0 <= got < 1, f"{section}.{name}", "lie in [0, 1)", got, "Use 0 to turn it off.")

@@ -1,6 +1,6 @@
-"""Additive attention: a query looks at a memory and takes a weighted mean of it.
+"""Additive attention: a weighted mean of the memory's entries, with weights that depend on a query.
 
-score_j = u . tanh(q Q + m_j M)        weight = softmax over the real j        context = sum_j weight_j m_j
+score_j = u . tanh(q Q + m_j M)        weight = softmax over unmasked j        context = sum_j weight_j m_j
 """
 
 from typing import NamedTuple
@@ -23,16 +23,13 @@ def attend(
     mask: Bool[Array, "*batch sent"],
     weights: AttentionWeights,
 ) -> Float[Array, "*batch feat"]:
-    """Takes the mean of the memory, weighted by how well each entry answers the query.
+    """Returns the context: the mean of the memory, weighted by attention.
 
     Args:
-        query: the decoder's state.
-        memory: the encoder's sentence states.
-        mask: True where a memory entry is real; a row without any gives a context of zeros.
+        query: hidden state of the decoder.
+        memory: sentence states of the encoder.
+        mask: True where a memory entry is valid; the context is zero where a row has none.
         weights: the parameters.
-
-    Returns:
-        The context.
 
     Reference:
         Bahdanau, Cho & Bengio, 2015, https://arxiv.org/abs/1409.0473; over sentences: Li, Luong & Jurafsky, 2015, 3.4
@@ -41,9 +38,9 @@ def attend(
         (query @ weights.query.astype(query.dtype))[..., None, :] + memory @ weights.memory.astype(memory.dtype)
     )
     scores = (aligned @ weights.score.astype(aligned.dtype)).astype(jnp.promote_types(query.dtype, jnp.float32))
-    # A row with nothing to attend to must give zeros, and zero gradients, not 0 / 0.
+    # A row without valid entries must have a context and gradients of zero instead of 0 / 0.
     scores = jnp.where(mask, scores, -jnp.inf)
     peak = jnp.max(scores, axis=-1, keepdims=True, where=mask, initial=jnp.finfo(scores.dtype).min)
     powers = jnp.where(mask, jnp.exp(jnp.where(mask, scores - peak, 0)), 0)
-    shares = powers / jnp.maximum(powers.sum(axis=-1, keepdims=True), jnp.finfo(scores.dtype).tiny)
-    return jnp.einsum("...s,...sf->...f", shares.astype(memory.dtype), jnp.where(mask[..., None], memory, 0))
+    attention = powers / jnp.maximum(powers.sum(axis=-1, keepdims=True), jnp.finfo(scores.dtype).tiny)
+    return jnp.einsum("...s,...sf->...f", attention.astype(memory.dtype), jnp.where(mask[..., None], memory, 0))

@@ -1,11 +1,11 @@
-"""One LSTM step: the readable definition that every faster path is tested against.
+"""One LSTM step: the reference definition that every faster implementation is tested against.
 
-    z_t = x_t W + v V + h_{t-1} U + b        (v: a context that is the same at every step)
+    z_t = x_t W + v V + h_{t-1} U + b        (v: a context vector, constant over time)
     i, f, g, o = sigmoid(z_i), sigmoid(z_f), tanh(z_g), sigmoid(z_o)
     c_t = f * c_{t-1} + i * g
     h_t = o * tanh(c_t)
 
-With layer normalisation: z_t = LN(x_t W + v V) + LN(h_{t-1} U) + b and h_t = o * tanh(LN(c_t)).
+With layer normalization: z_t = LN(x_t W + v V) + LN(h_{t-1} U) + b and h_t = o * tanh(LN(c_t)).
 """
 
 from typing import NamedTuple
@@ -16,14 +16,14 @@ from jaxtyping import Array, Float
 
 
 class LSTMState(NamedTuple):
-    """What an LSTM layer carries from one step to the next; the cell is float32 or wider whatever the compute type."""
+    """State of an LSTM layer; the cell is float32 or wider regardless of the computation's type."""
 
     cell: Float[Array, "*batch hidden"]
     hidden: Float[Array, "*batch hidden"]
 
 
 class Gates(NamedTuple):
-    """Activations of one step: input, forget and output gate in (0, 1), candidate in (-1, 1)."""
+    """Gate activations of one step: input, forget and output gate in (0, 1), candidate in (-1, 1)."""
 
     input: Float[Array, "*batch hidden"]
     forget: Float[Array, "*batch hidden"]
@@ -32,7 +32,7 @@ class Gates(NamedTuple):
 
 
 class Norm(NamedTuple):
-    """Parameters of layer normalisation inside the cell: three gains, and the cell's bias, if any."""
+    """Parameters of layer normalization inside the cell: three gains, and the bias of the cell state, if any."""
 
     input: Float[Array, "gates"]
     recurrent: Float[Array, "gates"]
@@ -41,7 +41,7 @@ class Norm(NamedTuple):
 
 
 class OutputNorm(NamedTuple):
-    """Parameters of layer normalisation of what a layer gives away."""
+    """Parameters of layer normalization of a layer's output."""
 
     gain: Float[Array, "hidden"]
     bias: Float[Array, "hidden"] | None
@@ -51,16 +51,16 @@ class LSTMWeights(NamedTuple):
     """Parameters of one LSTM layer; `gates` = 4 * hidden, in the order input, forget, candidate, output.
 
     Attributes:
-        kernel: maps a step's input to the gates; None for a layer without inputs.
-        context: maps what is the same at every step to the gates; None where there is no such thing.
-        recurrent: maps the previous hidden state to the gates.
-        bias: None for a layer without biases.
-        norm: None without layer normalisation inside the cell.
-        output: None without layer normalisation of the layer's output.
+        kernel: W, from a step's input to the gates; None for a layer without inputs.
+        context: V, from the context vector to the gates; None for a layer without a context.
+        recurrent: U, from the previous hidden state to the gates.
+        bias: b; None for a layer without biases.
+        norm: None without layer normalization inside the cell.
+        output: None without layer normalization of the layer's output.
     """
 
     kernel: Float[Array, "feat gates"] | None
-    context: Float[Array, "vec gates"] | None
+    context: Float[Array, "context gates"] | None
     recurrent: Float[Array, "hidden gates"]
     bias: Float[Array, "gates"] | None
     norm: Norm | None = None
@@ -68,12 +68,13 @@ class LSTMWeights(NamedTuple):
 
 
 class RecurrentDropout(NamedTuple):
-    """Regularising noise of one step, or with a time axis after the batch axis of all steps; None: no such noise.
+    """Masks of recurrent dropout and zoneout of one step, or of all steps with a time axis after the batch axis.
 
     Attributes:
-        hidden: multiplies the previous hidden state; the same at every step (variational dropout).
-        candidate: multiplies the candidate (Semeniuta's recurrent dropout).
-        keep_cell: share of the old cell state that survives: zeros and ones while training, the rate in evaluation.
+        hidden: factor of the previous hidden state, the same at every step (variational dropout); None: no dropout.
+        candidate: factor of the candidate (recurrent dropout without memory loss); None: no dropout.
+        keep_cell: share of the previous cell state that is kept (zoneout), 0 or 1 in training, the rate in evaluation;
+            None: no zoneout.
         keep_hidden: the same for the hidden state.
     """
 
@@ -84,33 +85,33 @@ class RecurrentDropout(NamedTuple):
 
 
 def normalize(x: Float[Array, "*batch feat"]) -> Float[Array, "*batch feat"]:
-    """Shifts and scales the last axis to mean 0 and variance 1, in float32 or wider.
+    """Shifts and scales the last axis to mean 0 and variance 1, in float32 or wider; 1e-5 is added to the variance.
 
     Reference:
         Ba, Kiros & Hinton, 2016, https://arxiv.org/abs/1607.06450
     """
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    centred = x - x.mean(-1, keepdims=True)
-    return centred * jax.lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + 1e-5)
+    centered = x - x.mean(-1, keepdims=True)
+    return centered * jax.lax.rsqrt(jnp.square(centered).mean(-1, keepdims=True) + 1e-5)
 
 
 def project(
     inputs: Float[Array, "*steps feat"] | None,
     weights: LSTMWeights,
-    context: Float[Array, "*rows vec"] | None = None,
+    context: Float[Array, "*rows context"] | None = None,
 ) -> Float[Array, "*batch gates"]:
-    """Maps inputs to the gates: all of a step's arithmetic that does not wait for the previous state.
+    """Computes x W + v V + b, the part of a step that does not depend on the previous state.
 
-    Being independent of the state it runs for all steps at once, as one large matrix product.
+    It can therefore be computed for all steps at once, as one large matrix product.
 
     Args:
-        inputs: any number of leading axes; None for a layer that reads nothing.
+        inputs: x, with any number of leading axes; None for a layer without inputs.
         weights: the layer's parameters.
-        context: its leading axes are broadcast against those of `inputs`: with 1 where they have time, it is multiplied
-            once.
+        context: v; its leading axes are broadcast against those of `inputs`. An axis of size 1 in place of time means
+            that the product is computed once.
 
     Returns:
-        x W + v V + b, normalised before the bias where the layer has layer normalisation.
+        The sum, layer-normalized before the bias is added where the cell has layer normalization.
     """
     pairs = [(inputs, weights.kernel), (context, weights.context)]
     terms = [product(x, w) for x, w in pairs if x is not None and w is not None]
@@ -123,7 +124,7 @@ def project(
 
 @jax.custom_vjp
 def product(x: Float[Array, "*batch feat"], kernel: Float[Array, "feat gates"]) -> Float[Array, "*batch gates"]:
-    """Returns x W. JAX's own gradient of W is a product of transposed arrays, which XLA has to copy on a CPU."""
+    """Returns x W. JAX's own gradient of W is a product of transposed arrays, which XLA copies on a CPU."""
     return x @ kernel.astype(x.dtype)
 
 
@@ -143,8 +144,10 @@ product.defvjp(_product, _product_gradients)
 def contract_leading(
     x: Float[Array, "*batch feat"], y: Float[Array, "*batch gates"], dtype: jnp.dtype
 ) -> Float[Array, "feat gates"]:
-    """Returns x^T y, summed over all leading axes: their order is kept, and none is merged, so that one of them may be
-    divided among devices."""
+    """Returns x^T y, summed over all leading axes.
+
+    The axes are neither reordered nor merged, so that one of them may be sharded over devices.
+    """
     leading = tuple(range(x.ndim - 1))
     return jax.lax.dot_general(x, y, ((leading, leading), ((), ())), preferred_element_type=dtype)
 
@@ -153,15 +156,15 @@ def lstm_step(
     state: LSTMState,
     projected: Float[Array, "batch gates"],
     weights: LSTMWeights,
-    noise: RecurrentDropout = RecurrentDropout(),
+    dropout: RecurrentDropout = RecurrentDropout(),
 ) -> tuple[LSTMState, Gates]:
     """Advances an LSTM layer by one step.
 
     Args:
         state: the state before the step.
-        projected: the step's input as `project` returns it.
+        projected: x_t W + v V + b, from `project`.
         weights: the layer's parameters.
-        noise: dropout and zoneout of this step.
+        dropout: masks of dropout and zoneout for this step.
 
     Returns:
         The state after the step, whose `hidden` is also the step's output, and the gates.
@@ -182,37 +185,37 @@ def lstm_step(
         The program of Li, Luong & Jurafsky (2015) returns h = o * c without the tanh.
     """
     wide = state.cell.dtype
-    hidden = state.hidden if noise.hidden is None else state.hidden * noise.hidden.astype(state.hidden.dtype)
+    hidden = state.hidden if dropout.hidden is None else state.hidden * dropout.hidden.astype(state.hidden.dtype)
     recurrent = jnp.matmul(hidden, weights.recurrent.astype(hidden.dtype), preferred_element_type=wide)
     if weights.norm is not None:
         recurrent = normalize(recurrent) * weights.norm.recurrent
     gates = activate(projected.astype(wide) + recurrent)
-    candidate = gates.candidate if noise.candidate is None else gates.candidate * noise.candidate
+    candidate = gates.candidate if dropout.candidate is None else gates.candidate * dropout.candidate
     cell = gates.forget * state.cell + gates.input * candidate
     exposed = cell
     if weights.norm is not None:
         exposed = normalize(cell) * weights.norm.cell
         exposed = exposed if weights.norm.bias is None else exposed + weights.norm.bias
     hidden = (gates.output * jnp.tanh(exposed)).astype(state.hidden.dtype)
-    # The output exposes the proposed cell: what a unit zones out is what it remembers, not what it says.
-    kept = LSTMState(zoneout(cell, state.cell, noise.keep_cell), zoneout(hidden, state.hidden, noise.keep_hidden))
+    # The output is computed from the new cell: zoneout of the cell affects the stored state, not this step's output.
+    kept = LSTMState(zoneout(cell, state.cell, dropout.keep_cell), zoneout(hidden, state.hidden, dropout.keep_hidden))
     return kept, gates
 
 
 def layer_output(hidden: Float[Array, "*batch hidden"], weights: LSTMWeights) -> Float[Array, "*batch hidden"]:
-    """Turns a layer's hidden state into what others read of it: the next layer, the next level, the softmax.
+    """Returns a layer's output (input of the next layer, level, or the softmax), given its hidden state.
 
-    The same, but for a layer whose output is normalised, as by a LayerNormalization after a Keras LSTM; the layer's own
-    recurrence never sees the normalisation.
+    This is the hidden state itself, or its layer normalization if the layer has `OutputNorm` (like a
+    LayerNormalization after a Keras LSTM). The recurrence always uses the unnormalized hidden state.
     """
     if weights.output is None:
         return hidden
-    given = normalize(hidden) * weights.output.gain
-    return (given if weights.output.bias is None else given + weights.output.bias).astype(hidden.dtype)
+    output = normalize(hidden) * weights.output.gain
+    return (output if weights.output.bias is None else output + weights.output.bias).astype(hidden.dtype)
 
 
 def activate(z: Float[Array, "*batch gates"]) -> Gates:
-    """Turns the four gates' sums into their activations."""
+    """Applies the gates' activation functions to their pre-activations z_i, z_f, z_g and z_o."""
     i, f, g, o = jnp.split(z, 4, axis=-1)
     return Gates(jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o))
 
@@ -222,10 +225,10 @@ def zoneout(
     old: Float[Array, "*batch hidden"],
     keep: Float[Array, "*#batch #hidden"] | None,
 ) -> Float[Array, "*batch hidden"]:
-    """Lets each unit keep its old value where `keep` is 1: keep * old + (1 - keep) * new.
+    """Keeps the old value of each unit where `keep` is 1: keep * old + (1 - keep) * new.
 
-    Zoneout is dropout that forgets to update instead of forgetting: the unit's memory, and its gradient, pass through
-    the step unchanged. With the rate itself as `keep` this is the expectation, so evaluation needs no randomness.
+    Zoneout is a dropout of updates: the value of a unit, and its gradient, pass through the step unchanged. With the
+    rate as `keep` the result is the expectation, so that evaluation is deterministic.
 
     Example:
         >>> zoneout(jnp.ones(2), jnp.zeros(2), jnp.array([0.25, 1.0])).tolist()

@@ -1,15 +1,15 @@
-"""Draws the noise of a whole sequence at once, so that no randomness is left inside the loop over time."""
+"""Samples dropout and zoneout masks for a whole sequence, so that the loop over time needs no random numbers."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from hae_jax.config import ModelConfig
+from hae_jax.config import CellConfig
 from hae_jax.layers.cell import RecurrentDropout
 
 
 def dropout_mask(key: Key[Array, ""], rate: float, shape: tuple[int, ...]) -> Float[Array, "..."]:
-    """Returns zeros with probability `rate`, and 1 / (1 - rate) elsewhere, so that the mean is 1.
+    """Returns 0 with probability `rate`, and 1 / (1 - rate) otherwise, so that the mean is 1.
 
     Reference:
         Srivastava et al., 2014, https://jmlr.org/papers/v15/srivastava14a.html
@@ -18,19 +18,19 @@ def dropout_mask(key: Key[Array, ""], rate: float, shape: tuple[int, ...]) -> Fl
 
 
 def sample_recurrent_dropout(
-    key: Key[Array, ""] | None, config: ModelConfig, batch: int, time: int, hidden: int
+    key: Key[Array, ""] | None, config: CellConfig, batch: int, time: int, hidden: int
 ) -> RecurrentDropout:
-    """Draws dropout masks and zoneout decisions for every step of one LSTM layer.
+    """Samples dropout masks and zoneout decisions for every step of one LSTM layer.
 
     Args:
-        key: randomness while training; None while evaluating, when dropout is off and zoneout is its expectation.
+        key: random key in training; None in evaluation, where there is no dropout and zoneout is its expectation.
         config: holds the rates.
         batch: number of rows.
         time: number of steps.
         hidden: number of units.
 
     Returns:
-        Noise whose parts have shape [batch, time, hidden], but for `hidden`, one mask [batch, hidden] for all steps.
+        Masks [batch, time, hidden], except `hidden`: one mask [batch, hidden] for all steps.
     """
     steps = (batch, time, hidden)
     if key is None:

@@ -1,7 +1,8 @@
-"""Weight schemes of the LSTM by name: what decides, before the first step, how far gradients reach.
+"""Weight schemes of the LSTM by name.
 
-Through a fresh LSTM the gradient of a cell state shrinks by the forget gate at every step: sigmoid(0) = 0.5 halves it,
-sigmoid(1) = 0.73 keeps a third of it over 3 steps. Kernels matter far less than that one bias.
+In an untrained LSTM the gradient of a cell state is multiplied by the forget gate at every step: by sigmoid(0) = 0.5
+without a bias; with a bias of 1, by sigmoid(1) = 0.73, a third over 3 steps. The kernels have far less effect on how
+far gradients reach than that one bias.
 """
 
 import math
@@ -18,9 +19,9 @@ class Scheme(NamedTuple):
     """Initializers of one LSTM layer.
 
     Attributes:
-        kernel: of what maps inputs to the gates, [feat, 4 hidden].
-        recurrent: of what maps the hidden state to the gates, [hidden, 4 hidden].
-        bias: of the gates, [4 hidden].
+        kernel: of the input kernel [feat, 4 hidden].
+        recurrent: of the recurrent kernel [hidden, 4 hidden].
+        bias: of the gates' biases [4 hidden].
     """
 
     kernel: Initializer
@@ -38,7 +39,7 @@ def scheme(name: str, forget_bias: float = 1.0, timescale: int = 64, gain: float
     glorot         glorot, each gate     glorot, each gate           `forget_bias`
     flax           lecun, each gate      orthogonal, each gate       `forget_bias` (flax itself has 0)
     keras          glorot, all at once   orthogonal, all at once     `forget_bias` (Keras itself has 1)
-    torch          U(+-1/sqrt(hidden))   U(+-1/sqrt(hidden))         two such draws added
+    torch          U(+-1/sqrt(hidden))   U(+-1/sqrt(hidden))         the sum of two such samples
     uniform        U(+-0.1)              U(+-0.1)                    `forget_bias` (Li et al. 2015 have no biases)
     normal         N(0, 0.01)            N(0, 0.01)                  `forget_bias`
     chrono         glorot, each gate     orthogonal, each gate       f: ln U(1, timescale - 1), i: the negative of f
@@ -80,7 +81,7 @@ def scheme(name: str, forget_bias: float = 1.0, timescale: int = 64, gain: float
 
 
 def per_gate(init: Initializer) -> Initializer:
-    """Initializes each gate's quarter of the last axis on its own."""
+    """Initializes the kernel of each gate, a quarter of the last axis, independently."""
 
     def initialize(key, shape, dtype=jnp.float32) -> Array:
         quarter = (*shape[:-1], shape[-1] // 4)
@@ -90,7 +91,7 @@ def per_gate(init: Initializer) -> Initializer:
 
 
 def scaled(init: Initializer, gain: float) -> Initializer:
-    """Multiplies what `init` draws."""
+    """Multiplies the values of `init` by `gain`."""
 
     def initialize(key, shape, dtype=jnp.float32) -> Array:
         return gain * init(key, shape, dtype)
@@ -99,7 +100,7 @@ def scaled(init: Initializer, gain: float) -> Initializer:
 
 
 def forget(value: float) -> Initializer:
-    """Zeros, but `value` for the forget gate."""
+    """Initializes the forget gate's biases with `value`, and all others with 0."""
 
     def initialize(key, shape, dtype=jnp.float32) -> Array:
         return _gates(shape, forget=value, dtype=dtype)
@@ -108,7 +109,7 @@ def forget(value: float) -> Initializer:
 
 
 def symmetric(bound: float) -> Initializer:
-    """Draws from the uniform distribution over [-bound, bound)."""
+    """Samples from the uniform distribution over [-bound, bound)."""
 
     def initialize(key, shape, dtype=jnp.float32) -> Array:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
@@ -117,12 +118,12 @@ def symmetric(bound: float) -> Initializer:
 
 
 def inverse_root(key, shape, dtype=jnp.float32) -> Array:
-    """Draws from U(-1/sqrt(hidden), 1/sqrt(hidden)), whatever the number of inputs, as PyTorch does."""
+    """Samples from U(-1/sqrt(hidden), 1/sqrt(hidden)) for any number of inputs, as PyTorch does."""
     return symmetric(1 / math.sqrt(shape[-1] / 4))(key, shape, dtype)
 
 
 def twice(init: Initializer) -> Initializer:
-    """Adds two draws: PyTorch has one bias for the inputs and one for the hidden state."""
+    """Adds two samples: PyTorch has one bias for the inputs and one for the hidden state."""
 
     def initialize(key, shape, dtype=jnp.float32) -> Array:
         one, other = jax.random.split(key)
@@ -132,7 +133,7 @@ def twice(init: Initializer) -> Initializer:
 
 
 def chrono(timescale: int) -> Initializer:
-    """Spreads the units' memories over 1 to `timescale` steps: b_f = ln U(1, timescale - 1) and b_i = -b_f."""
+    """Samples the units' time scales from 1 to `timescale` steps: b_f = ln U(1, timescale - 1) and b_i = -b_f."""
 
     def initialize(key, shape, dtype=jnp.float32) -> Array:
         bias = jnp.log(jax.random.uniform(key, (shape[-1] // 4,), dtype, 1, timescale - 1))
@@ -142,7 +143,7 @@ def chrono(timescale: int) -> Initializer:
 
 
 def uniform_gate(key, shape, dtype=jnp.float32) -> Array:
-    """Makes the forget gates uniform: b_f = -ln(1/u - 1) with u ~ U(1/hidden, 1 - 1/hidden)."""
+    """Samples the forget gates uniformly: b_f = -ln(1/u - 1) with u ~ U(1/hidden, 1 - 1/hidden)."""
     hidden = shape[-1] // 4
     u = jax.random.uniform(key, (hidden,), dtype, 1 / hidden, 1 - 1 / hidden)
     return _gates(shape, forget=-jnp.log(1 / u - 1), dtype=dtype)

@@ -1,8 +1,8 @@
-"""Losses as sums with counts, and a cross-entropy that never holds the logits of all tokens at once.
+"""Losses as sums with counts, and a cross-entropy that never stores the logits of all tokens at once.
 
-A mean over a batch cannot be combined with the mean over another; a sum and its count can. So buckets, devices and
-evaluation batches add up exactly, and padding cannot change a value. Accumulated steps average the gradients of means:
-they equal one large batch where their batches have equally many words, and nearly where they have nearly as many.
+Unlike means, sums and counts can be added over buckets, devices and evaluation batches without an error, and padding
+does not affect them. Gradient accumulation averages the gradients of means: this equals one large batch if all batches
+have the same number of tokens, and approximates it if the numbers are similar.
 """
 
 from functools import partial
@@ -13,21 +13,21 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 TILE, LARGEST = 256, 1024
-"""Tokens whose logits exist at the same time: so many, or more of many thousands, since each tile's gradient is added
-to the kernel's."""
+"""Smallest and largest number of tokens whose logits are stored at the same time (a tile). Large inputs use larger
+tiles, since every tile adds a gradient of the kernel's size to the kernel's gradient."""
 TILES = 16
-"""From so many tiles on they grow."""
+"""Number of tiles from which on the tiles become larger instead of more."""
 
 
 class Loss(NamedTuple):
-    """A sum over real elements, and how many there were."""
+    """A sum over unmasked elements, and their number."""
 
     total: Float[Array, ""]
-    count: Float[Array, ""]  # type: ignore[assignment]  # hides tuple.count, which nobody asks of a loss
+    count: Float[Array, ""]  # type: ignore[assignment]  # hides tuple.count, which is not used
 
     @property
     def mean(self) -> Float[Array, ""]:
-        """The sum over the count; 0 where there was nothing to count."""
+        """The sum divided by the count; 0 if the count is 0."""
         return self.total / jnp.maximum(self.count, 1)
 
 
@@ -39,25 +39,25 @@ def cross_entropy(
     mask: Bool[Array, "token"],
     tile: int | None = None,
 ) -> Loss:
-    """Sums -ln softmax(hidden W + b)[target] over the real tokens.
+    """Sums -ln softmax(hidden W + b)[target] over the unmasked tokens.
 
-    With a vocabulary of 25,000 the logits of a batch outweigh all else in memory. Here they live a tile at a time, and
-    where gradients are wanted they are taken in the same visit, while the tile's logits are at hand: three matrix
-    products a tile and nothing recomputed.
+    With a vocabulary of 25,000 the logits of a batch would be its largest array. They are computed one tile of tokens
+    at a time, and under differentiation the gradients are computed in the same pass, from the same logits: three
+    matrix products per tile, and no recomputation.
 
     Args:
-        hidden: the decoder's hidden states.
-        kernel: output weights.
-        bias: output biases, or None.
-        targets: word ids.
-        mask: True where a token counts.
-        tile: tokens a tile, at most; `tile_size` of them if None.
+        hidden: hidden states of the decoder.
+        kernel: W, the output weights.
+        bias: b, the output biases, or None.
+        targets: token ids.
+        mask: True where a token is counted.
+        tile: maximum number of tokens per tile; `tile_size` if None.
 
     Returns:
-        The sum, in nats, and the number of real tokens.
+        The sum, in nats, and the number of unmasked tokens.
     """
     bias = jnp.zeros(kernel.shape[-1], kernel.dtype) if bias is None else bias
-    # Where padding holds NaN, a product with 0 would not silence it.
+    # Multiplying by 0 would not remove NaN from the padding.
     hidden = jnp.where(mask[:, None], hidden, 0)
     targets = jnp.where(mask, targets, 0)
     tile = _even(tile or tile_size(len(targets)), len(targets))
@@ -71,7 +71,7 @@ def token_scores(
     targets: Int[Array, "token"],
     tile: int = TILE,
 ) -> tuple[Float[Array, "token"], Bool[Array, "token"]]:
-    """Returns -ln p(target) of every token, and whether the target was the likeliest word."""
+    """Returns -ln p(target) of every token, and whether the target is the most probable token."""
     bias = jnp.zeros(kernel.shape[-1], kernel.dtype) if bias is None else bias
 
     def score(piece):
@@ -80,14 +80,14 @@ def token_scores(
         chosen = jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
         return jax.nn.logsumexp(logits, axis=-1) - chosen, jnp.argmax(logits, axis=-1) == targets
 
-    nll, hit = jax.lax.map(score, _tiles((hidden, targets), _even(tile, len(targets))))
-    return nll.reshape(-1)[: len(targets)], hit.reshape(-1)[: len(targets)]
+    nll, correct = jax.lax.map(score, _tiles((hidden, targets), _even(tile, len(targets))))
+    return nll.reshape(-1)[: len(targets)], correct.reshape(-1)[: len(targets)]
 
 
 def squared_error(
     prediction: Float[Array, "*shape"], target: Float[Array, "*shape"], mask: Bool[Array, "*shape"]
 ) -> Loss:
-    """Sums squared differences over the real elements; what stands at the others, NaN even, plays no part."""
+    """Sums squared differences over the unmasked elements; masked ones are ignored, even if they are NaN."""
     difference = jnp.where(mask, prediction, 0) - jnp.where(mask, target, 0)
     return Loss(jnp.square(difference.astype(jnp.float32)).sum(), mask.sum(dtype=jnp.float32))
 
@@ -98,7 +98,7 @@ def _logits(hidden, kernel, bias):
 
 
 def tile_size(tokens: int) -> int:
-    """Returns the size of the loss's tiles.
+    """Returns the number of tokens per tile.
 
     Example:
         >>> tile_size(1000), tile_size(8192), tile_size(65536)
@@ -108,7 +108,7 @@ def tile_size(tokens: int) -> int:
 
 
 def _even(tile: int, tokens: int) -> int:
-    """Returns the size of equal tiles: were all but the last one full, that one would be mostly padding.
+    """Returns the size of equally large tiles, so that the last one has little padding.
 
     Example:
         >>> _even(256, 300), _even(256, 200), _even(256, 0)
@@ -118,7 +118,7 @@ def _even(tile: int, tokens: int) -> int:
 
 
 def _tiles(arrays, tile):
-    """Cuts the first axis into tiles, the last one filled up with zeros."""
+    """Splits the first axis into tiles; the last one is padded with zeros."""
 
     def cut(x):
         spare = -len(x) % tile
@@ -149,7 +149,7 @@ def _total_and_gradients(hidden, kernel, bias, targets, mask, tile):
         powers = jnp.exp(logits - highest)
         norm = powers.sum(axis=-1, keepdims=True)
         nll = (jnp.log(norm) + (highest - jnp.take_along_axis(logits, targets[:, None], axis=-1)))[:, 0]
-        # No word has the number -1: a token that does not count gets a gradient of 0 without another visit.
+        # No token has the id -1: masked tokens get a gradient of 0 without another pass over the logits.
         chosen = jnp.arange(logits.shape[-1]) == jnp.where(mask, targets, -1)[:, None]
         d_logits = powers * jnp.where(mask[:, None], 1 / norm, 0) - chosen
         narrow = d_logits.astype(hidden.dtype)

@@ -1,11 +1,12 @@
-"""The LSTM step over time, with masks, and with a backward pass whose loop holds a single matrix product.
+"""The LSTM over time, with masks, and with a backward pass whose loop has a single matrix product.
 
-Differentiating a scan of `lstm_step` accumulates the weights' gradients inside the backward loop: a [hidden, gates]
-product and sum at every step. But the loop only has to find dz_t, the gradient of the gates' sums; then
+Differentiating a scan of `lstm_step` accumulates the gradients of the weights inside the backward loop: a
+[hidden, gates] product and sum at every step. However, the loop only has to compute dz_t, the gradient of the gates'
+pre-activations; then
 
     dU = sum_t h_{t-1}^T dz_t
 
-is one large product over all steps (and dW, dx follow in the same way outside, by ordinary differentiation).
+is one large product over all steps (and dW, dx follow in the same way outside the loop, by automatic differentiation).
 """
 
 import jax
@@ -22,32 +23,33 @@ def lstm_scan(
     inputs: Float[Array, "part time feat"] | None,
     mask: Bool[Array, "batch time"],
     weights: LSTMWeights,
-    noise: RecurrentDropout = RecurrentDropout(),
-    nudge: Float[Array, "batch time hidden"] | None = None,
-    context: Float[Array, "batch vec"] | None = None,
+    dropout: RecurrentDropout = RecurrentDropout(),
+    perturbation: Float[Array, "batch time hidden"] | None = None,
+    context: Float[Array, "batch context"] | None = None,
 ) -> tuple[LSTMState, Float[Array, "batch time hidden"], Gates]:
-    """Runs an LSTM layer over time; where `mask` is False the state stays as it was.
+    """Runs an LSTM layer over time; masked steps leave the state unchanged.
 
-    A row without a single real step, a blank sentence, therefore ends where it began.
+    The last state of a row without unmasked steps, an empty sentence, is therefore its first.
 
     Args:
         state: the state before the first step.
-        inputs: inputs of all steps; `part` divides `batch`, and fewer inputs than rows are read over and over (the same
-            words decoded from several vectors are multiplied once); None for a layer that reads nothing.
-        mask: True where a step is real.
+        inputs: inputs of all steps; None for a layer without inputs. `part` divides `batch`: if there are fewer inputs
+            than rows, they are repeated (the same words decoded from several vectors are projected once).
+        mask: True where a step is valid.
         weights: the layer's parameters.
-        noise: dropout and zoneout; all but `hidden` have a time axis after the batch axis.
-        nudge: zeros added to the hidden states of real steps; the loss's gradient with respect to them is dL/dh_t.
-        context: what the layer reads at every step besides its inputs.
+        dropout: masks of dropout and zoneout; all but `hidden` have a time axis after the batch axis.
+        perturbation: zeros added to the hidden states of unmasked steps; the gradient of the loss with respect to them
+            is dL/dh_t.
+        context: second input of the layer, the same at every step.
 
     Returns:
-        The state after each row's last real step, the hidden state at every step, and the gates at every step (each
-        [batch, time, hidden], meaningless where `mask` is False). Gates are for looking at: no gradient passes them.
+        The state after each row's last unmasked step, the hidden state at every step, and the gates at every step (each
+        [batch, time, hidden], undefined where `mask` is False). Gates are for inspection: they pass no gradient.
     """
     batch, time = mask.shape
-    # Time goes first before the product: x is smaller than its image in the gates.
+    # Transposed to time-major before the product: x is smaller than its projection to the gates.
     part = batch if inputs is None else len(inputs)
-    plain = time > 0 and weights.norm is None and noise.keep_cell is None and noise.keep_hidden is None
+    plain = time > 0 and weights.norm is None and dropout.keep_cell is None and dropout.keep_hidden is None
     projected = project(
         None if inputs is None else jnp.swapaxes(inputs, 0, 1)[:, None],
         weights._replace(bias=None) if plain else weights,
@@ -55,62 +57,64 @@ def lstm_scan(
     )
     gates = projected.shape[-1]
     projected = jnp.broadcast_to(projected, (time, batch // part, part, gates)).reshape(time, batch, gates)
-    steps = noise._replace(hidden=None)
+    steps = dropout._replace(hidden=None)
     steps = jax.tree.map(lambda x: jnp.swapaxes(jnp.broadcast_to(x, (*mask.shape, x.shape[-1])), 0, 1), steps)
-    nudge = None if nudge is None else jnp.swapaxes(nudge, 0, 1)
+    perturbation = None if perturbation is None else jnp.swapaxes(perturbation, 0, 1)
     if plain:
         state, hidden, gates = _fast_scan(
-            state, projected, weights.bias, mask.T, weights.recurrent, noise.hidden, steps.candidate, nudge
+            state, projected, weights.bias, mask.T, weights.recurrent, dropout.hidden, steps.candidate, perturbation
         )
     else:
-        state, hidden, gates = _scan(state, projected, mask.T, weights, noise.hidden, steps, nudge)
+        state, hidden, gates = _scan(state, projected, mask.T, weights, dropout.hidden, steps, perturbation)
     gates = jax.tree.map(lambda x: jnp.swapaxes(jax.lax.stop_gradient(x), 0, 1), gates)
     return state, jnp.swapaxes(hidden, 0, 1), gates
 
 
-def _scan(state, projected, mask, weights, hidden_noise, steps, nudge):
-    """The definition: `lstm_step` over time-major arrays, differentiated by JAX."""
+def _scan(state, projected, mask, weights, hidden_mask, steps, perturbation):
+    """The definition: a scan of `lstm_step` over time-major arrays, differentiated by JAX."""
 
     def advance(state, step):
-        projected, real, noise, nudge = step
-        new, gates = lstm_step(state, projected, weights, noise._replace(hidden=hidden_noise))
-        if nudge is not None:
-            new = new._replace(hidden=new.hidden + nudge.astype(new.hidden.dtype))
-        state = LSTMState(*(jnp.where(real[:, None], n, o) for n, o in zip(new, state, strict=True)))
+        projected, valid, masks, perturbation = step
+        new, gates = lstm_step(state, projected, weights, masks._replace(hidden=hidden_mask))
+        if perturbation is not None:
+            new = new._replace(hidden=new.hidden + perturbation.astype(new.hidden.dtype))
+        state = LSTMState(*(jnp.where(valid[:, None], n, o) for n, o in zip(new, state, strict=True)))
         return state, (state.hidden, gates)
 
-    state, (hidden, gates) = jax.lax.scan(advance, state, (projected, mask, steps, nudge))
+    state, (hidden, gates) = jax.lax.scan(advance, state, (projected, mask, steps, perturbation))
     return state, hidden, gates
 
 
 @jax.custom_vjp
-def _fast_scan(state, projected, bias, mask, recurrent, hidden_noise, candidate_noise, nudge):
-    """`_scan` for a cell without layer norm and zoneout, of inputs without their bias; for gradients in place.
+def _fast_scan(state, projected, bias, mask, recurrent, hidden_mask, candidate_mask, perturbation):
+    """`_scan` for a cell without layer normalization and zoneout, with the bias added here and gradients in place.
 
-    Second derivatives go through loops that carry whole arrays, and cost more than those of `_scan`.
+    Second derivatives differentiate loops that carry whole arrays, and cost more than those of `_scan`.
     """
     weights = LSTMWeights(None, None, recurrent, None, None)
     projected = projected if bias is None else projected.astype(state.cell.dtype) + bias.astype(state.cell.dtype)
-    return _scan(state, projected, mask, weights, hidden_noise, RecurrentDropout(candidate=candidate_noise), nudge)
+    return _scan(state, projected, mask, weights, hidden_mask, RecurrentDropout(candidate=candidate_mask), perturbation)
 
 
-def _forward(state, projected, bias, mask, recurrent, hidden_noise, candidate_noise, nudge):
+def _forward(state, projected, bias, mask, recurrent, hidden_mask, candidate_mask, perturbation):
     weights = LSTMWeights(None, None, recurrent, None, None)
     wide, time = state.cell.dtype, len(mask)
 
     def advance(t, carry):
         state, hidden, cells, gates = carry
-        real, noise, step_nudge = jax.tree.map(lambda x: take(x, t, 0, keepdims=False), (mask, candidate_noise, nudge))
+        valid, candidate_t, step_perturbation = jax.tree.map(
+            lambda x: take(x, t, 0, keepdims=False), (mask, candidate_mask, perturbation)
+        )
         sums = take(gates, t, 0, keepdims=False)
         sums = sums if bias is None else sums + bias.astype(wide)
-        new, opened = lstm_step(state, sums, weights, RecurrentDropout(hidden_noise, noise))
-        if step_nudge is not None:
-            new = new._replace(hidden=new.hidden + step_nudge.astype(new.hidden.dtype))
-        new = LSTMState(*(jnp.where(real[:, None], n, o) for n, o in zip(new, state, strict=True)))
-        gates = put(gates, jnp.concatenate(opened, axis=-1), t, 0)
+        new, step_gates = lstm_step(state, sums, weights, RecurrentDropout(hidden_mask, candidate_t))
+        if step_perturbation is not None:
+            new = new._replace(hidden=new.hidden + step_perturbation.astype(new.hidden.dtype))
+        new = LSTMState(*(jnp.where(valid[:, None], n, o) for n, o in zip(new, state, strict=True)))
+        gates = put(gates, jnp.concatenate(step_gates, axis=-1), t, 0)
         return new, put(hidden, new.hidden, t, 0), put(cells, state.cell, t, 0), gates
 
-    # The gates of a step take the place of its projected input, which nobody needs any more.
+    # The gates of a step overwrite its projected input, which is not needed any more.
     last, hidden, cells, gates = jax.lax.fori_loop(
         0, time, advance,
         (
@@ -121,24 +125,24 @@ def _forward(state, projected, bias, mask, recurrent, hidden_noise, candidate_no
         ),
     )  # fmt: skip
     likes = jax.tree.map(lambda x: jnp.zeros((), x.dtype), (projected, bias))
-    residuals = (state, mask, recurrent, hidden_noise, candidate_noise, nudge, hidden, cells, gates, likes)
+    residuals = (state, mask, recurrent, hidden_mask, candidate_mask, perturbation, hidden, cells, gates, likes)
     return (last, hidden, Gates(*jnp.split(gates, 4, axis=-1))), residuals
 
 
 def _backward(residuals, cotangents):
-    state, mask, recurrent, hidden_noise, candidate_noise, nudge, hidden, cells, gates, likes = residuals
+    state, mask, recurrent, hidden_mask, candidate_mask, perturbation, hidden, cells, gates, likes = residuals
     d_last, d_outputs, _ = cotangents
     wide, time = cells.dtype, len(mask)
     transposed = recurrent.T.astype(hidden.dtype)
 
     def retreat(step, carry):
         t = time - 1 - step
-        d_cell, d_hidden, opened, sums, d_nudge = carry
-        real, noise, d_output, before = jax.tree.map(
-            lambda x: take(x, t, 0, keepdims=False), (mask, candidate_noise, d_outputs, cells)
+        d_cell, d_hidden, step_gates, sums, d_perturbation = carry
+        valid, candidate_t, d_output, before = jax.tree.map(
+            lambda x: take(x, t, 0, keepdims=False), (mask, candidate_mask, d_outputs, cells)
         )
-        real, scale = real[:, None], 1 if noise is None else noise
-        i, f, g, o = jnp.split(opened, 4, axis=-1)
+        valid, scale = valid[:, None], 1 if candidate_t is None else candidate_t
+        i, f, g, o = jnp.split(step_gates, 4, axis=-1)
         d_hidden = d_hidden + d_output.astype(wide)
         squashed = jnp.tanh(f * before + i * g * scale)
         d_new = d_cell + d_hidden * o * (1 - jnp.square(squashed))
@@ -151,27 +155,27 @@ def _backward(residuals, cotangents):
             ],
             axis=-1,
         )
-        d_sums = jnp.where(real, d_sums, 0)
+        d_sums = jnp.where(valid, d_sums, 0)
         d_before = jnp.matmul(d_sums.astype(hidden.dtype), transposed, preferred_element_type=wide)
-        if hidden_noise is not None:
-            d_before = d_before * hidden_noise
-        if nudge is not None:
-            d_nudge = put(d_nudge, jnp.where(real, d_hidden, 0), t, 0)
-        # The gradient takes the gates' place. The next step's gates are read now, from the array that has been written
-        # to: a reader of the array as it was would make XLA copy all of it.
+        if hidden_mask is not None:
+            d_before = d_before * hidden_mask
+        if perturbation is not None:
+            d_perturbation = put(d_perturbation, jnp.where(valid, d_hidden, 0), t, 0)
+        # The gradient overwrites the gates. The next step's gates are read here, from the updated array: reading the
+        # array before the update would make XLA copy all of it.
         sums = put(sums, d_sums, t, 0)
-        d_cell, d_hidden = jnp.where(real, d_new * f, d_cell), jnp.where(real, d_before, d_hidden)
-        return d_cell, d_hidden, take(sums, jnp.maximum(t - 1, 0), 0, keepdims=False), sums, d_nudge
+        d_cell, d_hidden = jnp.where(valid, d_new * f, d_cell), jnp.where(valid, d_before, d_hidden)
+        return d_cell, d_hidden, take(sums, jnp.maximum(t - 1, 0), 0, keepdims=False), sums, d_perturbation
 
-    d_cell, d_first, _, d_sums, d_nudge = jax.lax.fori_loop(
+    d_cell, d_first, _, d_sums, d_perturbation = jax.lax.fori_loop(
         0, time, retreat,
         (
             d_last.cell.astype(wide), d_last.hidden.astype(wide), gates[-1], gates,
-            None if nudge is None else jnp.zeros(nudge.shape, wide),
+            None if perturbation is None else jnp.zeros(perturbation.shape, wide),
         ),
     )  # fmt: skip
     before = jnp.concatenate([state.hidden[None], hidden[:-1]])
-    read = before if hidden_noise is None else before * hidden_noise.astype(hidden.dtype)
+    read = before if hidden_mask is None else before * hidden_mask.astype(hidden.dtype)
     d_recurrent = contract_leading(read, d_sums.astype(hidden.dtype), wide)
     like, bias_like = likes
     return (
@@ -180,9 +184,9 @@ def _backward(residuals, cotangents):
         None if bias_like is None else d_sums.sum((0, 1)).astype(bias_like.dtype),
         None,
         d_recurrent.astype(recurrent.dtype),
-        jax.tree.map(jnp.zeros_like, hidden_noise),
-        jax.tree.map(jnp.zeros_like, candidate_noise),
-        None if nudge is None else d_nudge.astype(nudge.dtype),
+        jax.tree.map(jnp.zeros_like, hidden_mask),
+        jax.tree.map(jnp.zeros_like, candidate_mask),
+        None if perturbation is None else d_perturbation.astype(perturbation.dtype),
     )
 
 

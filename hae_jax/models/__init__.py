@@ -1,4 +1,4 @@
-"""The autoencoders, as Flax modules: all answer `encode`, `score`, `start`, `step`, and return `Losses` when called."""
+"""The autoencoders as Flax modules, with the methods `encode`, `score`, `start` and `step`; a call returns `Losses`."""
 
 from hae_jax.config import ModelConfig
 from hae_jax.models.flat import Flat
@@ -9,7 +9,7 @@ __all__ = ["Code", "Flat", "Hierarchical", "Losses", "Scores", "build", "objecti
 
 
 def build(config: ModelConfig, vocab: int) -> Hierarchical | Flat:
-    """Returns the model that a config describes, for a vocabulary of that many ids.
+    """Returns the model that a config describes, for a vocabulary of `vocab` ids.
 
     Example:
         >>> build(ModelConfig(kind="flat"), vocab=11).vocab

@@ -1,4 +1,4 @@
-"""Word vectors and the softmax over words, shared by encoder and decoder."""
+"""Token embeddings and the softmax over the vocabulary, shared by encoder and decoder."""
 
 import flax.linen as nn
 import jax
@@ -8,77 +8,75 @@ from jaxtyping import Array, Bool, Float, Int
 from hae_jax.batch import PAD
 from hae_jax.config import ModelConfig
 from hae_jax.layers.losses import Loss, cross_entropy, token_scores
-from hae_jax.layers.mirror_init import first_block_readout
+from hae_jax.layers.model_init import model_init
 
 EMBEDDING_STD = 0.1
-"""Standard deviation of fresh word vectors."""
+"""Standard deviation of initial token embeddings."""
 
 
 class TokenEmbedding(nn.Module):
-    """The vocabulary: a table of word vectors, and the output layer.
+    """The embedding table and the output layer.
 
-    PAD's vector is zero: it is what the decoder reads at the start of a sentence, where the paper has no token either.
-    With `tie_embeddings` the kernel of the softmax is the transposed embedding table; where hidden states and embeddings
-    differ in size, a linear map comes between them.
+    The embedding of PAD is zero: it is the decoder's input at the start of a sentence, where the paper has no token
+    either. With `tie_embeddings` the kernel of the softmax is the transposed embedding table; if hidden states and
+    embeddings differ in size, a linear output projection maps the former to the size of the latter.
 
     Reference:
         Press & Wolf, 2017, https://arxiv.org/abs/1608.05859
 
     Attributes:
-        config: sizes, and whether the output layer shares the word vectors.
-        vocab: number of word ids.
+        config: sizes, and whether the embeddings are tied.
+        vocab: number of token ids.
     """
 
     config: ModelConfig
     vocab: int
 
     def setup(self) -> None:
-        config = self.config
+        config, init = self.config, model_init(self.config).output_projection
         self.table = self.param("embedding", nn.initializers.normal(EMBEDDING_STD), (self.vocab, config.embed_dim))
-        lecun = nn.initializers.lecun_normal()
         if not config.tie_embeddings:
-            self.kernel = self.param("kernel", lecun, (config.hidden_dim, self.vocab))
+            self.kernel = self.param("kernel", nn.initializers.lecun_normal(), (config.hidden_dim, self.vocab))
         elif config.hidden_dim != config.embed_dim:
-            bridge = first_block_readout() if config.initializer == "mirror" else lecun
-            self.bridge = self.param("bridge", bridge, (config.hidden_dim, config.embed_dim))
+            self.output_projection = self.param("bridge", init, (config.hidden_dim, config.embed_dim))
         self.bias = self.param("bias", nn.initializers.zeros, (self.vocab,)) if config.use_bias else None
 
-    def __call__(self, words: Int[Array, "*batch"]) -> Float[Array, "*batch embed"]:
-        """Looks the words' vectors up."""
-        vectors = self.table[words].astype(self.config.dtype)
-        return jnp.where(words[..., None] == PAD, 0, vectors)
+    def __call__(self, tokens: Int[Array, "*batch"]) -> Float[Array, "*batch embed"]:
+        """Returns the embeddings of tokens; zeros for PAD."""
+        vectors = self.table[tokens].astype(self.config.dtype)
+        return jnp.where(tokens[..., None] == PAD, 0, vectors)
 
     def output(
         self, hidden: Float[Array, "*batch hidden"]
     ) -> tuple[Float[Array, "*batch feat"], Float[Array, "feat vocab"], Float[Array, "vocab"] | None]:
-        """Returns what the softmax multiplies: the states, brought to the size of the word vectors if they share them;
-        the kernel; and the bias."""
+        """Returns input, kernel and bias of the softmax, given the decoder's hidden states; with tied embeddings the
+        input is the output projection of the hidden states."""
         if not self.config.tie_embeddings:
             return hidden, self.kernel, self.bias
         if self.config.hidden_dim != self.config.embed_dim:
-            hidden = hidden @ self.bridge.astype(hidden.dtype)
+            hidden = hidden @ self.output_projection.astype(hidden.dtype)
         return hidden, self.table.T, self.bias
 
     def logits(self, hidden: Float[Array, "*batch hidden"]) -> Float[Array, "*batch vocab"]:
-        """Returns the unnormalised log-probabilities of all words, in float32 or wider."""
+        """Returns the unnormalized log-probabilities of all tokens, in float32 or wider."""
         hidden, kernel, bias = self.output(hidden)
         wide = jnp.promote_types(hidden.dtype, jnp.float32)
         logits = jnp.matmul(hidden, kernel.astype(hidden.dtype), preferred_element_type=wide)
         return logits if bias is None else logits + bias
 
     def loss(self, hidden: Float[Array, "token hidden"], targets: Int[Array, "token"]) -> Loss:
-        """Sums the nats of the targets that are not PAD."""
+        """Sums -ln p(target), in nats, over the targets that are not PAD."""
         return cross_entropy(*self.output(hidden), targets, targets != PAD)
 
     def scores(
         self, hidden: Float[Array, "token hidden"], targets: Int[Array, "token"]
     ) -> tuple[Float[Array, "token"], Bool[Array, "token"]]:
-        """Returns the nats of each target, and whether it was the likeliest word."""
+        """Returns -ln p(target) of each target, in nats, and whether it is the most probable token."""
         return token_scores(*self.output(hidden), targets)
 
 
 def word_dropout(module: nn.Module, vectors: Float[Array, "*batch embed"], train: bool) -> Float[Array, "*batch embed"]:
-    """Hides each word from the decoder with probability `word_dropout`, so that it has to ask the code.
+    """Masks each input token of the decoder with probability `word_dropout`, so that it depends on the code.
 
     Reference:
         Bowman et al., 2016, https://arxiv.org/abs/1511.06349

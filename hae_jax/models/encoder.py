@@ -1,4 +1,4 @@
-"""Words -> sentences -> document."""
+"""The hierarchical encoder: words -> sentences -> document."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -6,22 +6,23 @@ from jaxtyping import Array, Float
 
 from hae_jax.batch import PAD, Batch
 from hae_jax.config import ModelConfig
+from hae_jax.layers.model_init import model_init
 from hae_jax.layers.recurrent import LSTM
-from hae_jax.models.bridge import final_vector, vector_size, vector_std
+from hae_jax.models.bridge import final_vector, vector_size
 from hae_jax.models.embedding import EMBEDDING_STD, TokenEmbedding
 from hae_jax.models.outputs import Code
 from hae_jax.models.ragged import gather_documents, sentence_mask
 
 
 class Encoder(nn.Module):
-    """A word-level LSTM turns each sentence into a vector, a sentence-level LSTM the vectors into a code.
+    """Encodes sentences into vectors with a word-level LSTM, and the vectors into a code with a sentence-level LSTM.
 
-    With `reverse` both read backwards. The path from a word that was read to the same word being said is then shortest
-    where decoding starts, and a start is what all that follows leans on.
+    With `reverse` both read their inputs in reverse order. This minimizes the distance between an input and its
+    reconstruction at the start of decoding, on which all later steps depend.
 
     Reference:
-        Li, Luong & Jurafsky, 2015, section 3.3, https://arxiv.org/abs/1506.01057; reading backwards: Sutskever,
-        Vinyals & Le, 2014, https://arxiv.org/abs/1409.3215
+        Li, Luong & Jurafsky, 2015, section 3.3, https://arxiv.org/abs/1506.01057; reversed input: Sutskever, Vinyals
+        & Le, 2014, https://arxiv.org/abs/1409.3215
 
     Attributes:
         config: sizes and options.
@@ -31,20 +32,25 @@ class Encoder(nn.Module):
 
     def setup(self) -> None:
         config = self.config
-        self.word = LSTM(config, config.hidden_dim, config.embed_dim, spread=EMBEDDING_STD)
+        self.word = LSTM(config, config.hidden_dim, config.embed_dim, layers=config.layers, input_std=EMBEDDING_STD)
         self.sentence = LSTM(
-            config, config.sentence_dim, vector_size(config, config.hidden_dim), spread=vector_std(config)
+            config,
+            config.sentence_dim,
+            vector_size(config, config.hidden_dim),
+            layers=config.layers,
+            input_std=model_init(config).vector_std,
         )
 
-    def sentences(self, words: TokenEmbedding, batch: Batch, train: bool = False) -> Float[Array, "row vec"]:
-        """Returns one vector for each row of the stacked tables, spare rows included."""
+    def sentences(self, embedding: TokenEmbedding, batch: Batch, train: bool = False) -> Float[Array, "row vec"]:
+        """Returns one vector for each row of the concatenated buckets, unused rows included."""
         vectors = []
-        # With this coupling a sentence is also read while it is being said, which goes forwards only.
+        # With feedback "sentence" the decoder encodes each sentence while generating it, which is possible in forward
+        # order only.
         backwards = self.config.reverse and self.config.feedback != "sentence"
-        for part, table in enumerate(batch.buckets):
-            # Padding then comes first, where it does as little harm: a masked step leaves the state of zeros alone.
-            table = table[:, ::-1] if backwards else table
-            states, _ = self.word(words(table), table != PAD, train=train, part=part)
+        for part, tokens in enumerate(batch.buckets):
+            # The padding is then first, where masked steps leave the zero state unchanged.
+            tokens = tokens[:, ::-1] if backwards else tokens
+            states, _ = self.word(embedding(tokens), tokens != PAD, train=train, part=part)
             vectors.append(final_vector(states, self.word.weights(), self.config))
         return jnp.concatenate(vectors)
 

@@ -1,4 +1,4 @@
-"""What every autoencoder answers with, whatever its inside: training, evaluation and the doctor are written once."""
+"""Outputs that all autoencoders have in common, so that training, evaluation and the doctor work with each of them."""
 
 from typing import NamedTuple
 
@@ -9,12 +9,12 @@ from hae_jax.layers.losses import Loss
 
 
 class Code(NamedTuple):
-    """All that the decoder learns of a document, or of a series.
+    """The decoder's only information about a document or a series.
 
     Attributes:
-        document: one vector a document.
-        memory: sentence states for attention; None without it. With it the code has no fixed size.
-        memory_mask: True where a memory entry is real.
+        document: one vector per document.
+        memory: sentence states for attention; None without it. With attention the code has no fixed size.
+        memory_mask: True where a memory entry is valid.
     """
 
     document: Float[Array, "doc code"]
@@ -23,13 +23,15 @@ class Code(NamedTuple):
 
 
 class Losses(NamedTuple):
-    """Sums over what a batch really holds.
+    """Losses of a batch, summed over unmasked elements.
 
     Attributes:
-        reconstruction: nats of words decoded through the document's code; squared errors of values, where series are decoded.
-        sentence: nats of words decoded from their own sentence's vector; None where the model has no such loss.
-        vector: squared distances from the sentence vectors that the decoder finds to those that the encoder found, one
-            a sentence; None where the model has no such loss.
+        reconstruction: negative log-likelihood, in nats, of the tokens decoded from the document's code; squared error
+            of the values of a series.
+        sentence: negative log-likelihood, in nats, of the tokens decoded from their own sentence's vector; None if the
+            model has no such loss.
+        vector: squared distances of the decoder's sentence vectors to the encoder's, counted per sentence; None if the
+            model has no such loss.
     """
 
     reconstruction: Loss
@@ -38,12 +40,12 @@ class Losses(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """Teacher-forced results, one entry a position of the batch; order is the model's own.
+    """Teacher-forced scores, one entry per position of the batch, in an order of the model's choice.
 
     Attributes:
-        nll: -ln p(word), in nats.
-        correct: whether the word was the likeliest.
-        mask: True where the position holds a real token.
+        nll: -ln p(token), in nats.
+        correct: whether the token is the most probable one.
+        mask: True where the position holds a token.
         doc: index of the token's document in the batch.
         sent: index of the token's sentence in its document.
     """
@@ -56,7 +58,7 @@ class Scores(NamedTuple):
 
 
 def objective(losses: Losses, config: ModelConfig) -> Float[Array, ""]:
-    """Returns what training minimises: the mean of each loss, weighted as the config says."""
+    """Returns the training objective: the sum of the losses' means, with the weights of the config."""
     weighted = losses.reconstruction.mean
     if losses.sentence is not None:
         weighted += config.sentence_loss * losses.sentence.mean

@@ -1,17 +1,15 @@
 """The autoencoder of continuous series: flat, or windows -> segments -> series, with squared error."""
 
-import dataclasses
-
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from hae_jax.batch import Signals
 from hae_jax.config.series import SeriesConfig
-from hae_jax.layers import mirror_init
 from hae_jax.layers.cell import layer_output
 from hae_jax.layers.dropout import dropout_mask
 from hae_jax.layers.losses import squared_error
+from hae_jax.layers.model_init import model_init
 from hae_jax.layers.stack import States
 from hae_jax.layers.stacked import StackedLSTM
 from hae_jax.models.bridge import Bridge, initial_states
@@ -20,18 +18,19 @@ from hae_jax.models.windows import join_windows, split_windows, window_masks
 
 
 class Series(nn.Module):
-    """Turns series of several channels into codes, and codes into series.
+    """Encodes series of several channels into codes, and decodes codes into series.
 
-    Without spans it is the stack that everybody writes first, its layers all reading every step. With spans each layer
-    is a level, as words and sentences are of a text: the bottom layer reads each window by itself, the next one the
-    windows' vectors, and so on. The decoder mirrors the encoder; every one of its levels reads a vector of the level
-    above at each of its steps, so that the way from a value to the code is as short as the levels are, and all windows
-    are decoded side by side.
+    Without spans it is an ordinary stack of LSTM layers, which all read every step. With spans each layer is a level,
+    like the words and sentences of a text: the bottom layer encodes each window independently, the next one the
+    windows' vectors, and so on. The decoder mirrors the encoder; the input of each of its levels at every step is a
+    vector of the level above. The path from a value to the code is therefore as short as the levels' spans, and all
+    windows are decoded in parallel.
 
-    With the scheme "mirror" each level piles up what it reads, and an affine map turns the pile into a vector; the
-    decoder's starts from the pile that another one makes of the vector. `hae_jax.training.pca_init` finds both maps.
+    With the initializer "mirror" each level of the encoder is a shift register, and an affine map compresses its state
+    to a vector; another affine map expands the vector to the initial state of the decoder's level.
+    `hae_jax.training.pca_init` computes both maps.
 
-    The length is given, not decoded: a series is decoded for the steps of a mask.
+    The length is an argument, and not decoded: a series is decoded for the steps of a mask.
 
     Attributes:
         config: sizes and options.
@@ -55,36 +54,30 @@ class Series(nn.Module):
 
     def setup(self) -> None:
         config, levels = self.config, len(self.config.spans) + 1
-        # What each level says at a step, and what an encoder's reads: one that knows of missing values reads beside
-        # each value whether there was one.
-        said = [self.channels, *config.sizes[: levels - 1]]
-        feat = [self.channels * (2 if config.missing else 1), *said[1:]]
-        told = [self.channels if config.decoding == "previous" else 0, *[0] * (levels - 1)]
+        readout = model_init(config.cell).series_readout
+        # Sizes of the vectors that each level of the decoder outputs at a step: values, or vectors of the level below.
+        outputs = [self.channels, *config.sizes[: levels - 1]]
+        # With missing values, the bottom encoder has a second input per channel: whether the value was observed.
+        inputs = [self.channels * (2 if config.missing else 1), *outputs[1:]]
+        previous = [self.channels if config.decoding == "previous" else 0, *[0] * (levels - 1)]
         stacks = [(size,) for size in self.units] if levels > 1 or config.memory else [config.sizes]
-        # A mirrored level says vectors of the level below; any other shows its states.
-        above = config.sizes if config.memory else (*config.sizes[1:levels], config.sizes[-1])
-        tells = said if config.memory else [0] * levels
-        self.encoder = [StackedLSTM(config.cell, *each) for each in zip(stacks, feat, strict=True)]
+        # With `memory` a level's vector is of its configured size; otherwise it is the state of the level above.
+        contexts = config.sizes if config.memory else (*config.sizes[1:levels], config.sizes[-1])
+        output_sizes = outputs if config.memory else [0] * levels
+        self.encoder = [StackedLSTM(config.cell, *sizes) for sizes in zip(stacks, inputs, strict=True)]
         self.decoder = [
-            StackedLSTM(config.cell, stack[::-1], *each)
-            for stack, *each in zip(stacks, told, above, tells, strict=True)
+            StackedLSTM(config.cell, stack[::-1], *sizes)
+            for stack, *sizes in zip(stacks, previous, contexts, output_sizes, strict=True)
         ]
-        self.output = self._said(self.channels)
+        self.output = nn.Dense(self.channels, kernel_init=readout)
         if config.memory:
-            one = dataclasses.replace(config.cell, layers=1)
             self.summary = [nn.Dense(size) for size in config.sizes]
-            self.opening = [
-                Bridge(one, *each) for each in zip(self.units, config.sizes, said, strict=True)
-            ]  # fmt: skip
-            self.readout = [self._said(size) for size in said[1:]]
-
-    def _said(self, size: int) -> nn.Dense:
-        """Makes the layer that reads off a decoder's state what is said."""
-        if not self.config.memory:
-            return nn.Dense(size)
-        return nn.Dense(
-            size, kernel_init=mirror_init.first_block_readout(1 / (mirror_init.INPUT_STD * mirror_init.GATE_GAIN))
-        )
+            # Flax folds names of submodules into random keys and parameter paths: "opening" is that of saved models.
+            self.bridge = [
+                Bridge(config.cell, *sizes, name=f"opening_{level}")
+                for level, sizes in enumerate(zip(self.units, config.sizes, outputs, strict=True))
+            ]
+            self.readout = [nn.Dense(size, kernel_init=readout) for size in outputs[1:]]
 
     @property
     def units(self) -> tuple[int, ...]:
@@ -92,35 +85,35 @@ class Series(nn.Module):
         config = self.config
         if not config.memory:
             return config.sizes
-        feat = [self.channels * (2 if config.missing else 1), *config.sizes[:-1]]
-        return (*(span * size for span, size in zip(config.spans, feat, strict=False)), config.memory)
+        inputs = [self.channels * (2 if config.missing else 1), *config.sizes[:-1]]
+        return (*(span * size for span, size in zip(config.spans, inputs, strict=False)), config.memory)
 
     def __call__(self, batch: Signals, train: bool = False) -> Losses:
         """Sums the squared errors of all observed values, encoded and decoded.
 
         Args:
             batch: the series.
-            train: draws dropout from the stream `dropout`.
+            train: samples dropout from the stream `dropout`.
         """
-        contexts = self._contexts(self._read(batch, train), batch.mask, train)
-        real = batch.observed & batch.mask[..., None]
-        prediction = self._write(contexts, batch.mask, jnp.where(real, batch.values, 0), train)
-        return Losses(squared_error(prediction, batch.values, real))
+        contexts = self._contexts(self._encode(batch, train), batch.mask, train)
+        observed = batch.observed & batch.mask[..., None]
+        prediction = self._decode_parallel(contexts, batch.mask, jnp.where(observed, batch.values, 0), train)
+        return Losses(squared_error(prediction, batch.values, observed))
 
     def encode(self, batch: Signals) -> Code:
         """Returns the codes of series."""
-        return Code(self._read(batch, False))
+        return Code(self._encode(batch, False))
 
     def decode(self, code: Code, mask: Bool[Array, "series time"]) -> Float[Array, "series time channel"]:
-        """Returns the series of codes, for the real steps of a mask; zeros elsewhere. No true value is seen."""
+        """Decodes codes, free-running, for the steps of a mask; zeros elsewhere."""
         contexts = self._contexts(code.document, mask, False)
         if self.config.decoding == "previous":
-            said = self._say(contexts, mask)
+            values = self._decode_sequential(contexts, mask)
         else:
-            said = self._write(contexts, mask, None, False)
-        return jnp.where(mask[..., None], said, 0)
+            values = self._decode_parallel(contexts, mask, None, False)
+        return jnp.where(mask[..., None], values, 0)
 
-    def _read(self, batch: Signals, train: bool) -> Float[Array, "series code"]:
+    def _encode(self, batch: Signals, train: bool) -> Float[Array, "series code"]:
         observed = batch.observed & batch.mask[..., None]
         inputs, mask = jnp.where(observed, batch.values, 0), batch.mask
         if self.config.missing:
@@ -129,22 +122,23 @@ class Series(nn.Module):
         for level in range(len(self.encoder)):
             if level < len(self.config.spans):
                 inputs, mask = (split_windows(x, self.config.spans[level]) for x in (inputs, mask))
-            inputs = self.pile(level, inputs, mask, train)
+            inputs = self.encode_level(level, inputs, mask, train)
             if self.config.memory:
                 inputs = self.summary[level](inputs).astype(self.config.cell.dtype)
             mask = mask.any(-1)
         return inputs
 
-    def pile(
+    def encode_level(
         self, level: int, inputs: Float[Array, "*part time feat"], mask: Bool[Array, "*part time"], train: bool = False
     ) -> Float[Array, "*part hidden"]:
-        """Returns the states in which a level of the encoder ends that reads these inputs."""
-        time, tower = mask.ndim - 1, self.encoder[level]
-        read = (inputs, mask) if not self.config.reverse else (jnp.flip(inputs, time), jnp.flip(mask, time))
-        states, _ = tower(*read, train=train)
-        return layer_output(states[-1].hidden, tower.layer[-1].weights()[-1])
+        """Returns the last output of a level of the encoder, given its inputs."""
+        time, stack = mask.ndim - 1, self.encoder[level]
+        if self.config.reverse:
+            inputs, mask = jnp.flip(inputs, time), jnp.flip(mask, time)
+        states, _ = stack(inputs, mask, train=train)
+        return layer_output(states[-1].hidden, stack.layer[-1].weights()[-1])
 
-    def tell(
+    def decode_level(
         self,
         level: int,
         vectors: Float[Array, "*part vec"],
@@ -153,17 +147,17 @@ class Series(nn.Module):
         train: bool = False,
         start: Float[Array, "*part hidden"] | None = None,
     ) -> Float[Array, "*part time _"]:
-        """Returns what a level of the decoder says at every step: vectors for the level below, or values.
+        """Returns the outputs of a level of the decoder at every step: vectors for the level below, or values.
 
         Args:
-            level: from 0, which says values.
-            vectors: what it reads at every step, and, if mirrored, starts from.
-            mask: True where a step is real.
-            inputs: what else it reads.
-            train: draws dropout.
-            start: hidden states to start in instead.
+            level: number of the level; level 0 outputs values.
+            vectors: its input at every step, from which, with `memory`, its initial states are computed as well.
+            mask: True where a step is valid.
+            inputs: second input at every step.
+            train: samples dropout.
+            start: initial hidden states, instead of those computed from the vectors.
         """
-        states = self._opened(level, vectors)
+        states = self._initial_states(level, vectors)
         if states is not None and start is not None:
             states = (states[0]._replace(hidden=start),)
         _, hidden = self.decoder[level](inputs, mask, vectors, train, states)
@@ -171,71 +165,70 @@ class Series(nn.Module):
             return self.output(hidden)
         return self.readout[level - 1](hidden).astype(vectors.dtype) if self.config.memory else hidden
 
-    def _opened(self, level: int, vectors: Float[Array, "*part vec"]) -> States | None:
-        """Returns the states in which a level of the decoder starts; None for zeros."""
+    def _initial_states(self, level: int, vectors: Float[Array, "*part vec"]) -> States | None:
+        """Returns the initial states of a level of the decoder; None for zeros."""
         if not self.config.memory:
             return None
-        return initial_states(vectors.reshape(-1, vectors.shape[-1]), self.opening[level](), self.opening[level].config)
+        return initial_states(vectors.reshape(-1, vectors.shape[-1]), self.bridge[level](), self.config.cell)
 
     def _contexts(
         self, code: Float[Array, "series code"], mask: Bool[Array, "series time"], train: bool
     ) -> Float[Array, "*window vec"]:
-        """Runs all levels above the bottom one; returns what the bottom level reads at every step, one a window."""
+        """Decodes all levels above the bottom one; returns the bottom level's input, one vector per window."""
         masks = window_masks(mask, self.config.spans)
-        vectors = self._drop(code, train)
+        vectors = self._dropout(code, train)
         for level in range(len(self.decoder) - 1, 0, -1):
-            real = (
-                masks[level]
-                if level == len(self.config.spans)
-                else split_windows(masks[level], self.config.spans[level])
-            )
-            said = self.tell(level, vectors, real, train=train)
-            vectors = said if level == len(self.config.spans) else join_windows(said, masks[level].shape[1])
-            vectors = self._drop(vectors, train)
+            if level == len(self.config.spans):
+                vectors = self.decode_level(level, vectors, masks[level], train=train)
+            else:
+                windows = split_windows(masks[level], self.config.spans[level])
+                outputs = self.decode_level(level, vectors, windows, train=train)
+                vectors = join_windows(outputs, masks[level].shape[1])
+            vectors = self._dropout(vectors, train)
         return vectors
 
-    def _write(
+    def _decode_parallel(
         self,
         contexts: Float[Array, "*window vec"],
         mask: Bool[Array, "series time"],
         values: Float[Array, "series time channel"] | None,
         train: bool,
     ) -> Float[Array, "series time channel"]:
-        """Decodes all steps at once; `values` are what a decoder that reads the previous value is told."""
+        """Decodes all windows in parallel; with `decoding="previous"` teacher-forced with the true `values`."""
         windows = (lambda x: split_windows(x, self.config.spans[0])) if self.config.spans else (lambda x: x)
         inputs = None
         if self.config.decoding == "previous" and values is not None:
             inputs = windows(values.astype(self.config.cell.dtype))
             inputs = jnp.pad(inputs, [(0, 0)] * (inputs.ndim - 2) + [(1, 0), (0, 0)])[..., :-1, :]
-        said = self.tell(0, contexts, windows(mask), inputs, train)
-        said = join_windows(said, mask.shape[1]) if self.config.spans else said
-        return said.astype(jnp.promote_types(said.dtype, jnp.float32))
+        outputs = self.decode_level(0, contexts, windows(mask), inputs, train)
+        outputs = join_windows(outputs, mask.shape[1]) if self.config.spans else outputs
+        return outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32))
 
-    def _say(
+    def _decode_sequential(
         self, contexts: Float[Array, "*window vec"], mask: Bool[Array, "series time"]
     ) -> Float[Array, "series time channel"]:
-        """Decodes step by step, each window by itself, each step told what was said before it."""
+        """Decodes step by step, free-running: the input of a step is the output of the previous one in its window."""
         rows = contexts.reshape(-1, contexts.shape[-1])
         span = self.config.spans[0] if self.config.spans else mask.shape[1]
-        said = jnp.zeros((len(rows), self.channels), rows.dtype)
-        states = self._opened(0, rows) or self.decoder[0].zeros(len(rows))
+        start = jnp.zeros((len(rows), self.channels), rows.dtype)
+        states = self._initial_states(0, rows) or self.decoder[0].zeros(len(rows))
         advance = nn.scan(
             lambda module, carry, _: module._advance(carry, rows), variable_broadcast="params",
             split_rngs={"params": False}, length=span,
         )  # fmt: skip
-        _, steps = advance(self, (states, said), None)
+        _, steps = advance(self, (states, start), None)
         windows = jnp.swapaxes(steps, 0, 1).reshape(*contexts.shape[:-1], span, self.channels)
-        said = join_windows(windows, mask.shape[1]) if self.config.spans else windows
-        return said.astype(jnp.promote_types(said.dtype, jnp.float32))
+        outputs = join_windows(windows, mask.shape[1]) if self.config.spans else windows
+        return outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32))
 
     def _advance(self, carry, rows):
-        states, said = carry
-        states, hidden = self.decoder[0].step(states, said, rows)
-        said = self.output(hidden).astype(rows.dtype)
-        return (states, said), said
+        states, previous = carry
+        states, hidden = self.decoder[0].step(states, previous, rows)
+        output = self.output(hidden).astype(rows.dtype)
+        return (states, output), output
 
-    def _drop(self, vectors: Float[Array, "*batch vec"], train: bool) -> Float[Array, "*batch vec"]:
-        """Input dropout of what a decoder reads at every step, as of a Keras layer behind a RepeatVector."""
+    def _dropout(self, vectors: Float[Array, "*batch vec"], train: bool) -> Float[Array, "*batch vec"]:
+        """Applies input dropout to the decoder's input at every step, like a Keras layer after a RepeatVector."""
         rate = self.config.cell.input_dropout
         if not (train and rate):
             return vectors

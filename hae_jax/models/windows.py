@@ -1,11 +1,11 @@
-"""Series cut into windows, and joined again."""
+"""Splits series into windows and joins them."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Shaped
 
 
 def split_windows(x: Shaped[Array, "series time *feat"], span: int) -> Shaped[Array, "series window span *feat"]:
-    """Cuts the time axis into windows of `span` steps, the last one filled up with zeros, or False.
+    """Splits the time axis into windows of `span` steps; the last one is padded with zeros, or False.
 
     Example:
         >>> split_windows(jnp.arange(1, 6)[None], 3).tolist()
@@ -17,12 +17,12 @@ def split_windows(x: Shaped[Array, "series time *feat"], span: int) -> Shaped[Ar
 
 
 def join_windows(x: Shaped[Array, "series window span *feat"], time: int) -> Shaped[Array, "series time *feat"]:
-    """Undoes `split_windows`, given the number of steps there were."""
+    """Inverts `split_windows`, given the original number of steps."""
     return x.reshape(len(x), -1, *x.shape[3:])[:, :time]
 
 
 def window_masks(mask: Bool[Array, "series time"], spans: tuple[int, ...]) -> list[Bool[Array, "series _"]]:
-    """Says at every level what is real: steps, windows with a real step, segments with a real window, and so on.
+    """Returns the masks of all levels: steps, windows with an unmasked step, segments with such a window, and so on.
 
     Example:
         >>> mask = jnp.array([[True, True, True, False, False]])

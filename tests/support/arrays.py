@@ -8,7 +8,7 @@ from hae_jax.layers.cell import LSTMState, LSTMWeights, Norm, RecurrentDropout
 
 
 def weights(rng, feat=5, hidden=3, vec=0, bias=True, norm=False, scale=1.0):
-    """Weights of one LSTM layer; normalisation too has random gains."""
+    """Weights of one LSTM layer; random gains of the normalization included."""
 
     def draw(*shape):
         return rng.normal(size=shape) * scale
@@ -28,18 +28,18 @@ def state(rng, batch=2, hidden=3):
     return LSTMState(*rng.normal(size=(2, batch, hidden)))
 
 
-NOISES = ("silence", "variational", "semeniuta", "dropout", "zoneout", "zoneout mean", "everything")
+MASKS = ("none", "variational", "semeniuta", "dropout", "zoneout", "zoneout mean", "everything")
 
 
-def noise(rng, kind, batch=2, time=7, hidden=3):
-    """Noise of a whole sequence; `hidden` has no time axis."""
+def masks(rng, kind, batch=2, time=7, hidden=3):
+    """Dropout and zoneout masks of a whole sequence; `hidden` has no time axis."""
 
     def binary(*shape):
         return rng.integers(0, 2, shape).astype(float)
 
     steps = (batch, time, hidden)
     match kind:
-        case "silence":
+        case "none":
             return RecurrentDropout()
         case "variational":
             return RecurrentDropout(hidden=binary(batch, hidden) / 0.7)
@@ -55,9 +55,9 @@ def noise(rng, kind, batch=2, time=7, hidden=3):
             return RecurrentDropout(binary(batch, hidden) / 0.7, binary(*steps) / 0.7, binary(*steps), binary(*steps))
 
 
-def row_noise(noise, row, time, batch, hidden):
-    """One row's noise as a list over time, as the oracle wants it."""
-    same, *changing = noise
+def row_masks(masks, row, time, batch, hidden):
+    """One row's masks as a list over time, as the oracle takes them."""
+    same, *changing = masks
     same = None if same is None else same[row]
     full = [None if x is None else np.broadcast_to(x, (batch, time, hidden))[row] for x in changing]
     return [RecurrentDropout(same, *(None if x is None else x[t] for x in full)) for t in range(time)]

@@ -1,6 +1,6 @@
 """One LSTM, given weights, and what others make of it.
 
-Every function here takes the same `Case` and returns the same `Answer`: the hidden states, the last state, and the
+Every function here takes the same `Case` and returns the same `LayerResult`: the hidden states, the last state, and the
 gradients of one fixed weighted sum of them. Rows end at different steps, one after a single step.
 """
 

@@ -15,8 +15,14 @@ VARIANTS = {
     "none": ModelConfig(**SIZES),
     "sentence, attention": ModelConfig(**SIZES, feedback="sentence", attention=True),
     "word, paper": ModelConfig(
-        embed_dim=5, hidden_dim=3, sentence_dim=3, feedback="word", bridge="all_states",
-        conditioning="initial_state", layers=2, use_bias=False
+        embed_dim=5,
+        hidden_dim=3,
+        sentence_dim=3,
+        feedback="word",
+        bridge="all_states",
+        conditioning="initial_state",
+        layers=2,
+        use_bias=False,
     ),
     "flat": ModelConfig(**SIZES, kind="flat"),
 }

@@ -1,4 +1,4 @@
-"""A slow twin: the layers once more, in NumPy's float64, one number, step and row at a time.
+"""An oracle: the layers in NumPy's float64, one number, step and row at a time.
 
 Nothing here is shared with hae_jax but the names of the weights, and nothing is vectorised that could be transposed by
 mistake. It is written from the equations alone.
@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-SILENCE = SimpleNamespace(hidden=None, candidate=None, keep_cell=None, keep_hidden=None)
-"""No noise."""
+NO_MASKS = SimpleNamespace(hidden=None, candidate=None, keep_cell=None, keep_hidden=None)
+"""No dropout and no zoneout."""
 
 
 def sigmoid(x):
@@ -29,13 +29,13 @@ def times(x, kernel):
     return np.array([sum(x[i] * kernel[i, j] for i in range(len(x))) for j in range(kernel.shape[1])])
 
 
-def lstm_step(cell, hidden, x, weights, noise=SILENCE, context=None):
+def lstm_step(cell, hidden, x, weights, masks=NO_MASKS, context=None):
     """One row, one step; returns the new cell, the new hidden state, and the four gates [gate, unit].
 
     Zoneout as in Krueger et al. (2017): the proposed hidden state looks at the proposed cell, not at the mixed one.
     """
     units = len(hidden)
-    seen = hidden if noise.hidden is None else hidden * noise.hidden
+    seen = hidden if masks.hidden is None else hidden * masks.hidden
     from_hidden = times(seen, weights.recurrent)
     from_input = np.zeros(4 * units)
     if x is not None:
@@ -51,16 +51,16 @@ def lstm_step(cell, hidden, x, weights, noise=SILENCE, context=None):
         i, f, g, o = (total[gate * units + unit] for gate in range(4))
         i, f, g, o = sigmoid(i), sigmoid(f), math.tanh(g), sigmoid(o)
         gates.append((i, f, g, o))
-        kept = 1 if noise.candidate is None else noise.candidate[unit]
+        kept = 1 if masks.candidate is None else masks.candidate[unit]
         new_cell[unit] = f * cell[unit] + i * kept * g
     seen = new_cell
     if weights.norm is not None:
         seen = norm(new_cell, weights.norm.cell) + (0 if weights.norm.bias is None else weights.norm.bias)
     new_hidden = np.array([gates[unit][3] * math.tanh(seen[unit]) for unit in range(units)])
-    if noise.keep_cell is not None:
-        new_cell = noise.keep_cell * cell + (1 - noise.keep_cell) * new_cell
-    if noise.keep_hidden is not None:
-        new_hidden = noise.keep_hidden * hidden + (1 - noise.keep_hidden) * new_hidden
+    if masks.keep_cell is not None:
+        new_cell = masks.keep_cell * cell + (1 - masks.keep_cell) * new_cell
+    if masks.keep_hidden is not None:
+        new_hidden = masks.keep_hidden * hidden + (1 - masks.keep_hidden) * new_hidden
     return new_cell, new_hidden, np.array(gates).T
 
 
@@ -71,14 +71,14 @@ def given(hidden, weights):
     return norm(hidden, weights.output.gain) + (0 if weights.output.bias is None else weights.output.bias)
 
 
-def lstm_row(cell, hidden, inputs, mask, weights, noises=None, context=None):
+def lstm_row(cell, hidden, inputs, mask, weights, row_masks=None, context=None):
     """One row over time; a step that is not real is not taken. Returns the last state and the hidden states."""
     outputs = []
     for time, real in enumerate(mask):
         if real:
             x = None if inputs is None else inputs[time]
-            noise = SILENCE if noises is None else noises[time]
-            cell, hidden, _ = lstm_step(cell, hidden, x, weights, noise, context)
+            masks = NO_MASKS if row_masks is None else row_masks[time]
+            cell, hidden, _ = lstm_step(cell, hidden, x, weights, masks, context)
         outputs.append(hidden)
     return cell, hidden, np.array(outputs)
 

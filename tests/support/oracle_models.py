@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from support.oracle import SILENCE, attend, given, log_softmax, lstm_step, times
+from support.oracle import NO_MASKS, attend, given, log_softmax, lstm_step, times
 
 PAD = 0
 
@@ -43,18 +43,18 @@ class Oracle:
 
     def __init__(self, config, params):
         self.config, self.params = config, params
-        self.noise = SimpleNamespace(**vars(SILENCE))
+        self.masks = SimpleNamespace(**vars(NO_MASKS))
         if config.zoneout_cell:
-            self.noise.keep_cell = config.zoneout_cell
+            self.masks.keep_cell = config.zoneout_cell
         if config.zoneout_hidden:
-            self.noise.keep_hidden = config.zoneout_hidden
+            self.masks.keep_hidden = config.zoneout_hidden
 
     # One step of a stack, and what goes in and out of it.
 
     def step(self, states, x, stack, context=None):
         new = []
         for (cell, hidden), weights in zip(states, stack, strict=True):
-            cell, hidden, _ = lstm_step(cell, hidden, x, weights, self.noise, context)
+            cell, hidden, _ = lstm_step(cell, hidden, x, weights, self.masks, context)
             new.append((cell, hidden))
             x, context = given(hidden, weights), None
         return new

@@ -1,0 +1,83 @@
+"""Initial weights of a whole autoencoder as one value, chosen by `CellConfig.initializer`.
+
+The modules of `hae_jax.models` take their initializers from here. Another scheme for whole models needs one more case
+in `model_init`.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from flax.linen import initializers
+from flax.linen.initializers import Initializer
+
+from hae_jax.config import CellConfig
+from hae_jax.layers import mirror_init
+from hae_jax.layers.initializers import Scheme, scheme
+
+
+class ModelInit(NamedTuple):
+    """Initializers of the parts of an autoencoder.
+
+    Attributes:
+        encoder_layers: schemes of an encoder's LSTM layers, bottom first, given the size of an input, the standard
+            deviation of its components, and the number of layers.
+        decoder_layers: schemes of a decoder's LSTM layers, bottom first, given the size of the vector to be output at
+            each step, and the number of layers.
+        bridge: of the kernel from a vector to a decoder's initial states, given the size of the vector to be output at
+            each step, and the number of layers.
+        readout: of the kernel from the sentence decoder's output to a sentence vector.
+        output_projection: of the kernel from the word decoder's output to a token embedding.
+        series_readout: of the kernels from a series decoder's output to values and to vectors.
+        vector_std: standard deviation of the components of a sentence vector or a code.
+    """
+
+    encoder_layers: Callable[[int, float, int], list[Scheme]]
+    decoder_layers: Callable[[int, int], list[Scheme]]
+    bridge: Callable[[int, int], Initializer]
+    readout: Initializer
+    output_projection: Initializer
+    series_readout: Initializer
+    vector_std: float
+
+
+def model_init(config: CellConfig) -> ModelInit:
+    """Returns the initial weights that a config describes: a shift register for "mirror", or random weights.
+
+    Example:
+        >>> model_init(CellConfig(initializer="mirror", layer_norm="output")).vector_std
+        1.0
+    """
+    return _shift_register(config) if config.initializer == "mirror" else _random(config)
+
+
+def _random(config: CellConfig) -> ModelInit:
+    layer = scheme(config.initializer, config.forget_bias, config.timescale, config.recurrent_gain)
+    lecun = initializers.lecun_normal()
+    return ModelInit(
+        encoder_layers=lambda input_size, input_std, layers: [layer] * layers,
+        decoder_layers=lambda output_size, layers: [layer] * layers,
+        bridge=lambda output_size, layers: lecun,
+        readout=lecun,
+        output_projection=lecun,
+        series_readout=lecun,
+        vector_std=1.0,
+    )
+
+
+def _shift_register(config: CellConfig) -> ModelInit:
+    normalized = config.layer_norm == "output"
+    vector_std = 1.0 if normalized else mirror_init.STATE_STD
+    above = mirror_init.passthrough_scheme()
+    return ModelInit(
+        encoder_layers=lambda input_size, input_std, layers: [
+            mirror_init.encoder_scheme(input_size, input_std), *[above] * (layers - 1)
+        ],
+        decoder_layers=lambda output_size, layers: [mirror_init.decoder_scheme(output_size), *[above] * (layers - 1)],
+        bridge=lambda output_size, layers: mirror_init.initial_state_kernel(
+            output_size, layers, mirror_init.STATE_STD / vector_std
+        ),
+        readout=mirror_init.first_block_readout(1.0 if normalized else mirror_init.STATE_STD / mirror_init.INPUT_STD),
+        output_projection=mirror_init.first_block_readout(),
+        series_readout=mirror_init.first_block_readout(1 / (mirror_init.INPUT_STD * mirror_init.GATE_GAIN)),
+        vector_std=vector_std,
+    )  # fmt: skip
