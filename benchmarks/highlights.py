@@ -62,7 +62,7 @@ def first_run(records: list[Record]) -> str:
         "BLEU-4": "BLEU-4, free-running",
         "exact": "documents exactly right",
         "tokens, teacher-forced": "tokens right, teacher-forced",
-        "code gap": "code gap, nats a token",
+        "code gap": "code gap, nats per token",
         "steps": "steps",
         "minutes of training": "minutes of training",
     }
@@ -71,13 +71,13 @@ def first_run(records: list[Record]) -> str:
 
 def recipe(records: list[Record]) -> str:
     """Renders five rows of the ablation."""
-    columns = {"recipe": "300 steps with", "loss, nats a token": "loss, nats a token", "code gap": "code gap"}
+    columns = {"recipe": "300 steps with", "loss, nats per token": "loss, nats per token", "code gap": "code gap"}
     return select(ablation.render(records), columns | {"BLEU-4": "BLEU-4"}, ABLATION)
 
 
 def reconstruction_verdicts(records: list[Record]) -> str:
     """Renders one line per corpus, which compares the hierarchical model to the flat one."""
-    corpora = reconstruction.grouped(records)
+    corpora = reconstruction.group_by_row(records)
     return "\n".join(f"* {reconstruction.verdict(corpus, rows)}" for corpus, rows in corpora.items())
 
 
@@ -104,17 +104,19 @@ def speed(records: list[Record]) -> str:
             shown.append(record | {"numbers": {"rows": rows}})
     columns = {
         "": "workload",
-        "beside": "compared with",
-        "ours is so many times as fast": "speed of ours, relative",
+        "compared with": "compared with",
+        "speedup of ours": "speed of ours, relative",
         "95 % interval": "95 % interval",
     }
-    return select(speed_summary.glance(shown), columns)
+    return select(speed_summary.render_peers(shown), columns)
 
 
 def doctor(records: list[Record]) -> str:
     """Renders how often the doctor names the right cause, and how often it raises a false alarm."""
     rows = {name: name for name in ("right cause first", "false alarm")}
-    return select(accuracy.render(records), {"what": "result", "of": "models", "rate": "rate (95 % interval)"}, rows)
+    return select(
+        accuracy.render(records), {"result": "result", "models": "models", "rate": "rate (95 % interval)"}, rows
+    )
 
 
 SUMMARIES = (

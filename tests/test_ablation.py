@@ -1,4 +1,4 @@
-"""What makes it train: rows that differ, and a table that says what a step of each costs."""
+"""The ablation: rows that differ, and a table with the computation per step of each."""
 
 import json
 
@@ -27,7 +27,7 @@ def test_cells_are_all_rows_seed_by_seed():
 
 
 @pytest.mark.parametrize("name", ["naive", "the recipe"])
-def test_the_naive_model_has_nothing_of_the_recipe(name):
+def test_the_naive_model_has_no_ingredient_of_the_recipe(name):
     raw = next(cell.config for cell in cells(False) if cell.name == f"{name}, seed 0")
     config = Config.from_json(json.dumps(raw))
     model = config.model
@@ -38,21 +38,21 @@ def test_the_naive_model_has_nothing_of_the_recipe(name):
     } == {name == "the recipe"}  # fmt: skip
 
 
-def test_work_is_told_in_units_of_the_recipes():
+def test_work_is_relative_to_the_recipe():
     records = [record("the recipe", 0, 50.0, 0.2), record("the recipe", 1, 60.0, 0.4), record("naive", 0, 0.25, 0.6)]
     lines = render(records).splitlines()[2:]
     assert lines[0] == "| the recipe | 1.00 | 2.00 [2.00, 2.00] | 55.0 [-8.5, 118.5] | 1.0 | 2.00 | 55.0 | 2 |"
     assert lines[1:] == ["| naive | 1.00 | 2.00 | 0.2 | 2.0 | 1.00 | 0.1 | 1 |"]
 
 
-def test_equal_time_is_when_the_lightest_row_has_done_its_last_step():
+def test_equal_time_is_the_duration_of_the_fastest_row():
     records = [record("the recipe", 0, 40.0, 0.3), record("code of 512", 0, 8.0, 0.1), record("naive", 0, 4.0, 0.4)]
-    then = [line.split(" | ")[5:7] for line in render(records).splitlines()[2:]]
-    # A third of 200 steps, all of them, a quarter of them; before the first evaluation nothing is known.
-    assert then == [["0.67", "13.3"], ["2.00", "8.0"], ["0.50", "1.0"]]
+    scores = [line.split(" | ")[5:7] for line in render(records).splitlines()[2:]]
+    # A third of 200 steps, all of them, a quarter of them; before the first evaluation scores are interpolated from 0.
+    assert scores == [["0.67", "13.3"], ["2.00", "8.0"], ["0.50", "1.0"]]
 
 
-def test_work_on_another_processor_is_held_against_the_recipe_there():
+def test_work_is_compared_with_the_recipe_on_the_same_processor():
     records = [
         record("the recipe", 0, 50.0, 0.2, "one"), record("the recipe", 1, 50.0, 0.4, "two"),
         record("naive", 0, 0.0, 0.4, "one"), record("naive", 1, 0.0, 0.8, "two"), record("naive", 2, 0.0, 0.6, "three"),

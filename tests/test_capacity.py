@@ -1,4 +1,4 @@
-"""Random sequences through a code: what is drawn, what is counted, and that a run goes on where it stopped."""
+"""Autoencoding of random sequences: data, metrics, and that an interrupted run is resumed."""
 
 import dataclasses
 import json
@@ -9,10 +9,19 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import run
-from benchmarks.harness.matched_size import equalised, parameters
+from benchmarks.harness.matched_size import count_parameters, match_size
 from benchmarks.harness.record import read, slug
 from benchmarks.learning import capacity, random_sequences
-from benchmarks.learning.random_sequences import SYMBOLS, VOCAB, Setting, draw, ends, learn, look, places
+from benchmarks.learning.random_sequences import (
+    SYMBOLS,
+    VOCAB,
+    Setting,
+    draw,
+    end_marks,
+    evaluate_sequences,
+    matching_symbols,
+    train,
+)
 from hae_jax import models
 from hae_jax.batch import EOD, EOS, PAD, SPECIALS
 from hae_jax.config import ModelConfig, OptimConfig
@@ -42,7 +51,7 @@ def test_sequences_are_cut_into_sentences_and_marked(length, segment):
         assert (real == EOS).sum() == len(document) - 1
 
 
-def test_symbols_are_independent_and_all_alike():
+def test_symbols_are_independent_and_uniform():
     batch = draw(jax.random.key(1), 2000, 10, 10)
     symbols = np.asarray(batch.buckets[0])[:, :10] - len(SPECIALS)
     share = np.bincount(symbols.ravel(), minlength=SYMBOLS) / symbols.size
@@ -56,82 +65,82 @@ def test_end_marks_are_found_whatever_the_order_of_the_scores(config):
     model, batch = models.build(config, VOCAB), draw(jax.random.key(2), 3, 12, 5)
     params = model.init(jax.random.key(0), batch)["params"]
     scores = jax.device_get(score(model, params, encode(model, params, batch), batch))
-    found = ends(scores)
-    assert found.sum() == 3 * 3
-    assert (scores.mask & ~found).sum() == 3 * 12
-    # The marks are what is scored at the places found: told that marks are certain, only they lose their nats.
-    sure = {"words": params["words"] | {"bias": params["words"]["bias"].at[np.array([EOS, EOD])].set(50.0)}}
-    after = jax.device_get(score(model, params | sure, encode(model, params, batch), batch))
-    assert after.nll[found].max() < 5
-    assert after.nll[scores.mask & ~found].min() > 20
+    marks = end_marks(scores)
+    assert marks.sum() == 3 * 3
+    assert (scores.mask & ~marks).sum() == 3 * 12
+    # With a large bias for end marks, only the scores at these positions become small.
+    biased = {"words": params["words"] | {"bias": params["words"]["bias"].at[np.array([EOS, EOD])].set(50.0)}}
+    after = jax.device_get(score(model, params | biased, encode(model, params, batch), batch))
+    assert after.nll[marks].max() < 5
+    assert after.nll[scores.mask & ~marks].min() > 20
 
 
-def test_a_model_that_knows_nothing_recovers_no_bits():
+def test_a_model_with_zero_parameters_recovers_no_bits():
     model = models.build(FLAT, VOCAB)
     params = model.init(jax.random.key(0), draw(jax.random.key(0), 2, 12, 5))["params"]
-    nothing = jax.tree.map(lambda leaf: 0 * leaf, params)
-    seen = look(model, nothing, setting(FLAT), 64)
-    # All 54 words alike: log2 54 bits a symbol are more than log2 50.
-    assert seen == {"forced": 0, "free": 0, "exact": 0, "bits": 0}
+    zeros = jax.tree.map(lambda leaf: 0 * leaf, params)
+    scores = evaluate_sequences(model, zeros, setting(FLAT), 64)
+    # 54 equally probable words: log2 54 bits per symbol are more than log2 50.
+    assert scores == {"forced": 0, "free": 0, "exact": 0, "bits": 0}
 
 
-def test_bits_are_those_of_the_symbols_less_those_that_are_left():
+def test_bits_are_the_entropy_of_the_symbols_minus_the_cross_entropy():
     batch = draw(jax.random.key(0), 2, 12, 5)
     model = models.build(dataclasses.replace(FLAT, tie_embeddings=False), VOCAB)
     params = model.init(jax.random.key(0), batch)["params"]
-    # Specials ruled out, and half of the symbols: the other half costs everything, so look at the loss by hand.
+    # Only special ids are excluded: all symbols are equally probable.
     bias = np.zeros(VOCAB, np.float32)
     bias[: len(SPECIALS)] = -1e4
     words = jax.tree.map(lambda leaf: 0 * leaf, params["words"]) | {"bias": jax.numpy.asarray(bias)}
-    seen = look(model, params | {"words": words}, setting(FLAT), 64)
-    assert seen["bits"] == pytest.approx(0, abs=1e-3)
-    assert seen["forced"] == pytest.approx(1 / SYMBOLS, abs=0.02)
+    scores = evaluate_sequences(model, params | {"words": words}, setting(FLAT), 64)
+    assert scores["bits"] == pytest.approx(0, abs=1e-3)
+    assert scores["forced"] == pytest.approx(1 / SYMBOLS, abs=0.02)
 
 
-def test_symbols_count_where_they_stood():
-    assert places([5, 6, 7], [5, 6, 7]) == 3
-    assert places([5, 6, 7], [6, 7]) == 0
-    assert places([5, 6], [5, 6, 7]) == 2
+def test_symbols_are_compared_by_position():
+    assert matching_symbols([5, 6, 7], [5, 6, 7]) == 3
+    assert matching_symbols([5, 6, 7], [6, 7]) == 0
+    assert matching_symbols([5, 6], [5, 6, 7]) == 2
 
 
-def test_a_code_that_is_large_enough_learns_short_sequences_whole(tmp_path):
+def test_a_large_code_learns_short_sequences_exactly(tmp_path):
     (tmp_path / "steps.json").write_text("400")
     model = ModelConfig(embed_dim=32, hidden_dim=64, sentence_dim=64)
-    numbers = learn(Setting(2, 2, 32, 0.5, model, OptimConfig(learning_rate=1e-2, warmup=20)), 0, tmp_path)
+    numbers = train(Setting(2, 2, 32, 0.5, model, OptimConfig(learning_rate=1e-2, warmup=20)), 0, tmp_path)
     assert numbers["free"] > 0.95
     assert numbers["bits"] > 0.9 * 2 * math.log2(SYMBOLS)
     assert numbers["bits"] <= 2 * math.log2(SYMBOLS)
     assert numbers["code"] == 64
 
 
-def test_a_stopped_run_goes_on_to_the_same_result(tmp_path, monkeypatch):
-    monkeypatch.setattr(random_sequences, "SAVE", 0.0)
-    monkeypatch.setattr(random_sequences, "LOOKS", 2)
-    monkeypatch.setattr(random_sequences, "FRESH", 64)
+def test_a_resumed_run_has_the_same_result(tmp_path, monkeypatch):
+    monkeypatch.setattr(random_sequences, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(random_sequences, "CURVE_POINTS", 2)
+    monkeypatch.setattr(random_sequences, "EVAL_SEQUENCES", 64)
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     for folder in (whole, cut):
         folder.mkdir()
         (folder / "steps.json").write_text("40")
-    wanted = learn(setting(HIERARCHICAL), 3, whole)
+    wanted = train(setting(HIERARCHICAL), 3, whole)
 
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as stopped:
-        stopped.setattr(random_sequences, "look", interrupted)
+        stopped.setattr(random_sequences, "evaluate_sequences", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            learn(setting(HIERARCHICAL), 3, cut)
+            train(setting(HIERARCHICAL), 3, cut)
     assert json.loads((cut / "curve.json").read_text()) == []
     assert any((cut / "checkpoints").iterdir())
-    got = learn(setting(HIERARCHICAL), 3, cut)
+    got = train(setting(HIERARCHICAL), 3, cut)
     timeless = ("steps", "forced", "free", "exact", "bits", "skipped_updates")
     assert {name: got[name] for name in timeless} == {name: wanted[name] for name in timeless}
     assert [at["step"] for at in got["curve"]] == [20, 40]
     assert not (cut / "checkpoints").exists()
 
 
-def test_what_was_measured_becomes_a_record(tmp_path, monkeypatch):
-    monkeypatch.setattr(random_sequences, "FRESH", 64)
+def test_a_measurement_becomes_a_record(tmp_path, monkeypatch):
+    monkeypatch.setattr(random_sequences, "EVAL_SEQUENCES", 64)
     table = next(each for each in capacity.BENCHMARKS if each.table == "capacity")
     (cell,) = table.cells(True)
     assert run(table, True, False, tmp_path, tmp_path / "work") == 0
@@ -141,18 +150,18 @@ def test_what_was_measured_becomes_a_record(tmp_path, monkeypatch):
     assert "code of 16" in table.render([record])
 
 
-def test_a_run_keeps_to_its_plan_however_slow_the_machine_is(tmp_path, monkeypatch):
+def test_a_run_takes_the_planned_steps_on_a_slow_machine(tmp_path, monkeypatch):
     (tmp_path / "steps.json").write_text("4")
     ticks = iter(np.arange(1000) * 3600.0)
-    monkeypatch.setattr(random_sequences, "clock", lambda: next(ticks))
-    numbers = learn(setting(FLAT, minutes=1e-3), 0, tmp_path)
+    monkeypatch.setattr(random_sequences, "compute_seconds", lambda: next(ticks))
+    numbers = train(setting(FLAT, minutes=1e-3), 0, tmp_path)
     assert numbers["steps"] == 4
     assert numbers["minutes"] >= 60
 
 
 @pytest.mark.parametrize("code", [64, 1024])
-def test_models_have_as_many_parameters(code):
-    ours, theirs = (parameters(make(code), VOCAB) for make in (capacity.hierarchical, capacity.flat))
+def test_both_models_have_as_many_parameters(code):
+    ours, theirs = (count_parameters(make(code), VOCAB) for make in (capacity.hierarchical, capacity.flat))
     assert abs(ours / theirs - 1) < 0.01
 
 
@@ -160,31 +169,34 @@ def test_parameters_are_those_of_the_model_that_is_built():
     batch = draw(jax.random.key(0), 2, 12, 5)
     for config in (HIERARCHICAL, FLAT, dataclasses.replace(HIERARCHICAL, attention=True)):
         params = models.build(config, VOCAB).init(jax.random.key(0), batch)["params"]
-        assert parameters(config, VOCAB) == sum(leaf.size for leaf in jax.tree.leaves(params))
+        assert count_parameters(config, VOCAB) == sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
 @pytest.mark.parametrize("field", ["hidden_dim", "sentence_dim"])
 def test_the_width_found_is_the_nearest(field):
     target = 20_000
-    found = equalised(HIERARCHICAL, VOCAB, target, (field,))
-    width = getattr(found, field)
-    away = [
-        abs(parameters(dataclasses.replace(found, **{field: other}), VOCAB) - target)
+    matched = match_size(HIERARCHICAL, VOCAB, target, (field,))
+    width = getattr(matched, field)
+    errors = [
+        abs(count_parameters(dataclasses.replace(matched, **{field: other}), VOCAB) - target)
         for other in (width - 1, width, width + 1)
     ]
-    assert away[1] == min(away)
+    assert errors[1] == min(errors)
 
 
 def test_widths_keep_their_proportions():
     model = dataclasses.replace(HIERARCHICAL, hidden_dim=10, embed_dim=5, sentence_dim=40)
-    found = equalised(model, VOCAB, 50_000, ("hidden_dim", "embed_dim", "sentence_dim"))
-    assert found.hidden_dim > 12
-    assert (2 * found.embed_dim, found.sentence_dim) == (pytest.approx(found.hidden_dim, abs=1), 4 * found.hidden_dim)
+    matched = match_size(model, VOCAB, 50_000, ("hidden_dim", "embed_dim", "sentence_dim"))
+    assert matched.hidden_dim > 12
+    assert (2 * matched.embed_dim, matched.sentence_dim) == (
+        pytest.approx(matched.hidden_dim, abs=1),
+        4 * matched.hidden_dim,
+    )
 
 
 def test_a_model_that_is_too_large_at_any_width_is_refused():
     with pytest.raises(ValueError, match=r"target must be at least [\d,]+ parameters, got 10\. Shrink"):
-        equalised(FLAT, VOCAB, 10)
+        match_size(FLAT, VOCAB, 10)
 
 
 def numbers(code):
@@ -194,7 +206,7 @@ def numbers(code):
 
 
 @pytest.mark.parametrize("benchmark", capacity.BENCHMARKS, ids=lambda benchmark: benchmark.table)
-def test_tables_and_pictures_show_what_was_measured(benchmark, tmp_path):
+def test_tables_and_figures_show_the_measurements(benchmark, tmp_path):
     cells = benchmark.cells(False)
     assert len({cell.name for cell in cells}) == len(cells) == (6 if benchmark.table == "memory" else 24)
     records = [json.loads(json.dumps({"cell": c.name, "config": c.config, "numbers": numbers(64)})) for c in cells]
@@ -205,7 +217,7 @@ def test_tables_and_pictures_show_what_was_measured(benchmark, tmp_path):
         assert "| 1,234 | 64 | 75.0% | 50.0% | 25.0% | 0.50 | 4 min | - | - | 2 | 4 |" in text
     else:
         assert text.count("50% / 25%, 0.50") == 24
-        # A gap where nothing was measured yet.
+        # An unmeasured cell is empty.
         assert "|  |" in benchmark.render(records[:-1])
     benchmark.draw(records, tmp_path)
     assert (tmp_path / f"{benchmark.table}.png").stat().st_size > 10_000
@@ -213,6 +225,6 @@ def test_tables_and_pictures_show_what_was_measured(benchmark, tmp_path):
 
 def test_a_flat_model_reads_one_sentence_and_a_hierarchical_one_ten():
     for cell in capacity.cells(False):
-        told = Setting.of(json.loads(json.dumps(cell.config)))
-        assert -(-told.length // told.segment) == (1 if told.model.kind == "flat" else 10)
-        assert told.to_dict() == cell.config
+        setting = Setting.of(json.loads(json.dumps(cell.config)))
+        assert -(-setting.length // setting.segment) == (1 if setting.model.kind == "flat" else 10)
+        assert setting.to_dict() == cell.config

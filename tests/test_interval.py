@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from benchmarks.harness.statistics import differences, median_interval, middle, rate, show, wilson
+from benchmarks.harness.statistics import (
+    format_median,
+    format_rate,
+    median_interval,
+    paired_differences,
+    quartiles,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(
@@ -18,45 +25,45 @@ def test_wilson_agrees_with_hand_computed_intervals(successes, trials, low, high
 
 
 @pytest.mark.parametrize("number", [6, 7, 10, 20, 40, 120])
-def test_the_interval_of_a_median_holds_it_as_often_as_it_says_and_no_narrower_one_does(number):
+def test_the_interval_of_a_median_is_the_narrowest_with_its_coverage(number):
     low, high = (int(x) for x in median_interval([float(x) for x in range(number)]))
-    # The median lies above as many values as a coin shows heads.
-    shown = binom(number, 0.5).cdf
-    assert shown(high) - shown(low) >= 0.95 > shown(high - 1) - shown(low + 1)
+    # The number of values below the median is binomial.
+    below = binom(number, 0.5).cdf
+    assert below(high) - below(low) >= 0.95 > below(high - 1) - below(low + 1)
 
 
 def test_the_interval_of_few_values_goes_from_the_least_to_the_largest():
     assert [median_interval([2.0, 4.0, 1.0, 5.0, 3.0][:number]) for number in (1, 5)] == [(2, 2), (1, 5)]
 
 
-def test_wilson_solves_the_equation_it_stands_for():
+def test_wilson_solves_its_defining_equation():
     for p in wilson(3, 11):
         assert abs(3 / 11 - p) == pytest.approx(1.959964 * math.sqrt(p * (1 - p) / 11), rel=1e-6)
 
 
-def test_nothing_is_known_without_trials():
+def test_without_trials_the_interval_is_0_to_1():
     assert wilson(0, 0) == (0.0, 1.0)
 
 
 def test_median_of_finite_values_is_that_of_numpy():
     values = np.random.default_rng(0).normal(size=11).tolist()
-    assert middle(values).median == pytest.approx(np.median(values))
-    assert middle(values[:10]).median == pytest.approx(np.median(values[:10]))
+    assert quartiles(values).median == pytest.approx(np.median(values))
+    assert quartiles(values[:10]).median == pytest.approx(np.median(values[:10]))
 
 
-def test_what_never_came_counts_as_later_than_all_that_came():
-    assert middle([5.0, None, 1.0, None, None]) == (math.inf, 5.0, math.inf)
-    assert show([5.0, None, 1.0, None, None], 0) == "- [5, -]"
-    assert show([None, None]) == "-"
+def test_a_missing_event_counts_as_later_than_all_others():
+    assert quartiles([5.0, None, 1.0, None, None]) == (math.inf, 5.0, math.inf)
+    assert format_median([5.0, None, 1.0, None, None], 0) == "- [5, -]"
+    assert format_median([None, None]) == "-"
 
 
-def test_an_interval_of_nothing_is_not_shown():
-    assert show([2.0, 2.0, 2.0]) == "2.00"
+def test_equal_quartiles_are_not_shown():
+    assert format_median([2.0, 2.0, 2.0]) == "2.00"
 
 
 def test_differences_are_taken_in_pairs():
-    assert differences([3.0, None, 1.0], [1.0, 2.0, 5.0]) == [2.0, -4.0]
+    assert paired_differences([3.0, None, 1.0], [1.0, 2.0, 5.0]) == [2.0, -4.0]
 
 
 def test_rates_are_shown_with_their_interval():
-    assert rate(7, 10) == "7/10 (40-89 %)"
+    assert format_rate(7, 10) == "7/10 (40-89 %)"

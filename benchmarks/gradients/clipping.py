@@ -103,14 +103,16 @@ def render(records: list[Record]) -> str:
 def _entries(numbers: dict[str, Any] | None, unclipped: dict[str, Any] | None, clip: str) -> str:
     if numbers is None:
         return "- | - | - | - | -"
-    reductions = statistics.differences(unclipped["loss"], numbers["loss"]) if unclipped and clip != "none" else []
+    reductions = (
+        statistics.paired_differences(unclipped["loss"], numbers["loss"]) if unclipped and clip != "none" else []
+    )
     clipped, spikes = (
-        statistics.show([100 * share for share in numbers[name]], digits)
+        statistics.format_median([100 * share for share in numbers[name]], digits)
         for name, digits in (("binding", 0), ("spikes", 1))
     )
-    failed = statistics.rate(diverged(numbers), len(numbers["loss"]))
-    change = statistics.show(reductions) if reductions else "-"
-    return f"{failed} | {statistics.show(numbers['loss'])} | {change} | {clipped} % | {spikes} %"
+    failed = statistics.format_rate(diverged(numbers), len(numbers["loss"]))
+    change = statistics.format_median(reductions) if reductions else "-"
+    return f"{failed} | {statistics.format_median(numbers['loss'])} | {change} | {clipped} % | {spikes} %"
 
 
 TABLE = Benchmark("gradient_clipping", cells, measure, render)

@@ -44,7 +44,8 @@ def render(records: list[Record]) -> str:
         control, treated = (numbers.get(template.format(value)) for value in (without, given))
         if control is not None and treated is not None:
             losses = (
-                statistics.show(losses_at_shared_step(*pair)) for pair in ((control, treated), (treated, control))
+                statistics.format_median(losses_at_shared_step(*pair))
+                for pair in ((control, treated), (treated, control))
             )
             lines.append(
                 f"| {title} | {task} | {success_rate(control)} | {success_rate(treated)} | {' | '.join(losses)} |"
@@ -63,7 +64,7 @@ def losses_at_shared_step(numbers: dict[str, Any], other: dict[str, Any]) -> lis
 def success_rate(numbers: dict[str, Any]) -> str:
     """Formats the number of successful seeds."""
     steps = numbers["arrival"]
-    return statistics.rate(sum(step is not None for step in steps), len(steps))
+    return statistics.format_rate(sum(step is not None for step in steps), len(steps))
 
 
 SUMMARY: Summary = Summary("advice", ("gradient_training", "gradient_clipping", "gradient_dropout"), render)

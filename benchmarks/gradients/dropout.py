@@ -84,18 +84,18 @@ def render(records: list[Record]) -> str:
             biased, unbiased = (numbers.get(_name(scheme, norm, noise, bias)) for bias in (True, False))
             if biased and unbiased:
                 name = scheme if norm == "none" else f"{scheme}, layer norm in the {norm}"
-                reductions = statistics.differences(unbiased["loss"], biased["loss"])
+                reductions = statistics.paired_differences(unbiased["loss"], biased["loss"])
                 lines.append(
-                    f"| {name} | {noise} | {_rate(biased)} | {statistics.show(biased['arrival'], 0)} "
-                    f"| {statistics.show(biased['loss'])} | {_rate(unbiased)} | {statistics.show(unbiased['loss'])} "
-                    f"| {statistics.show(reductions)} |"
+                    f"| {name} | {noise} | {_rate(biased)} | {statistics.format_median(biased['arrival'], 0)} "
+                    f"| {statistics.format_median(biased['loss'])} | {_rate(unbiased)} "
+                    f"| {statistics.format_median(unbiased['loss'])} | {statistics.format_median(reductions)} |"
                 )
     return "\n".join(lines)
 
 
 def _rate(numbers: dict[str, Any]) -> str:
     steps = numbers["arrival"]
-    return statistics.rate(sum(step is not None for step in steps), len(steps))
+    return statistics.format_rate(sum(step is not None for step in steps), len(steps))
 
 
 TABLE = Benchmark("gradient_dropout", cells, measure, render)

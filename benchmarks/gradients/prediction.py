@@ -73,7 +73,7 @@ def points(records: list[Record]) -> list[Point]:
             result.append(
                 Point(
                     config["scheme"], config["norm"], start["predicted"]["mean"], start["forget"]["mean"], learned,
-                    len(numbers["arrival"]), statistics.middle(numbers["curve"][reached - 1]).median,
+                    len(numbers["arrival"]), statistics.quartiles(numbers["curve"][reached - 1]).median,
                 )
             )  # fmt: skip
     return result

@@ -47,7 +47,7 @@ def render(records: list[Record]) -> str:
                 f"| {name} | {a['forget']['mean']:.2f} | {a['predicted']['mean']:+.2f} | {a['slope']['mean']:+.2f} "
                 f"| {10 ** a['ratio']['mean']:.0e} | {success(trained.get(f'{TASK} | {scheme} | {norm}'))} "
                 f"| {success(trained.get(f'{LONG} | {scheme} | {norm}'))} "
-                f"| {statistics.show(text['gap']) if text else '-'} |"
+                f"| {statistics.format_median(text['gap']) if text else '-'} |"
             )
     return "\n".join(lines)
 
@@ -57,8 +57,8 @@ def success(numbers: dict[str, Any] | None) -> str:
     if numbers is None:
         return "- | -"
     steps = [step for step in numbers["arrival"] if step is not None]
-    median = statistics.middle(numbers["arrival"]).median
-    rate = statistics.rate(len(steps), len(numbers["arrival"]))
+    median = statistics.quartiles(numbers["arrival"]).median
+    rate = statistics.format_rate(len(steps), len(numbers["arrival"]))
     return f"{rate} | {f'step {median:.0f}' if math.isfinite(median) else '-'}"
 
 

@@ -118,8 +118,8 @@ def _task(name: str, records: list[Record]) -> list[str]:
         "| final forget gate |",
         "|---|---|---|---|---|---|---|",
         *(
-            f"{_head(record)} | {statistics.show(n['arrival'], 0)} | {statistics.show(n['loss'], 3)} "
-            f"| {statistics.show(n['norm'], 1)} | {statistics.show(n['forget'])} |"
+            f"{_head(record)} | {statistics.format_median(n['arrival'], 0)} | {statistics.format_median(n['loss'], 3)} "
+            f"| {statistics.format_median(n['norm'], 1)} | {statistics.format_median(n['forget'])} |"
             for record in _ordered(records)
             for n in [record["numbers"]]
         ),
@@ -134,8 +134,8 @@ def _text(records: list[Record]) -> list[str]:
         "| initialization | layer norm | success | code gap | loss, nats per token | largest gradient norm |",
         "|---|---|---|---|---|---|",
         *(
-            f"{_head(record)} | {statistics.show(n['gap'])} | {statistics.show(n['loss'])} "
-            f"| {statistics.show(n['norm'], 1)} |"
+            f"{_head(record)} | {statistics.format_median(n['gap'])} | {statistics.format_median(n['loss'])} "
+            f"| {statistics.format_median(n['norm'], 1)} |"
             for record in _ordered(records)
             for n in [record["numbers"]]
         ),
@@ -144,7 +144,7 @@ def _text(records: list[Record]) -> list[str]:
 
 def _head(record: Record) -> str:
     steps = record["numbers"]["arrival"]
-    rate = statistics.rate(sum(step is not None for step in steps), len(steps))
+    rate = statistics.format_rate(sum(step is not None for step in steps), len(steps))
     return f"| {record['config']['scheme']} | {record['config']['norm']} | {rate}"
 
 

@@ -1,4 +1,4 @@
-"""How wide a model has to be to have as many parameters as another: what is compared must not differ in size."""
+"""Widths that give models equal numbers of parameters, so that comparisons are not confounded by size."""
 
 import dataclasses
 from functools import cache
@@ -11,20 +11,20 @@ from hae_jax import models
 from hae_jax.batch import Batch
 from hae_jax.config import ModelConfig
 
-WIDEST = 1 << 15
-"""Units beyond which no width is looked for."""
+MAX_UNITS = 1 << 15
+"""Upper bound of the search."""
 
 
 @cache
-def parameters(config: ModelConfig, vocab: int) -> int:
-    """Counts the numbers that training adjusts, without drawing any.
+def count_parameters(config: ModelConfig, vocab: int) -> int:
+    """Counts the trainable parameters of a model without allocating them.
 
     Args:
         config: the model.
-        vocab: number of word ids.
+        vocab: vocabulary size.
 
     Example:
-        >>> parameters(ModelConfig(
+        >>> count_parameters(ModelConfig(
         ...     kind="flat", embed_dim=2, hidden_dim=1, tie_embeddings=False, use_bias=False, bridge="all_states"
         ... ), vocab=5)
         47
@@ -35,34 +35,37 @@ def parameters(config: ModelConfig, vocab: int) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(shapes))
 
 
-def equalised(config: ModelConfig, vocab: int, target: int, fields: tuple[str, ...] = ("hidden_dim",)) -> ModelConfig:
-    """Returns the model with those widths whose number of parameters comes nearest to the target.
+def match_size(config: ModelConfig, vocab: int, target: int, fields: tuple[str, ...] = ("hidden_dim",)) -> ModelConfig:
+    """Returns the config with widths whose number of parameters is nearest to the target.
 
     Args:
-        config: the model; of its own widths only the proportions play a part.
-        vocab: number of word ids.
-        target: parameters wanted.
-        fields: the widths, fields of the config, that keep their proportions.
+        config: the model; only the proportions of its widths are used.
+        vocab: vocabulary size.
+        target: number of parameters.
+        fields: fields of the config that hold the widths, which keep their proportions.
 
     Raises:
         ValueError: if a model of one unit is too large already.
     """
 
-    def of(width: int) -> ModelConfig:
-        changed: dict[str, Any] = {
+    def with_width(width: int) -> ModelConfig:
+        widths: dict[str, Any] = {
             field: max(1, round(width * getattr(config, field) / getattr(config, fields[0]))) for field in fields
         }
-        return dataclasses.replace(config, **changed)
+        return dataclasses.replace(config, **widths)
 
-    if parameters(of(1), vocab) > target:
+    def size(width: int) -> int:
+        return count_parameters(with_width(width), vocab)
+
+    if size(1) > target:
         raise ValueError(
-            f"target must be at least {parameters(of(1), vocab):,} parameters, got {target:,}. "
+            f"target must be at least {size(1):,} parameters, got {target:,}. "
             f"Shrink what is not model.{', model.'.join(fields)}."
         )
     low, high = 1, 2
-    while parameters(of(high), vocab) < target and high < WIDEST:
+    while size(high) < target and high < MAX_UNITS:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if parameters(of(middle), vocab) <= target else (low, middle)
-    return of(min((low, high), key=lambda width: abs(parameters(of(width), vocab) - target)))
+        low, high = (middle, high) if size(middle) <= target else (low, middle)
+    return with_width(min((low, high), key=lambda width: abs(size(width) - target)))

@@ -43,7 +43,7 @@ def draw_theory(
 def draw_lines(
     panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]], labels: tuple[str, str], path: Path
 ) -> None:
-    """Draws line plots in panels side by side.
+    """Draws line plots in a row of panels.
 
     Args:
         panels: by title, the x and y values of each line by its name; equal names have equal colors.

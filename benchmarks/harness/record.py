@@ -1,4 +1,4 @@
-"""What was measured, and on what: records in JSON files, one file for each table and device."""
+"""Measurements and their provenance: records in JSON files, one file per table and device."""
 
 import json
 import os
@@ -19,22 +19,21 @@ import jax
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 FOLDERS = ROOT / "runs" / "benchmarks"
-"""Where each cell has a folder of its own, in which a measurement that was stopped can go on."""
+"""One folder per cell, from which an interrupted measurement is resumed."""
 PACKAGES = ("jax", "jaxlib", "flax", "optax")
 
 Record = dict[str, Any]
-"""`cell`, `config`, `seeds`, `numbers`, and where they come from: `versions`, `device`, `revision`, `started`,
-`finished`."""
+"""`cell`, `config`, `seeds`, `numbers`, and provenance: `versions`, `device`, `revision`, `started`, `finished`."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One thing to measure, the unit in which a benchmark stops and goes on.
+    """One measurement, the unit at which a benchmark is interrupted and resumed.
 
     Attributes:
-        name: stands for the cell in its table's file, and names its folder.
-        seeds: all seeds that play a part.
-        config: what else decides about the numbers; JSON values.
+        name: key of the cell in its table's file, and name of its folder.
+        seeds: all seeds that are used.
+        config: all other settings of the measurement; JSON values.
     """
 
     name: str
@@ -44,15 +43,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A table and how its cells are measured.
+    """A table and the measurement of its cells.
 
     Attributes:
         table: name of the table, of its result files, and of its place in the README; letters and underscores.
-        cells: what to measure, given whether it has to be quick.
-        measure: measures one cell in a folder that is its own and kept between runs; returns JSON values.
-        render: turns records into the table, as Markdown.
-        draw: draws pictures of records into a folder; None for a table without.
-        peers: other people's packages that take part where they are installed, as pip names them.
+        cells: returns the cells, given whether the run is a quick one.
+        measure: measures one cell, in a folder of its own that is kept between runs; returns JSON values.
+        render: renders records as a Markdown table.
+        draw: draws figures of records into a folder; None if there are none.
+        peers: packages that are compared if installed, by their names on PyPI.
     """
 
     table: str
@@ -65,13 +64,13 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class Summary:
-    """A table made of what several benchmarks have measured.
+    """A table computed from the records of several benchmarks.
 
     Attributes:
         table: its name.
-        sources: tables whose records it is made of, the deciding one first.
-        render: turns the records of all of them into the table.
-        draw: draws pictures of them into a folder; None for a table without.
+        sources: tables whose records are used; the first determines the devices.
+        render: renders the records of all of them as a table.
+        draw: draws figures of them into a folder; None if there are none.
         excerpt: whether it repeats numbers of a table that is shown elsewhere with their provenance.
     """
 
@@ -88,7 +87,7 @@ def now() -> str:
 
 
 def device() -> dict[str, Any]:
-    """Describes the first device and the processor cores that this process may use."""
+    """Describes the first device and the processor cores available to this process."""
     first = jax.devices()[0]
     name = first.device_kind if first.platform != "cpu" else _processor()
     return {"platform": first.platform, "name": name, "count": jax.device_count(), "cores": _cores()}
@@ -96,18 +95,18 @@ def device() -> dict[str, Any]:
 
 def slug() -> str:
     """Returns the device as part of a file name, as in `cpu-2cores`."""
-    this = device()
-    name = f"cpu-{this['cores']}cores" if this["platform"] == "cpu" else f"{this['name']}-x{this['count']}"
+    info = device()
+    name = f"cpu-{info['cores']}cores" if info["platform"] == "cpu" else f"{info['name']}-x{info['count']}"
     return re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def versions(peers: tuple[str, ...] = ()) -> dict[str, str]:
-    """Returns the versions of Python, of the packages that the numbers depend upon, and of peers that are installed."""
-    found = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+    """Returns the versions of Python, of the packages that the numbers depend on, and of installed peers."""
+    result = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
     for name in peers:
         with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+            result[name] = version(name)
+    return result
 
 
 def revision() -> dict[str, Any]:
@@ -123,20 +122,20 @@ def read(path: Path) -> list[Record]:
 
 
 def write(path: Path, record: Record) -> None:
-    """Puts a record into a file, in the place of any of the same cell; a crash leaves the file as it was."""
+    """Writes a record to a file, replacing that of the same cell; a crash leaves the file unchanged."""
     records = {old["cell"]: old for old in read(path)} | {record["cell"]: record}
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".tmp")
-    fresh.write_text(json.dumps(list(records.values()), indent=1) + "\n", encoding="utf-8")
-    os.replace(fresh, path)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(list(records.values()), indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
 
 
 def _git(*arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+        process = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout.strip()
+    return process.stdout.strip()
 
 
 def _cores() -> int:
@@ -146,5 +145,5 @@ def _cores() -> int:
 @cache
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
-    found = re.search("^model name\\s*: (.+)$", info.read_text(), re.MULTILINE) if info.is_file() else None
-    return found[1] if found else platform.processor() or platform.machine()
+    match = re.search("^model name\\s*: (.+)$", info.read_text(), re.MULTILINE) if info.is_file() else None
+    return match[1] if match else platform.processor() or platform.machine()

@@ -1,4 +1,4 @@
-"""Contenders take turns in one process, so that whatever else the machine does falls on all of them."""
+"""Timing of contenders in alternation, in one process, so that other load affects all of them equally."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -12,21 +12,21 @@ from jax.experimental.compilation_cache import compilation_cache
 from benchmarks.harness.statistics import median_interval
 from hae_jax.training.compiled import reserved_memory
 
-TURN = 0.2
-"""Seconds of a turn; what is quicker is called several times."""
+MIN_SECONDS = 0.2
+"""Shortest duration of a turn; faster functions are called several times."""
 PAUSE = 0.02
-"""Seconds between turns: threads of the last contender that spin in wait for work fall asleep."""
+"""Seconds between turns, in which spinning threads of the previous contender go to sleep."""
 
 
 class Contender(NamedTuple):
-    """Who runs.
+    """A function to be timed.
 
     Attributes:
-        name: who it is; the first one of a race is what the others are compared with.
-        run: makes so many calls, and returns the last result when all are done.
-        compile_seconds: of tracing and compiling; None for what is not compiled.
-        memory: peak of the device memory of one call, in bytes; None where nobody counts it.
-        words: real words of a call, for contenders whose calls differ in size; the first one's if 0.
+        name: its name; the others are compared with the first contender.
+        run: makes the given number of calls, and returns the last result when all are finished.
+        compile_seconds: of tracing and compilation; None if it is not compiled.
+        memory: peak device memory of one call, in bytes; None if unknown.
+        words: real tokens per call, for contenders whose calls differ in size; 0 for those of the first contender.
     """
 
     name: str
@@ -41,9 +41,9 @@ class Program(NamedTuple):
 
     Attributes:
         call: the function.
-        seconds: of tracing and compiling it.
-        memory: bytes of arguments, results and temporaries, donated ones once; None if the compiler does not say.
-        temporary: bytes of what is neither argument nor result.
+        seconds: of tracing and compilation.
+        memory: bytes of arguments, results and temporaries, donated ones once; None if the compiler does not report it.
+        temporary: bytes of temporaries.
     """
 
     call: Callable[..., Any]
@@ -52,110 +52,111 @@ class Program(NamedTuple):
     temporary: int
 
 
-def compile_anew(function: Callable[..., Any], *arguments: Any, donate: tuple[int, ...] = ()) -> Program:
-    """Traces and compiles a function, past the cache on disk.
+def compile_uncached(function: Callable[..., Any], *arguments: Any, donate: tuple[int, ...] = ()) -> Program:
+    """Traces and compiles a function without the cache on disk.
 
     Args:
-        function: of arrays.
-        arguments: examples of them.
-        donate: numbers of the arguments whose memory the results may take over.
+        function: a function of arrays.
+        arguments: example arguments.
+        donate: indices of the arguments whose memory may be reused for results.
     """
     before = jax.config.values["jax_enable_compilation_cache"]
     jax.config.update("jax_enable_compilation_cache", False)
-    # Whether there is a cache is asked once a process; it has to be asked again.
+    # JAX determines once per process whether it has a cache: reset that.
     compilation_cache.reset_cache()
     try:
-        begun = time.perf_counter()
-        # A lambda of its own each time: what was traced before is remembered by the function.
+        started = time.perf_counter()
+        # A new lambda each time: JAX caches traces by function.
         compiled = jax.jit(lambda *x: function(*x), donate_argnums=donate).lower(*arguments).compile()
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - started
     finally:
         jax.config.update("jax_enable_compilation_cache", before)
         compilation_cache.reset_cache()
-    room: Any = compiled.memory_analysis()
-    return Program(compiled, seconds, reserved_memory(compiled), room.temp_size_in_bytes)
+    analysis: Any = compiled.memory_analysis()
+    return Program(compiled, seconds, reserved_memory(compiled), analysis.temp_size_in_bytes)
 
 
 def contender(name: str, program: Program, *arguments: Any) -> Contender:
-    """Returns a compiled function, called with the same arguments over and over, as a contender."""
+    """Returns a contender that calls a compiled function with fixed arguments."""
 
     def run(calls: int) -> Any:
         for _ in range(calls):
             result = program.call(*arguments)
-            settle(result)
+            synchronize(result)
         return jax.block_until_ready(result)
 
     return Contender(name, run, program.seconds, program.memory)
 
 
-def settle(result: Any) -> None:
-    """Waits for a result on a CPU, where calls that do not wait for each other would run at the same time."""
+def synchronize(result: Any) -> None:
+    """Waits for a result on a CPU, where asynchronous calls would run concurrently."""
     if jax.default_backend() == "cpu":
         jax.block_until_ready(result)
 
 
-def slack(dtype: str = "float32") -> int:
-    """Returns how many times as far answers may differ: on a GPU float32 is multiplied in TensorFloat-32 by all."""
+def tolerance_factor(dtype: str = "float32") -> int:
+    """Returns the factor of tolerances: on a GPU all contenders multiply float32 in TensorFloat-32."""
     return 20 if jax.default_backend() == "gpu" and dtype == "float32" else 1
 
 
-def difference(found: Sequence[Any], expected: Sequence[Any]) -> float:
-    """Returns the largest difference between two answers, as a share of the largest number of each array."""
-    pairs = zip(found, expected, strict=True)
+def relative_difference(results: Sequence[Any], expected: Sequence[Any]) -> float:
+    """Returns the largest difference between two lists of arrays, relative to the maximum of each expected array."""
+    pairs = zip(results, expected, strict=True)
     return max(float(np.abs(np.asarray(a) - b).max() / np.abs(b).max()) for a, b in pairs)
 
 
-def admit(name: str, off: float, tolerance: float) -> float:
-    """Returns how far a contender's answer is off, if that is near enough: who does other work is no peer.
+def check_difference(name: str, difference: float, tolerance: float) -> float:
+    """Returns the difference of a contender's result if it is within the tolerance.
 
     Raises:
-        ValueError: if it is not, or nobody knows how far.
+        ValueError: if it is not, or is not a number: the contender computes something else.
     """
-    if not off <= tolerance:
-        raise ValueError(f"{name} must find what ours finds, got a difference of {off:.1e}. Compare.")
-    return off
+    if not difference <= tolerance:
+        raise ValueError(f"{name} must equal our result, got a difference of {difference:.1e}. Compare them.")
+    return difference
 
 
-def race(contenders: Sequence[Contender], rounds: int) -> list[list[float]]:
-    """Lets contenders take turns, each round beginning with another one.
+def time_alternately(contenders: Sequence[Contender], rounds: int) -> list[list[float]]:
+    """Times contenders in alternation; each round starts with another one.
 
     Args:
-        contenders: who runs.
-        rounds: turns of each.
+        contenders: what to time.
+        rounds: number of turns of each.
 
     Returns:
-        For each contender its seconds a call, one number a round.
+        For each contender its seconds per call, one number per round.
     """
     calls = []
     for each in contenders:
         each.run(1)
-        begun = time.perf_counter()
+        started = time.perf_counter()
         each.run(1)
-        calls.append(max(1, round(TURN / (time.perf_counter() - begun))))
+        calls.append(max(1, round(MIN_SECONDS / (time.perf_counter() - started))))
     seconds: list[list[float]] = [[] for _ in contenders]
-    for number in range(rounds):
-        for place in range(len(contenders)):
-            which = (number + place) % len(contenders)
+    for first in range(rounds):
+        for offset in range(len(contenders)):
+            which = (first + offset) % len(contenders)
             time.sleep(PAUSE)
-            begun = time.perf_counter()
+            started = time.perf_counter()
             contenders[which].run(calls[which])
-            seconds[which].append((time.perf_counter() - begun) / calls[which])
+            seconds[which].append((time.perf_counter() - started) / calls[which])
     return seconds
 
 
 def compare(contenders: Sequence[Contender], rounds: int) -> list[dict[str, Any]]:
-    """Races contenders and returns a row for each, JSON values: its time a word over that of the first one.
+    """Times contenders and returns a row for each, JSON values: its time per token relative to the first one.
 
-    The ratio is the median over rounds, since neighbours in time have the machine in common; with its 95 % interval.
+    The ratio is the median over rounds of the ratios within a round, since adjacent turns share the state of the
+    machine; with its 95 % interval.
     """
-    times = race(contenders, rounds)
+    times = time_alternately(contenders, rounds)
     first = contenders[0]
     rows = []
-    for each, own in zip(contenders, times, strict=True):
-        share = 1.0 if not (each.words and first.words) else first.words / each.words
-        ratios = [share * mine / theirs for mine, theirs in zip(own, times[0], strict=True)]
+    for each, seconds in zip(contenders, times, strict=True):
+        scale = 1.0 if not (each.words and first.words) else first.words / each.words
+        ratios = [scale * ours / base for ours, base in zip(seconds, times[0], strict=True)]
         rows.append({
             "name": each.name, "ratio": median(ratios), "interval": list(median_interval(ratios)),
-            "seconds": median(own), "compile_seconds": each.compile_seconds, "memory": each.memory,
+            "seconds": median(seconds), "compile_seconds": each.compile_seconds, "memory": each.memory,
         })  # fmt: skip
     return rows

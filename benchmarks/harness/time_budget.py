@@ -1,4 +1,4 @@
-"""How many steps fit into some minutes: models of different speed get the same time, and whole schedules."""
+"""Numbers of training steps that fit into a time budget, so that models of different speed get equal time."""
 
 import json
 import time
@@ -16,54 +16,56 @@ from hae_jax.config import Config
 from hae_jax.data import Batches, Dataset
 from hae_jax.training import TrainState, make_step, optim, start
 
-TRIED = 12
-"""Steps whose median time counts."""
+TIMED_STEPS = 12
+"""Steps over which the median time is taken."""
 T = TypeVar("T")
 
 
-def clock() -> float:
-    """Returns the seconds that the device has worked, from some moment on.
+def compute_seconds() -> float:
+    """Returns the seconds that the device has computed, from an arbitrary origin.
 
-    Models are given the same time, but seldom find a machine equally quiet. So of a CPU the work itself is counted,
-    that of all its cores together as though they had shared it evenly: what else the machine does is left out. Steps
-    whose work cannot be shared among cores, such as those of a long scan, get more minutes by the clock on the wall.
+    On a CPU this is the process time divided by the number of cores, so that the load of other processes does not
+    reduce a model's budget. Steps that cannot use all cores, such as those of a long scan, take more wall-clock time.
+    On other devices it is wall-clock time.
     """
-    this = device()
-    return time.process_time() / this["cores"] if this["platform"] == "cpu" else time.monotonic()
+    info = device()
+    return time.process_time() / info["cores"] if info["platform"] == "cpu" else time.monotonic()
 
 
-def planned(minutes: float, state: T, advance: Callable[[T, int], T], path: Path) -> int:
-    """Returns how many steps fit into the minutes, compilation left aside.
+def planned_steps(minutes: float, state: T, advance: Callable[[T, int], T], path: Path) -> int:
+    """Returns the number of steps that fit into the minutes, without compilation.
 
-    The learning rate is a function of the step and should have fallen when the time is over, so a run has to know its
-    steps beforehand. What was planned once is kept: a run that goes on must not change its schedule.
+    The learning-rate schedule is a function of the step and should end with the budget, so the number of steps has to
+    be fixed in advance. The plan is stored, because a resumed run must not change its schedule.
 
     Args:
-        minutes: of training, as `clock` counts them.
-        state: what the first step starts from; it may be consumed.
-        advance: one step, from a state and its number to the next state.
-        path: where the plan is kept.
+        minutes: of training, as measured by `compute_seconds`.
+        state: the initial state; it may be donated.
+        advance: takes one step: from a state and its index to the next state.
+        path: file of the plan.
     """
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(max(1, int(60 * minutes / work(state, advance)))))
+        path.write_text(json.dumps(max(1, int(60 * minutes / step_seconds(state, advance)))))
     return json.loads(path.read_text())
 
 
-def work(state: T, advance: Callable[[T, int], T]) -> float:
-    """Returns the median seconds of a step, as `clock` counts them: of the steps from 0 on, which consume the state."""
+def step_seconds(state: T, advance: Callable[[T, int], T]) -> float:
+    """Returns the median `compute_seconds` of the first steps; the state may be donated."""
     times = []
-    for at in range(TRIED):
-        began = clock()
-        state = jax.block_until_ready(advance(state, at))
-        times.append(clock() - began)
+    for index in range(TIMED_STEPS):
+        started = compute_seconds()
+        state = jax.block_until_ready(advance(state, index))
+        times.append(compute_seconds() - started)
     return median(times)
 
 
-def training(config: Config, dataset: Dataset) -> tuple[TrainState, Callable[[TrainState, int], TrainState]]:
-    """Returns what a training run starts from, and its step: what `planned` and `work` ask for."""
+def initial_state_and_step(
+    config: Config, dataset: Dataset
+) -> tuple[TrainState, Callable[[TrainState, int], TrainState]]:
+    """Returns the initial state and the step of a training run, as `planned_steps` and `step_seconds` expect them."""
     model, optimizer = models.build(config.model, dataset.tokenizer.vocab_size), optim.build(config.optim, 1)
     batches, key = Batches(dataset.train, config.data, config.train.seed), jax.random.key(0)
     step = make_step(model, optimizer, config)
     state = start(model.init(key, jax.tree.map(jnp.asarray, batches.batch(0)))["params"], optimizer)
-    return state, lambda state, at: step(state, batches.batch(at), key)[0]
+    return state, lambda state, index: step(state, batches.batch(index), key)[0]

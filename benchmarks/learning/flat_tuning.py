@@ -1,22 +1,21 @@
-"""Does the standard model lack a learning rate, or time? The trial behind its row in `reconstruction`.
+"""Is the standard model limited by its learning rate, or by time? Tuning of its row in `reconstruction`.
 
     python -m benchmarks run standard
 
-One wide layer takes few steps in the minutes that all models are given. So here it has other peaks of the learning
-rate, a shorter way to them, and four times the minutes, which is about as many steps as the hierarchy takes.
+One wide layer takes few steps in the time budget of all models. Here it is trained with other peak learning rates, a
+shorter warm-up, and four times the minutes, which is about as many steps as the hierarchy takes.
 
-Device: two CPU cores, 6 cells of 3 minutes of training, the last of 12: half an hour. A GPU takes what it takes for
-`reconstruction`.
-Expected: no other rate or warm-up is better by more than seeds differ; with as many steps it comes nearer to the
-hierarchy.
+Device: two CPU cores, 6 cells of 3 minutes of training, the last of 12: half an hour. On a GPU, as `reconstruction`.
+Expected: no other learning rate or warm-up is better by more than the variation over seeds; with as many steps its
+scores are closer to those of the hierarchy.
 """
 
 from typing import Any
 
 from benchmarks.harness.record import Benchmark, Cell, Record
 from benchmarks.learning import quickstart
-from benchmarks.learning.ablation import changed
-from benchmarks.learning.reconstruction import SEEDS, base, measure, varied
+from benchmarks.learning.ablation import with_fields
+from benchmarks.learning.reconstruction import SEEDS, base_config, measure, row_config
 
 TRIALS: dict[str, dict[str, Any]] = {
     "as in the table above": {},
@@ -25,27 +24,27 @@ TRIALS: dict[str, dict[str, Any]] = {
     "a warm-up of 20 steps": {"optim.warmup": 20},
     "both of these": {"optim.learning_rate": 5e-4, "optim.warmup": 20},
 }
-"""Fields of the config in which a trial differs from the standard model of the table."""
-LONGER = 4
-"""Times the minutes in the last trial."""
+"""Changed fields of the standard model's config by trial."""
+TIME_FACTOR = 4
+"""Factor of the minutes in the last trial."""
 
 
 def cells(quick: bool) -> list[Cell]:
-    """All trials on the addresses with the first seed; the first one if it has to be quick."""
-    config = varied(base("sotu", quick), "standard", SEEDS[0])
-    longer = {f"{LONGER} times the minutes": {"train.minutes": LONGER * config.train.minutes}}
+    """Returns one cell per trial, on the addresses with the first seed; the first one if `quick`."""
+    config = row_config(base_config("sotu", quick), "standard", SEEDS[0])
+    longer = {f"{TIME_FACTOR} times the minutes": {"train.minutes": TIME_FACTOR * config.train.minutes}}
     trials = dict(list(TRIALS.items())[:1]) if quick else TRIALS | longer
     return [
-        Cell(name, SEEDS[:1], quickstart.as_json(changed(config, fields)) | {"corpus": "sotu", "row": "standard"})
+        Cell(name, SEEDS[:1], quickstart.as_json(with_fields(config, fields)) | {"corpus": "sotu", "row": "standard"})
         for name, fields in trials.items()
     ]
 
 
 def render(records: list[Record]) -> str:
-    """One row a trial."""
+    """Renders one row per trial."""
     return "\n".join(
         [
-            "| standard model | peak of the rate | warm-up, steps | loss | code gap | BLEU-4, running free | steps "
+            "| standard model | peak learning rate | warm-up, steps | loss | code gap | BLEU-4, free-running | steps "
             "| minutes, planned |",
             "|---" * 8 + "|",
             *(

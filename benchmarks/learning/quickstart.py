@@ -1,12 +1,12 @@
-"""What does a stranger get who types the README's first command?
+"""What does the README's first command achieve?
 
     python -m benchmarks run first_run
 
-Trains the preset `small` on the State of the Union addresses, exactly as `hae train --workdir W` does, and puts the
-paragraphs of all held-out addresses through their codes: documents of at most 4 sentences of 16 words.
+Trains the preset `small` on the State of the Union addresses, exactly as `hae train --workdir W` does, and reconstructs
+the paragraphs of all held-out addresses from their codes: documents of at most 4 sentences of 16 words.
 
 Device: two CPU cores, 20 minutes, at most 15 of them of training.
-Expected: free-running BLEU-4 of 75 or more, of 84 that the vocabulary allows; a code gap of 10 nats a token.
+Expected: free-running BLEU-4 of 75 or more, where the vocabulary limits it to 84; a code gap of 10 nats per token.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ CURVE = ("step", "loss", "code_gap", "bleu", "token_accuracy")
 
 
 def cells(quick: bool) -> list[Cell]:
-    """The preset `small`; a few steps of `tiny` if it has to be quick."""
+    """Returns one cell: the preset `small`, or a few steps of `tiny` if `quick`."""
     if not quick:
         return [Cell("small", (preset("small").train.seed,), as_json(preset("small")))]
     train = TrainConfig(steps=40, eval_every=20, eval_documents=16, save_every=20)
@@ -39,12 +39,12 @@ def as_json(config: Config) -> dict[str, Any]:
 
 
 def measure(cell: Cell, folder: Path) -> dict[str, Any]:
-    """Trains, or goes on with training, and evaluates what a later `hae evaluate` would load."""
+    """Trains, or resumes training, and evaluates the final checkpoint, as `hae evaluate` does."""
     config, workdir = Config.from_json(json.dumps(cell.config)), folder / "workdir"
     if code := fit(config, workdir).exit_code:
         raise SystemExit(code)
     run, heldout = TrainedModel.load(workdir), Dataset.load(workdir / "data").heldout
-    scores = evaluate(run.model, run.params, sequential_batches(heldout, config.data, 64), run.tokenizer)
+    scores = evaluate(run.module, run.params, sequential_batches(heldout, config.data, 64), run.tokenizer)
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     trained = [line for line in lines if line["kind"] == "train"]
     return scores.to_dict() | {
@@ -56,12 +56,12 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
 
 
 def render(records: list[Record]) -> str:
-    """The scores, those by number of tokens, and the learning curve."""
+    """Renders the scores, those by document length, and the learning curve."""
     parts = []
     for record in records:
         n = record["numbers"]
         parts += [
-            "| loss, nats a token | code gap | BLEU-4 | tokens, teacher-forced | ROUGE-1 / 2 / L | exact "
+            "| loss, nats per token | code gap | BLEU-4 | tokens, teacher-forced | ROUGE-1 / 2 / L | exact "
             "| coherence, 0 is best | steps | minutes of training |",
             "|---|---|---|---|---|---|---|---|---|",
             f"| {n['loss']:.2f} | {n['code_gap']:.2f} | {n['bleu']:.1f} of {n['bleu_limit']:.1f} "
@@ -70,7 +70,7 @@ def render(records: list[Record]) -> str:
             f"| {'-' if n['coherence'] is None else format(n['coherence'], '.2f')} "
             f"| {n['steps']:,} | {n['minutes']:.1f} |",
             "",
-            f"On all {n['documents']:,} held-out documents ({n['tokens']:,} tokens). By the tokens of a document:",
+            f"On all {n['documents']:,} held-out documents ({n['tokens']:,} tokens). By document length:",
             "",
             "| tokens | documents | loss | BLEU-4 | exact |",
             "|---|---|---|---|---|",
@@ -80,7 +80,7 @@ def render(records: list[Record]) -> str:
                 for bucket, part in sorted(n["by_length"].items(), key=lambda item: int(item[0].split("-")[0]))
             ),
             "",
-            "While it was training (the last line on all held-out documents, the others on some):",
+            "During training (the last row on all held-out documents, the others on some):",
             "",
             "| step | loss | code gap | BLEU-4 | tokens, teacher-forced |",
             "|---|---|---|---|---|",

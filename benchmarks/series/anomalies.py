@@ -64,7 +64,7 @@ def render(records: list[Record]) -> str:
     for record in records:
         data, name = record["cell"].split(" | ")
         for kind, numbers in record["numbers"].items():
-            shown = [statistics.show(numbers[key]) for key in ("auc_pr", "f1", "adjusted_f1")]
+            shown = [statistics.format_median(numbers[key]) for key in ("auc_pr", "f1", "adjusted_f1")]
             hits = f"{int(np.sum(numbers['hit']))}/{len(numbers['hit'])}"
             lines.append(f"| {data} | {name} | {kind} | {' | '.join(shown)} | {hits} |")
     return "\n".join(lines)

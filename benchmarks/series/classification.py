@@ -144,7 +144,9 @@ def render(records: list[Record]) -> str:
     lines = [f"| features | {' | '.join(REPAIRED)} |", f"|---|{'---|' * len(REPAIRED)}"]
     for name in (*FEATURES, "nearest neighbour"):
         cells = [numbers.get(f"{data} | {name}") for data in REPAIRED]
-        shown = [f"{statistics.show([100 * x for x in each['accuracy']], 1)} %" if each else "-" for each in cells]
+        shown = [
+            f"{statistics.format_median([100 * x for x in each['accuracy']], 1)} %" if each else "-" for each in cells
+        ]
         lines.append(f"| {name} | {' | '.join(shown)} |")
     return "\n".join(lines)
 

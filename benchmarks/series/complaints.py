@@ -90,8 +90,8 @@ def render(records: list[Record]) -> str:
         curve = np.mean(numbers["curve"], axis=0)
         marks = [curve[round(share * (len(curve) - 1))] for share in (0, 0.5, 1)]
         lines.append(
-            f"| {complaint} | {', '.join(map(str, sizes))} | {form} | {statistics.show(numbers['test'])} "
-            f"| {statistics.show(numbers['variance'])} | {', '.join(f'{mark:.2f}' for mark in marks)} |"
+            f"| {complaint} | {', '.join(map(str, sizes))} | {form} | {statistics.format_median(numbers['test'])} "
+            f"| {statistics.format_median(numbers['variance'])} | {', '.join(f'{mark:.2f}' for mark in marks)} |"
         )
     return "\n".join(lines)
 

@@ -28,7 +28,7 @@ from hae_jax.doctor.inputs.setup import TrainingSetup
 from hae_jax.inference import series as inference
 from hae_jax.models.series import Series
 from hae_jax.training import optim
-from hae_jax.training.series import fresh, train
+from hae_jax.training.series import initial_params, train
 
 BATCHES = 60
 """Batches passed to the doctor."""
@@ -64,7 +64,7 @@ def training_setup(data: str, name: str) -> TrainingSetup:
 
     rows = [sample_series(len(train_set.values), config.batch_size, config.seed, at) for at in range(BATCHES)]
     batches = [jax.tree.map(lambda x, row=row: x[row], train_set) for row in rows]
-    return TrainingSetup(loss, fresh(config, train_set), batches, optim.build(config.optim, config.steps))
+    return TrainingSetup(loss, initial_params(config, train_set), batches, optim.build(config.optim, config.steps))
 
 
 def diagnose(cell: Cell, folder: Path) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def render(records: list[Record]) -> str:
         "|---|---|---|",
     ]
     for record in records:
-        shown = [statistics.show(record["numbers"][key]) for key in ("final", "test")]
+        shown = [statistics.format_median(record["numbers"][key]) for key in ("final", "test")]
         lines.append(f"| {record['config']['change']} | {' | '.join(shown)} |")
     return "\n".join(lines)
 

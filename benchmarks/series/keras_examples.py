@@ -30,7 +30,7 @@ from hae_jax.config.series import SERIES, SeriesConfig
 from hae_jax.data.series import Scaler, pad_series
 from hae_jax.inference import series as inference
 from hae_jax.models.series import Series
-from hae_jax.training.series import fresh, train
+from hae_jax.training.series import initial_params, train
 
 SEEDS = (0, 1, 2)
 STEPS, BATCH = 500, 16
@@ -90,7 +90,7 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
     for seed in cell.seeds:
         config = config_of(cell.config["data"], cell.config["preset"], cell.config["steps"], seed)
         if cell.config["form"] == "in Keras":
-            losses, error, _ = keras_train(config, fresh(config, train_set), train_set, test_set)
+            losses, error, _ = keras_train(config, initial_params(config, train_set), train_set, test_set)
         else:
             params, losses = train(config, train_set)
             error = inference.error(Series(config.architecture, train_set.values.shape[-1]), params, test_set)
@@ -134,7 +134,7 @@ def render(records: list[Record]) -> str:
     for record in records:
         numbers, (data, name, form) = record["numbers"], record["cell"].split(" | ")
         first = f"{numbers['first'][0]:.5f}"
-        shown = [statistics.show(numbers[key]) for key in ("final", "test")]
+        shown = [statistics.format_median(numbers[key]) for key in ("final", "test")]
         lines.append(f"| {data} | {name.removeprefix('remedy-')}, {form} | {first} | {' | '.join(shown)} |")
     return "\n".join(lines)
 

@@ -26,7 +26,7 @@ from benchmarks.series.keras_examples import PRESETS, load
 from benchmarks.series.keras_models import keras_twin, keras_weights
 from hae_jax.batch import Signals
 from hae_jax.config.series import SERIES
-from hae_jax.training.series import fresh, program
+from hae_jax.training.series import initial_params, shared_step
 from hae_jax.training.step import start
 
 ROUNDS, STEPS, BATCH = 15, 4, 32
@@ -57,9 +57,9 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
 def our_step(name: str, data: Signals, batch: Signals) -> Callable[[], float]:
     """Returns a function that takes one training step and returns its loss."""
     config = SERIES[name]
-    optimizer, step = program(config.architecture, config.optim, config.steps, data.values.shape[-1])
+    optimizer, step = shared_step(config.architecture, config.optim, config.steps, data.values.shape[-1])
     # The step donates its state.
-    state, key = start(jax.tree.map(jnp.array, fresh(config, data)), optimizer), jax.random.key(1)
+    state, key = start(jax.tree.map(jnp.array, initial_params(config, data)), optimizer), jax.random.key(1)
 
     def advance() -> float:
         nonlocal state
@@ -75,7 +75,7 @@ def keras_step(name: str, data: Signals, batch: Signals) -> Callable[[], float]:
     model = keras_twin(config, data.values.shape[-1], data.values.shape[1])
     import keras
 
-    model.set_weights(keras_weights(fresh(config, data)))
+    model.set_weights(keras_weights(initial_params(config, data)))
     model.compile(keras.optimizers.Adam(config.optim.learning_rate, clipnorm=config.optim.clip_norm), "mse")
     values, mask = np.asarray(batch.values), np.asarray(batch.mask)
 

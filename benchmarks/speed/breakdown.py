@@ -1,4 +1,4 @@
-"""Where does a training step's time go? Prefixes of the step, each a part longer than the one before; see `speed`."""
+"""How is a training step's time divided? Prefixes of the step, each one part longer; see `speed`."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -13,7 +13,7 @@ from jaxtyping import Array, PyTree
 
 from benchmarks.harness.plots import draw_shares
 from benchmarks.harness.record import Benchmark, Cell, Record
-from benchmarks.harness.stopwatch import Contender, compile_anew, contender, race
+from benchmarks.harness.stopwatch import Contender, compile_uncached, contender, time_alternately
 from benchmarks.learning.quickstart import as_json
 from benchmarks.speed.workload import QUICK, Workload, config_of, step, workload
 from hae_jax import models
@@ -23,31 +23,31 @@ from hae_jax.models import objective
 from hae_jax.models.ragged import gather_rows, sentence_mask, shift_right, split_buckets
 
 Prefix = Callable[[nn.Module, Batch], Array]
-"""What a model has found by the end of a part, as one number."""
+"""Computes a model up to the end of a part, reduced to one number."""
 
 
 def sentences(model: nn.Module, batch: Batch) -> Array:
-    """Words to sentence vectors."""
-    return model.encoder.sentences(model.words, batch, True).sum()
+    """Encodes words into sentence vectors."""
+    return model.encoder.sentences(model.embedding, batch, True).sum()
 
 
 def documents(model: nn.Module, batch: Batch) -> Array:
-    """Sentence vectors to codes."""
-    return model.encoder.documents(model.encoder.sentences(model.words, batch, True), batch, True).document.sum()
+    """Encodes sentence vectors into codes."""
+    return model.encoder.documents(model.encoder.sentences(model.embedding, batch, True), batch, True).document.sum()
 
 
 def vectors(model: nn.Module, batch: Batch) -> Array:
-    """Codes to sentence vectors."""
-    code = model.encoder.documents(model.encoder.sentences(model.words, batch, True), batch, True)
+    """Decodes codes into sentence vectors."""
+    code = model.encoder.documents(model.encoder.sentences(model.embedding, batch, True), batch, True)
     return model.sentence_decoder(code, None, sentence_mask(batch), True)
 
 
 def hidden(model: nn.Module, batch: Batch) -> Array:
-    """Sentence vectors to the hidden states of words."""
-    told = split_buckets(gather_rows(vectors(model, batch), batch), batch)
+    """Decodes sentence vectors into the hidden states of words."""
+    decoded = split_buckets(gather_rows(vectors(model, batch), batch), batch)
     return sum(
-        model.word_decoder(each, model.words(shift_right(table)), table != PAD, True, part).sum()
-        for part, (each, table) in enumerate(zip(told, batch.buckets, strict=True))
+        model.word_decoder(each, model.embedding(shift_right(table)), table != PAD, True, part).sum()
+        for part, (each, table) in enumerate(zip(decoded, batch.buckets, strict=True))
     )
 
 
@@ -59,12 +59,12 @@ PARTS: tuple[tuple[str, Prefix | None], ...] = (
     ("softmax and losses", None),
     ("clip and Adam", None),
 )
-"""The parts in their order, each with the prefix that ends there; the whole loss and the whole step come last."""
+"""The parts in order, each with the prefix that ends there; the whole loss and the whole step are last."""
 PICTURE = "speed_parts.png"
 
 
 def cells(quick: bool) -> list[Cell]:
-    """The presets `small` and, on a GPU, `reviews`."""
+    """Returns the presets `small` and, on a GPU, `reviews`."""
     if quick:
         return [Cell("babble", config={"rounds": 1, "babble": True} | as_json(QUICK))]
     names = ["small", *(["reviews"] if jax.default_backend() == "gpu" else [])]
@@ -72,13 +72,15 @@ def cells(quick: bool) -> list[Cell]:
 
 
 def measure(cell: Cell, folder: Path) -> dict[str, Any]:
-    """Times all prefixes in turn; a part's share is the median over rounds of what it adds to the prefix before."""
+    """Times all prefixes in alternation; a part's share is the median over rounds of its increment."""
     load = workload(config_of(cell), folder.parents[1], cell.config["babble"])
-    times = race([*(prefix(load, each) for _, each in PARTS[:-1]), step("step", load)], cell.config["rounds"])
+    times = time_alternately(
+        [*(prefix(load, each) for _, each in PARTS[:-1]), step("step", load)], cell.config["rounds"]
+    )
     added = [times[0], *([b - a for a, b in zip(low, high, strict=True)] for low, high in pairwise(times))]
     return {
         "shares": {
-            name: median(own / whole for own, whole in zip(part, times[-1], strict=True))
+            name: median(seconds / total for seconds, total in zip(part, times[-1], strict=True))
             for (name, _), part in zip(PARTS, added, strict=True)
         },
         "seconds": median(times[-1]),
@@ -86,7 +88,7 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
 
 
 def prefix(load: Workload, part: Prefix | None) -> Contender:
-    """Returns the gradient of a prefix with respect to all parameters; of the whole loss if there is no prefix."""
+    """Returns the gradient of a prefix with respect to all parameters; of the whole loss if it is None."""
     config = load.config
     model = models.build(config.model, config.data.vocab_size)
 
@@ -97,12 +99,12 @@ def prefix(load: Workload, part: Prefix | None) -> Contender:
             return objective(losses, config.model)
         return nn.apply(part, model)({"params": params}, batch, rngs=rngs).astype(jnp.float32)
 
-    given = (load.params, load.batches[0])
-    return contender("", compile_anew(jax.value_and_grad(value), *given), *given)
+    arguments = (load.params, load.batches[0])
+    return contender("", compile_uncached(jax.value_and_grad(value), *arguments), *arguments)
 
 
 def render(records: list[Record]) -> str:
-    """The shares, in per cent, and the picture of them."""
+    """Renders the shares, in per cent, and the figure."""
     lines = [f"| | {' | '.join(name for name, _ in PARTS)} |", "|---" * (len(PARTS) + 1) + "|"]
     for record in records:
         shares = record["numbers"]["shares"]

@@ -1,6 +1,6 @@
-"""Greedy decoding, sentences side by side, and token after token; see `speed`.
+"""Greedy decoding of parallel sentences, and token by token; see `speed`.
 
-How long either takes depends on where sentences end. So the model has learned its batches first.
+The duration of both depends on where sentences end. Therefore the model is first trained on its batches.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from benchmarks.harness.record import Benchmark, Cell
-from benchmarks.harness.stopwatch import admit, compare, compile_anew, contender
+from benchmarks.harness.stopwatch import check_difference, compare, compile_uncached, contender
 from benchmarks.speed.peers import textbook
 from benchmarks.speed.table import render
 from benchmarks.speed.workload import QUICK, Workload, workload
@@ -23,39 +23,39 @@ from hae_jax.models.outputs import Code
 from hae_jax.training import make_step, optim, start
 
 STEPS = 150
-"""Of training."""
+"""Training steps before decoding."""
 TOLERANCE = 0.05
-"""Of the places for tokens: where two words are nearly as likely, rounding sends a document another way, one of 32."""
+"""Share of differing tokens: with two nearly equally probable words, rounding changes a document, one of 32."""
 
 
 def cells(quick: bool) -> list[Cell]:
-    """The preset `small`; on a GPU `reviews` as well, where each look at the device costs more."""
+    """Returns the preset `small`; on a GPU also `reviews`, where each synchronization costs more."""
     names = ["quick"] if quick else ["small", *(["reviews"] if jax.default_backend() == "gpu" else [])]
     return [Cell(f"preset `{name}`", config={"preset": name, "rounds": 2 if quick else 7}) for name in names]
 
 
 def measure(cell: Cell, folder: Path) -> dict[str, Any]:
-    """Decodes the same codes both ways, to the last token there is room for.
+    """Decodes the same codes both ways, up to the maximum length.
 
     Raises:
-        ValueError: if the two say different things.
+        ValueError: if the outputs differ.
     """
     quick = cell.config["preset"] == "quick"
     config = QUICK if quick else preset(cell.config["preset"])
     load = workload(config, folder.parents[1], babble=quick)
     load = load._replace(params=trained(load, 2 if quick else STEPS))
-    room = config.data.max_sentences * (config.data.max_tokens + 1)
-    entrants = contenders(load, room)
+    max_tokens = config.data.max_sentences * (config.data.max_tokens + 1)
+    entrants = contenders(load, max_tokens)
     ours, theirs = (np.asarray(each.run(1)) for each in entrants)
-    off = admit(entrants[1].name, float((ours != theirs).mean()), TOLERANCE)
+    difference = check_difference(entrants[1].name, float((ours != theirs).mean()), TOLERANCE)
     return {
-        "rows": compare(entrants, cell.config["rounds"]), "errors": {"same tokens": 1 - off},
+        "rows": compare(entrants, cell.config["rounds"]), "errors": {"same tokens": 1 - difference},
         "tokens": int((ours != 0).sum()), "room": ours.size,
     }  # fmt: skip
 
 
 def trained(load: Workload, steps: int) -> PyTree:
-    """Returns parameters that say the batches again, ends included."""
+    """Returns parameters trained to reconstruct the batches, end marks included."""
     config = load.config
     model, optimizer = models.build(config.model, config.data.vocab_size), optim.build(config.optim, steps)
     key = jax.random.key(config.train.seed)
@@ -65,18 +65,18 @@ def trained(load: Workload, steps: int) -> PyTree:
     return state.params
 
 
-def contenders(load: Workload, room: int) -> list[Any]:
-    """Returns our decoder and the textbook's."""
+def contenders(load: Workload, max_tokens: int) -> list[Any]:
+    """Returns our decoder and the textbook decoder."""
     model = models.build(load.config.model, load.config.data.vocab_size)
     code: Code = bind(model, load.params, "encode")(load.batches[0])
-    made = []
+    result = []
     for name, decode in (("ours, sentences side by side", greedy), ("a look before every token", textbook.greedy)):
 
-        def say(params: Any, code: Code, decode: Any = decode) -> Any:
-            return decode(model, params, code, room)
+        def run(params: Any, code: Code, decode: Any = decode) -> Any:
+            return decode(model, params, code, max_tokens)
 
-        made.append(contender(name, compile_anew(say, load.params, code), load.params, code))
-    return made
+        result.append(contender(name, compile_uncached(run, load.params, code), load.params, code))
+    return result
 
 
 TABLE = Benchmark("speed_greedy", cells, measure, render)

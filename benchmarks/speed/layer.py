@@ -1,4 +1,4 @@
-"""One LSTM layer, forward and backward with all gradients, beside other people's; see `speed`."""
+"""One LSTM layer, forward and backward with all gradients, compared with other libraries; see `speed`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,33 +7,33 @@ from typing import Any
 import jax
 
 from benchmarks.harness.record import Benchmark, Cell
-from benchmarks.harness.stopwatch import admit, compare, difference, slack
+from benchmarks.harness.stopwatch import check_difference, compare, relative_difference, tolerance_factor
 from benchmarks.speed.peers import layers
-from benchmarks.speed.peers.equipment import missing
+from benchmarks.speed.peers.equipment import unavailable
 from benchmarks.speed.table import render
 
-PEERS: dict[str, tuple[str, Callable[[layers.Case, str], layers.Entrant]]] = {
+PEERS: dict[str, tuple[str, Callable[[layers.Case, str], layers.LayerPeer]]] = {
     "flax": ("flax", layers.flax),
     "keras": ("keras", layers.keras),
     "torch": ("torch", layers.torch),
     "cudnn": ("cudnn", layers.cudnn),
 }
-"""By name: what has to be there, and how it is built."""
+"""By name: the required package, and the function that builds the layer."""
 TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 1e-2}
-"""Of the numbers' largest, by type; on a GPU float32 is multiplied in TensorFloat-32 by all of them."""
+"""Tolerance relative to the maximum, by type; on a GPU all multiply float32 in TensorFloat-32."""
 
 
 def cells(quick: bool) -> list[Cell]:
-    """Two sizes on a CPU; on a GPU those of the literature; one tiny size of each kind if it has to be quick."""
-    everybody, narrow = ["flax", "keras", "torch"], ["flax", "torch"]
+    """Returns two sizes on a CPU; on a GPU those of the literature; one tiny size of each kind if `quick`."""
+    all_peers, few = ["flax", "keras", "torch"], ["flax", "torch"]
     if jax.default_backend() == "gpu":
         sizes = [
-            (32, 256, 1024, 1024, "float32", [*everybody, "cudnn"]),
-            *((batch, 32, 1024, 1024, "bfloat16", narrow) for batch in (350, 2048)),
-            *((batch, 1024, 768, 768, dtype, narrow) for batch in (16, 128) for dtype in ("float16", "bfloat16")),
+            (32, 256, 1024, 1024, "float32", [*all_peers, "cudnn"]),
+            *((batch, 32, 1024, 1024, "bfloat16", few) for batch in (350, 2048)),
+            *((batch, 1024, 768, 768, dtype, few) for batch in (16, 128) for dtype in ("float16", "bfloat16")),
         ]
     else:
-        sizes = [(64, 32, hidden, hidden, "float32", everybody) for hidden in (256, 512)]
+        sizes = [(64, 32, hidden, hidden, "float32", all_peers) for hidden in (256, 512)]
     if quick:
         kinds = {(dtype, *peers): peers for *_, dtype, peers in sizes}
         sizes = [(3, 5, 8, 8, dtype, peers) for (dtype, *_), peers in kinds.items()]
@@ -48,22 +48,24 @@ def cells(quick: bool) -> list[Cell]:
 
 
 def measure(cell: Cell, _: Path) -> dict[str, Any]:
-    """Sees to it that all find the same, then lets them race.
+    """Checks that all results are equal, then times the layers.
 
     Raises:
-        ValueError: if somebody's numbers are others.
+        ValueError: if a result differs.
     """
-    case, dtype = layers.draw(*cell.config["sizes"]), cell.config["dtype"]
-    absent = [name for name in cell.config["peers"] if missing(PEERS[name][0])]
+    case, dtype = layers.random_case(*cell.config["sizes"]), cell.config["dtype"]
+    absent = [name for name in cell.config["peers"] if unavailable(PEERS[name][0])]
     present = [PEERS[name][1] for name in cell.config["peers"] if name not in absent]
     entrants = [build(case, dtype) for build in (layers.ours, *present)]
     errors = {}
     expected = entrants[0][1](entrants[0][0].run(1))
     for contender, read in entrants[1:]:
-        off = difference(read(contender.run(1)), expected)
-        errors[contender.name] = admit(contender.name, off, slack(dtype) * TOLERANCE[dtype])
-    everybody = [contender for contender, _ in entrants]
-    return {"rows": compare([*everybody, layers.products(case, dtype)], cell.config["rounds"]), "errors": errors,
+        difference = relative_difference(read(contender.run(1)), expected)
+        errors[contender.name] = check_difference(
+            contender.name, difference, tolerance_factor(dtype) * TOLERANCE[dtype]
+        )
+    contenders = [contender for contender, _ in entrants]
+    return {"rows": compare([*contenders, layers.products(case, dtype)], cell.config["rounds"]), "errors": errors,
             "skipped": absent}  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Words a second over the sizes of batch, model and text; see `speed`."""
+"""Tokens per second by the sizes of batch, model and text; see `speed`."""
 
 import dataclasses
 from pathlib import Path
@@ -19,11 +19,11 @@ SIZES: dict[str, tuple[str, tuple[int, ...]]] = {
     "layers": ("layers", (1, 2, 4)),
     "vocabulary": ("vocab_size", (1000, 4000, 16_000)),
 }
-"""What is varied, and how far; the preset `small`, in batches of 32, is among them."""
+"""The varied field and its values, which include those of the preset `small` with batches of 32."""
 
 
 def scaled(config: Config, field: str, value: int) -> Config:
-    """Returns a config of another size; with the units grow word vectors and the sentence level."""
+    """Returns a config of another size; the widths of word vectors and of the sentence level scale with the units."""
     if field == "hidden_dim":
         sizes = {
             name: getattr(config.model, name) * value // config.model.hidden_dim
@@ -35,7 +35,7 @@ def scaled(config: Config, field: str, value: int) -> Config:
 
 
 def cells(quick: bool) -> list[Cell]:
-    """Every size that is not the preset's own; one if it has to be quick."""
+    """Returns every size that is not the preset's own; one if `quick`."""
     small = preset("small")
     config = dataclasses.replace(small, data=dataclasses.replace(small.data, batch_size=32))
     if quick:
@@ -54,24 +54,24 @@ def _cell(name: str, field: str, value: int, config: Config, quick: bool) -> Cel
 
 
 def measure(cell: Cell, folder: Path) -> dict[str, Any]:
-    """Races the step of another size with the preset's; times are those of a real word."""
+    """Times the step of another size and the preset's; times are per real token."""
     config = config_of(cell)
     other = scaled(config, cell.config["field"], cell.config["value"])
     loads = [workload(each, folder.parents[1], cell.config["babble"]) for each in (config, other)]
-    entrants = [step(name, load) for name, load in zip(("preset", "scaled"), loads, strict=True)]
-    return {"rows": compare(entrants, cell.config["rounds"]), "words": [load.size.words for load in loads]}
+    contenders = [step(name, load) for name, load in zip(("preset", "scaled"), loads, strict=True)]
+    return {"rows": compare(contenders, cell.config["rounds"]), "words": [load.size.words for load in loads]}
 
 
 def render(records: list[Record]) -> str:
-    """Words a second, the preset's being 1, and memory, by what is varied."""
+    """Renders tokens per second and memory relative to the preset, by varied field."""
     lines = [
-        "| | | words a second, preset = 1 | peak memory, preset = 1 | seconds to compile |",
+        "| | | tokens per second, preset = 1 | peak memory, preset = 1 | seconds to compile |",
         "|---|---|---|---|---|",
     ]
     measured = {record["cell"]: record["numbers"]["rows"] for record in records}
     for name, (_, values) in SIZES.items():
-        for place, value in enumerate(values):
-            label = f"| {'' if place else name} | {value:,} |"
+        for index, value in enumerate(values):
+            label = f"| {'' if index else name} | {value:,} |"
             if f"{name}: {value:,}" in measured:
                 preset, other = measured[f"{name}: {value:,}"]
                 lines.append(

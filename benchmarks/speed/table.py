@@ -1,4 +1,4 @@
-"""How the races of `speed` are written down."""
+"""Markdown tables of timed contenders."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ from benchmarks.harness.record import Record
 
 
 def render(records: list[Record]) -> str:
-    """A line for each contender: its time over that of the first one, compile time, memory; seconds on a GPU alone."""
+    """Renders a row per contender: time relative to the first one, compile time, memory; seconds on a GPU only."""
     absolute = any(record["device"]["platform"] != "cpu" for record in records)
     head = "| | | time, ours = 1 | 95 % interval | seconds to compile | peak memory, MB |"
     lines = [head + (" ms |" if absolute else ""), "|---" * (head.count("|") - 1 + absolute) + "|"]
     for record in records:
-        for place, row in enumerate(record["numbers"]["rows"]):
+        for index, row in enumerate(record["numbers"]["rows"]):
             lines.append(
-                f"| {'' if place else record['cell']} | {row['name']} | {row['ratio']:.2f} | {interval(row)} "
+                f"| {'' if index else record['cell']} | {row['name']} | {row['ratio']:.2f} | {format_interval(row)} "
                 f"| {format_amount(row['compile_seconds'], '.1f')} | {format_amount(row['memory'], ',.0f', 1e6)} |"
                 + (f" {1000 * row['seconds']:.2f} |" if absolute else "")
             )
@@ -23,14 +23,14 @@ def render(records: list[Record]) -> str:
     )
 
 
-def interval(row: dict[str, Any]) -> str:
-    """Writes the interval of a row's ratio."""
+def format_interval(row: dict[str, Any]) -> str:
+    """Formats the interval of a row's ratio."""
     low, high = row["interval"]
     return f"{low:.2f}-{high:.2f}"
 
 
 def format_amount(value: float | None, form: str, unit: float = 1.0) -> str:
-    """Writes a number in units; a dash where there is none.
+    """Formats a number in units, None as a dash.
 
     Example:
         >>> format_amount(2.5e6, ",.1f", 1e6), format_amount(None, ".0f")

@@ -1,1 +1,1 @@
-"""What we are compared with: other people's layers and our own models written with their means."""
+"""Implementations to compare with: layers of other libraries, and our models written in their APIs."""

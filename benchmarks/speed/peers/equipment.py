@@ -1,4 +1,4 @@
-"""Who is there to run, and what PyTorch gets to run with: the threads and the precision that JAX has."""
+"""Available packages, and PyTorch's settings: the same threads and precision as JAX."""
 
 import importlib.util
 import os
@@ -9,10 +9,11 @@ import jax
 from benchmarks.harness.record import device
 
 
-def missing(*names: str) -> list[str]:
-    """Returns which of these cannot run here.
+def unavailable(*names: str) -> list[str]:
+    """Returns those of the given packages that cannot run here.
 
-    Packages that are not installed; on a GPU a PyTorch that knows none; `cudnn`, NVIDIA's kernel in JAX, elsewhere.
+    These are packages that are not installed; on a GPU, PyTorch without GPU support; and `cudnn`, NVIDIA's kernel in
+    JAX, on other devices.
     """
     gpu = jax.default_backend() == "gpu"
     absent = [name for name in names if name != "cudnn" and importlib.util.find_spec(name) is None]
@@ -26,14 +27,14 @@ def missing(*names: str) -> list[str]:
     return absent
 
 
-def equip(torch: Any) -> Any:
-    """Gives PyTorch a thread a core, unless OMP_NUM_THREADS says otherwise, and TensorFloat-32 where JAX uses it.
+def configure_torch(torch: Any) -> Any:
+    """Sets PyTorch's threads to one per core, unless OMP_NUM_THREADS is set, and enables TensorFloat-32 as in JAX.
 
     Args:
-        torch: the package, which is imported only where it is wanted.
+        torch: the package, which is imported only if it is needed.
 
     Returns:
-        The device to work on.
+        The device.
     """
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", device()["cores"])))
     torch.set_float32_matmul_precision("high")

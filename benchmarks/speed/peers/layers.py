@@ -1,7 +1,7 @@
-"""One LSTM layer with given weights, differentiated with respect to everything: ours, and other people's.
+"""One LSTM layer with given weights and all of its gradients, in this package and in other libraries.
 
-Each entrant takes the same `Case` and says in the end what it found, so that it can be seen to be the same. All steps
-are real, as not everybody has masks; ours looks at its mask all the same.
+All layers take the same `Case` and return their results, so that these can be compared. All steps are valid, as not all
+libraries have masks; ours applies its mask nevertheless.
 """
 
 import os
@@ -15,32 +15,32 @@ import numpy as np
 from jax.experimental import rnn
 from jaxtyping import PyTree
 
-from benchmarks.harness.stopwatch import Contender, compile_anew, contender
-from benchmarks.speed.peers.equipment import equip
+from benchmarks.harness.stopwatch import Contender, compile_uncached, contender
+from benchmarks.speed.peers.equipment import configure_torch
 from hae_jax.layers.cell import LSTMState, LSTMWeights
 from hae_jax.layers.scan import lstm_scan
 
 
 class Case(NamedTuple):
-    """What goes in, float32; gates stand in the order input, forget, candidate, output.
+    """Inputs and weights, float32; gates are in the order input, forget, candidate, output.
 
     Attributes:
         inputs: [batch, time, feat].
         kernel: [feat, 4 hidden].
         recurrent: [hidden, 4 hidden].
         bias: [4 hidden].
-        pull: what the hidden states are multiplied with before they are summed, [batch, time, hidden].
+        cotangent: weights of the hidden states in the loss, their sum, [batch, time, hidden].
     """
 
     inputs: np.ndarray
     kernel: np.ndarray
     recurrent: np.ndarray
     bias: np.ndarray
-    pull: np.ndarray
+    cotangent: np.ndarray
 
 
-class Answer(NamedTuple):
-    """What comes out: the hidden states, and the gradients of their weighted sum."""
+class LayerResult(NamedTuple):
+    """The hidden states, and the gradients of their weighted sum."""
 
     hidden: np.ndarray
     inputs: np.ndarray
@@ -49,12 +49,12 @@ class Answer(NamedTuple):
     bias: np.ndarray
 
 
-Entrant = tuple[Contender, Callable[[Any], Answer]]
-"""A contender, and how its result is read."""
+LayerPeer = tuple[Contender, Callable[[Any], LayerResult]]
+"""A contender, and a function that converts its result."""
 
 
-def draw(batch: int, time: int, feat: int, hidden: int) -> Case:
-    """Draws a case; the numbers play no part in how long it takes."""
+def random_case(batch: int, time: int, feat: int, hidden: int) -> Case:
+    """Draws a case; the duration does not depend on its values."""
     rng = np.random.default_rng(0)
     wide = 4 * hidden
     shapes = ((batch, time, feat), (feat, wide), (hidden, wide), (wide,), (batch, time, hidden))
@@ -62,8 +62,8 @@ def draw(batch: int, time: int, feat: int, hidden: int) -> Case:
     return Case(*(rng.normal(0, s, shape).astype(np.float32) for s, shape in zip(spreads, shapes, strict=True)))
 
 
-def ours(case: Case, dtype: str) -> Entrant:
-    """This package's scan."""
+def ours(case: Case, dtype: str) -> LayerPeer:
+    """Returns this package's scan."""
 
     def apply(weights: tuple, inputs: jax.Array) -> jax.Array:
         batch, time, _ = inputs.shape
@@ -77,37 +77,37 @@ def ours(case: Case, dtype: str) -> Entrant:
 
 
 def products(case: Case, dtype: str) -> Contender:
-    """The products of matrices that no LSTM layer does without, and next to nothing else: the floor under all of them.
+    """Returns the matrix products that every LSTM layer needs, and hardly anything else: a lower bound of its time.
 
-    One at each step on the way forward and one back, each waiting for the last, and four of all steps: the gates'
+    One per step forward and one backward, each dependent on the previous one, and four over all steps: the gates'
     inputs, and the gradients of the inputs and of both kernels.
     """
-    arrays = [jnp.asarray(x, dtype) for x in (case.inputs, case.kernel, case.recurrent, case.pull)]
-    return contender("the products alone", compile_anew(multiply, *arrays), *arrays)
+    arrays = [jnp.asarray(x, dtype) for x in (case.inputs, case.kernel, case.recurrent, case.cotangent)]
+    return contender("the products alone", compile_uncached(multiply, *arrays), *arrays)
 
 
-def multiply(inputs: jax.Array, kernel: jax.Array, recurrent: jax.Array, pull: jax.Array) -> tuple:
-    """Multiplies as a layer does; of the sizes that it has, other numbers."""
+def multiply(inputs: jax.Array, kernel: jax.Array, recurrent: jax.Array, cotangent: jax.Array) -> tuple:
+    """Computes products of the sizes of a layer's, with other values."""
     time = inputs.shape[1]
     gates = inputs @ kernel
 
     def forward(_: Any, hidden: jax.Array) -> jax.Array:
-        # A part alone would let the compiler multiply with a part of the matrix.
+        # Using a part only would let the compiler multiply by a part of the matrix.
         return sum(jnp.split(hidden @ recurrent, 4, axis=-1))  # type: ignore[return-value]
 
     def back(_: Any, sums: jax.Array) -> jax.Array:
         return jnp.concatenate([sums @ recurrent.T] * 4, axis=-1)
 
     return (
-        jax.lax.fori_loop(0, time, forward, pull[:, 0]),
+        jax.lax.fori_loop(0, time, forward, cotangent[:, 0]),
         jax.lax.fori_loop(0, time, back, gates[:, 0]),
         gates @ kernel.T,
-        *(jnp.einsum("bti,btg->ig", read, gates) for read in (inputs, pull)),
+        *(jnp.einsum("bti,btg->ig", read, gates) for read in (inputs, cotangent)),
     )
 
 
-def flax(case: Case, dtype: str) -> Entrant:
-    """`flax.linen.RNN` around `OptimizedLSTMCell`."""
+def flax(case: Case, dtype: str) -> LayerPeer:
+    """Returns `flax.linen.RNN` with `OptimizedLSTMCell`."""
     layer = nn.RNN(nn.OptimizedLSTMCell(len(case.recurrent), dtype=jnp.dtype(dtype)))
     weights: PyTree = {}
     for gate, kernel, recurrent, bias in zip("ifgo", *(np.split(x, 4, axis=-1) for x in case[1:4]), strict=True):
@@ -125,12 +125,12 @@ def flax(case: Case, dtype: str) -> Entrant:
     return _differentiated("Flax nn.RNN(OptimizedLSTMCell)", apply, {"cell": weights}, case, dtype, read)
 
 
-def keras(case: Case, dtype: str) -> Entrant:
-    """`keras.layers.LSTM`, on JAX."""
+def keras(case: Case, dtype: str) -> LayerPeer:
+    """Returns `keras.layers.LSTM`, on JAX."""
     os.environ.setdefault("KERAS_BACKEND", "jax")
     import keras
 
-    # Its own fresh weights are not asked for; orthogonal ones do not exist in bfloat16.
+    # Its initial weights are not used; orthogonal ones are not available in bfloat16.
     layer = keras.layers.LSTM(len(case.recurrent), return_sequences=True, recurrent_initializer="zeros", dtype=dtype)
     layer.build(case.inputs.shape)
     others = [variable.value for variable in layer.non_trainable_variables]
@@ -141,8 +141,8 @@ def keras(case: Case, dtype: str) -> Entrant:
     return _differentiated("Keras LSTM, on JAX", apply, case[1:4], case, dtype, lambda gradient: gradient)
 
 
-def cudnn(case: Case, dtype: str) -> Entrant:
-    """`jax.experimental.rnn`, cuDNN's kernel in JAX; float32 alone, on NVIDIA's devices alone."""
+def cudnn(case: Case, dtype: str) -> LayerPeer:
+    """Returns `jax.experimental.rnn`, cuDNN's kernel in JAX; float32 on NVIDIA devices only."""
     (batch, time, feat), hidden = case.inputs.shape, len(case.recurrent)
     lengths = jnp.full(batch, time, jnp.int32)
     zeros = jnp.zeros((1, batch, hidden))
@@ -157,23 +157,23 @@ def cudnn(case: Case, dtype: str) -> Entrant:
 
 
 def packed(case: Case) -> np.ndarray:
-    """Puts weights into one array as cuDNN wants them: kernels transposed, the bias twice, the second one zero."""
+    """Returns the weights as one array in cuDNN's layout: kernels transposed, two biases, the second one zero."""
     parts = (case.kernel.T, case.recurrent.T, case.bias, np.zeros_like(case.bias))
     return np.concatenate([part.ravel() for part in parts])
 
 
 def unpacked(flat: np.ndarray, feat: int, hidden: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Takes kernel, recurrent kernel and first bias out of such an array."""
+    """Returns kernel, recurrent kernel and first bias from such an array."""
     wide = 4 * hidden
     kernel, recurrent, bias, _ = np.split(flat, np.cumsum([feat * wide, hidden * wide, wide]))
     return kernel.reshape(wide, feat).T, recurrent.reshape(wide, hidden).T, bias
 
 
-def torch(case: Case, dtype: str) -> Entrant:
-    """`torch.nn.LSTM`: oneDNN on a CPU, cuDNN on a GPU."""
+def torch(case: Case, dtype: str) -> LayerPeer:
+    """Returns `torch.nn.LSTM`: oneDNN on a CPU, cuDNN on a GPU."""
     import torch
 
-    where = {"device": equip(torch), "dtype": getattr(torch, dtype)}
+    options = {"device": configure_torch(torch), "dtype": getattr(torch, dtype)}
     feat, hidden = case.inputs.shape[-1], len(case.recurrent)
     lstm: Any = torch.nn.LSTM(feat, hidden, batch_first=True)
     with torch.no_grad():
@@ -181,29 +181,29 @@ def torch(case: Case, dtype: str) -> Entrant:
         lstm.weight_hh_l0.copy_(torch.from_numpy(case.recurrent.T))
         lstm.bias_ih_l0.copy_(torch.from_numpy(case.bias))
         lstm.bias_hh_l0.zero_()
-    lstm = lstm.to(**where)
-    inputs = torch.from_numpy(case.inputs).to(**where).requires_grad_()
-    pull = torch.from_numpy(case.pull).to(**where)
+    lstm = lstm.to(**options)
+    inputs = torch.from_numpy(case.inputs).to(**options).requires_grad_()
+    cotangent = torch.from_numpy(case.cotangent).to(**options)
 
     def run(calls: int) -> Any:
         for _ in range(calls):
             lstm.zero_grad(set_to_none=True)
             inputs.grad = None
             hidden, _ = lstm(inputs)
-            (hidden * pull).sum().backward()
+            (hidden * cotangent).sum().backward()
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         return hidden
 
-    def read(hidden: Any) -> Answer:
-        found: tuple[Any, ...] = (
+    def read(hidden: Any) -> LayerResult:
+        result: tuple[Any, ...] = (
             hidden,
             inputs.grad,
             lstm.weight_ih_l0.grad.T,
             lstm.weight_hh_l0.grad.T,
             lstm.bias_ih_l0.grad,
         )
-        return Answer(*(x.detach().float().cpu().numpy() for x in found))
+        return LayerResult(*(x.detach().float().cpu().numpy() for x in result))
 
     return Contender("PyTorch nn.LSTM", run), read
 
@@ -215,18 +215,18 @@ def _differentiated(
     case: Case,
     dtype: str,
     read: Callable[[PyTree], tuple],
-) -> Entrant:
-    """Compiles the gradient of the weighted sum with respect to weights and inputs."""
+) -> LayerPeer:
+    """Compiles the gradient of the weighted sum of hidden states with respect to weights and inputs."""
 
-    def loss(weights: PyTree, inputs: jax.Array, pull: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def loss(weights: PyTree, inputs: jax.Array, cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
         hidden = apply(weights, inputs)
-        return (hidden * pull).sum(), hidden
+        return (hidden * cotangent).sum(), hidden
 
-    weights, inputs, pull = jax.tree.map(lambda x: jnp.asarray(x, dtype), (weights, case.inputs, case.pull))
-    program = compile_anew(jax.grad(loss, (0, 1), has_aux=True), weights, inputs, pull)
+    weights, inputs, cotangent = jax.tree.map(lambda x: jnp.asarray(x, dtype), (weights, case.inputs, case.cotangent))
+    program = compile_uncached(jax.grad(loss, (0, 1), has_aux=True), weights, inputs, cotangent)
 
-    def answer(result: Any) -> Answer:
+    def convert(result: Any) -> LayerResult:
         (of_weights, of_inputs), hidden = jax.tree.map(lambda x: np.asarray(x, np.float32), result)
-        return Answer(hidden, of_inputs, *read(of_weights))
+        return LayerResult(hidden, of_inputs, *read(of_weights))
 
-    return contender(name, program, weights, inputs, pull), answer
+    return contender(name, program, weights, inputs, cotangent), convert

@@ -1,4 +1,4 @@
-"""The same model as one writes it first: what the techniques of `hae_jax.layers` are measured against."""
+"""Textbook implementations of the same model, with which the techniques of `hae_jax.layers` are compared."""
 
 import jax
 import jax.numpy as jnp
@@ -63,7 +63,7 @@ def cross_entropy(
     targets: Int[Array, "token"],
     mask: Bool[Array, "token"],
 ) -> Loss:
-    """Does what `hae_jax.layers.losses.cross_entropy` does, with the logits of all tokens."""
+    """Computes `hae_jax.layers.losses.cross_entropy` with the logits of all tokens."""
     logits = jnp.matmul(hidden, kernel.astype(hidden.dtype), preferred_element_type=jnp.float32)
     logits = logits if bias is None else logits + bias
     nats = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
@@ -71,7 +71,7 @@ def cross_entropy(
 
 
 def greedy(model, params: PyTree, code: Code, max_tokens: int) -> Int[Array, "doc token"]:
-    """Does what `hae_jax.inference.generate.greedy` does, in one loop that asks before every token whether to go on."""
+    """Computes `hae_jax.inference.generate.greedy` in one loop that checks for the end before every token."""
     start, step = bind(model, params, "start"), bind(model, params, "step")
     docs = len(code.document)
 
@@ -80,11 +80,11 @@ def greedy(model, params: PyTree, code: Code, max_tokens: int) -> Int[Array, "do
         return (at < max_tokens) & ~ended.all()
 
     def advance(carry: tuple) -> tuple:
-        at, state, token, ended, said = carry
+        at, state, token, ended, output = carry
         state, logits = step(state, token)
         token = jnp.where(ended, PAD, mask_pad(logits).argmax(-1).astype(jnp.int32))
-        return at + 1, state, token, ended | (token == EOD), said.at[:, at].set(token)
+        return at + 1, state, token, ended | (token == EOD), output.at[:, at].set(token)
 
-    said = jnp.full((docs, max_tokens), PAD, jnp.int32)
-    carry = (0, start(code), jnp.full(docs, PAD, jnp.int32), jnp.zeros(docs, bool), said)
+    output = jnp.full((docs, max_tokens), PAD, jnp.int32)
+    carry = (0, start(code), jnp.full(docs, PAD, jnp.int32), jnp.zeros(docs, bool), output)
     return jax.lax.while_loop(more, advance, carry)[-1]
