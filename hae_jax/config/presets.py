@@ -19,19 +19,19 @@ PRESETS: dict[str, Config] = {
     "tiny": Config(
         ModelConfig(embed_dim=32, hidden_dim=32, sentence_dim=96, **MIRROR),
         DataConfig(vocab_size=1000, max_sentences=3, max_tokens=10, batch_size=8),
-        OptimConfig(warmup=20, sentence_lr_scale=0.3),
+        OptimConfig(warmup=20, sentence_lr_scale=0.3, clip_norm=20),
         TrainConfig(steps=200, eval_every=100, eval_documents=64, save_every=100),
     ),
     "small": Config(
         ModelConfig(sentence_dim=1024, **MIRROR),
         DataConfig(batch_size=16),
-        OptimConfig(learning_rate=1e-3, sentence_lr_scale=0.1),
+        OptimConfig(learning_rate=1e-3, sentence_lr_scale=0.1, clip_norm=50),
         TrainConfig(steps=2400, minutes=15, eval_every=600, save_every=600),
     ),
     "reviews": Config(
         ModelConfig(embed_dim=512, hidden_dim=512, sentence_dim=4096, **MIRROR),
         DataConfig(corpus="reviews", vocab_size=25_000, max_sentences=16, max_tokens=32, buckets=4),
-        OptimConfig(learning_rate=5e-4, warmup=500, sentence_lr_scale=0.1),
+        OptimConfig(learning_rate=5e-4, warmup=500, sentence_lr_scale=0.1, clip_norm=80),
         TrainConfig(steps=50_000, eval_every=2000, save_every=2000),
     ),
     "paper": Config(
@@ -45,15 +45,15 @@ PRESETS: dict[str, Config] = {
         TrainConfig(steps=50_000, eval_every=2000, save_every=2000),
     ),
 }  # fmt: skip
-"""Configs by name: `tiny` shows that everything works in a minute, `small` learns on a laptop, `reviews` wants a GPU,
+"""Configs by name: `tiny` is a functional check of one minute, `small` trains on a laptop, `reviews` needs a GPU,
 `paper` has the sizes of Li, Luong & Jurafsky (2015)."""
 
 
 def preset(name: str) -> Config:
-    """Returns the preset of that name.
+    """Returns the preset with the given name.
 
     Raises:
-        ValueError: if there is none; the nearest name is suggested.
+        ValueError: if there is none; the most similar name is suggested.
     """
     if name not in PRESETS:
         near = difflib.get_close_matches(name, PRESETS, 1)
