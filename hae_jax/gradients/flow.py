@@ -15,12 +15,13 @@ from flax.traverse_util import flatten_dict
 from jaxtyping import Array, Bool, Float
 
 from hae_jax.doctor.probes.curve import ratio, slope
+from hae_jax.doctor.tracing.recurrences import SATURATION
 from hae_jax.gradients.differentiate import Flow
 from hae_jax.layers.cell import Gates
 
-ENDS = (0.05, 0.95)
+SATURATION = (0.05, 0.95)
 """A gate below the one or above the other is saturated."""
-SAMPLE = 1 << 16
+SAMPLE_SIZE = 1 << 16
 """Numbers of a gate, about, that its shares are taken over: more than enough for two digits, and cheap."""
 
 
@@ -72,11 +73,11 @@ def gradient_flow(flow: Flow, ratios: Mapping[str, Float[Array, ""]] | None = No
         flow: what `value_grad_and_flow` returns.
         ratios: |update| / |weights| of every kernel by its path; None without an update.
     """
-    levels = sum_up(parts_of(flow))
+    levels = summarize_levels(calls_by_layer(flow))
     return GradientFlow(levels, level_transitions(levels), dict(ratios or {}))
 
 
-class Part(NamedTuple):
+class LayerCall(NamedTuple):
     """What one call of an LSTM left of one layer; leading axes are rows.
 
     Attributes:
@@ -90,32 +91,32 @@ class Part(NamedTuple):
     gates: Gates
 
 
-def parts_of(flow: Flow) -> dict[str, list[Part]]:
+def calls_by_layer(flow: Flow) -> dict[str, list[LayerCall]]:
     """Sorts a flow by layers: what each call of an LSTM left, under the path of the layer's parameters."""
     hidden, gates = (flatten_dict(tree, sep="/") for tree in flow)
-    found: dict[str, list[Part]] = {}
+    found: dict[str, list[LayerCall]] = {}
     for name, gradient in hidden.items():
         matched = re.fullmatch(r"(.+)/hidden_(\d+)_(\d+)", name)
         if matched is None:
             continue
         path, part, layer = matched.groups()
         (mask,), (values,) = gates[f"{path}/mask_{part}"], gates[f"{path}/gates_{part}_{layer}"]
-        found.setdefault(f"{path}/layer_{layer}", []).append(Part(gradient, mask, values))
+        found.setdefault(f"{path}/layer_{layer}", []).append(LayerCall(gradient, mask, values))
     return found
 
 
-def sum_up(parts: dict[str, list[Part]]) -> dict[str, LevelFlow]:
+def summarize_levels(parts: dict[str, list[LayerCall]]) -> dict[str, LevelFlow]:
     """Sums up what the calls of each LSTM left of its layers."""
-    curves, counts, firsts = zip(*map(curve_of, parts.values()), strict=True)
+    curves, counts, firsts = zip(*map(gradient_curve, parts.values()), strict=True)
     longest = max(map(len, curves))
     # All at once: of many small operations it is their number that costs.
     stacked, weights = (jnp.stack([jnp.pad(x, (0, longest - len(x))) for x in each]) for each in (curves, counts))
-    forget, saturated = jnp.stack([jnp.stack(gate_shares(calls)) for calls in parts.values()], axis=1)
+    forget, saturated = jnp.stack([jnp.stack(gate_statistics(calls)) for calls in parts.values()], axis=1)
     columns = (curves, counts, firsts, slope(stacked, weights), ratio(stacked), forget, -1 / jnp.log(forget), saturated)
     return {name: LevelFlow(*values) for name, *values in zip(parts, *columns, strict=True)}
 
 
-def curve_of(parts: list[Part]) -> tuple[Float[Array, "time"], Float[Array, "time"], Float[Array, ""]]:
+def gradient_curve(parts: list[LayerCall]) -> tuple[Float[Array, "time"], Float[Array, "time"], Float[Array, ""]]:
     """Returns the curve, rows and first of a `LevelFlow`."""
     longest = max(part.mask.shape[-1] for part in parts)
     squares, counts, firsts, rows = [], [], [], []
@@ -137,23 +138,23 @@ def curve_of(parts: list[Part]) -> tuple[Float[Array, "time"], Float[Array, "tim
     return curve, count.astype(jnp.float32), first
 
 
-def gate_shares(parts: list[Part]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+def gate_statistics(parts: list[LayerCall]) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Returns the mean forget gate, and the share of saturated gates, of a sample of the steps of every part."""
     opened = ends = steps = jnp.zeros(())
     units = parts[0].gates.forget.shape[-1]
     for part in parts:
-        every = stride(part.gates.forget.size, part.mask.shape[-1])
+        every = sample_stride(part.gates.forget.size, part.mask.shape[-1])
         gates = jax.tree.map(lambda x, every=every: x.reshape(-1, units)[::every], part.gates)
         mask = part.mask.reshape(-1)[::every]
         real = mask[:, None]
         opened += jnp.where(real, gates.forget, 0).sum()
         for gate in (gates.input, gates.forget, gates.output):
-            ends += (real & ((gate < ENDS[0]) | (gate > ENDS[1]))).sum()
+            ends += (real & ((gate < SATURATION[0]) | (gate > SATURATION[1]))).sum()
         steps += mask.sum()
     return opened / (steps * units), ends / (3 * steps * units)
 
 
-def stride(size: int, time: int) -> int:
+def sample_stride(size: int, time: int) -> int:
     """Returns how many steps to go on to the next one of a sample of about `SAMPLE` of `size` numbers.
 
     It has no divisor in common with the length of a row: a sample of many steps holds early and late ones alike, of
@@ -163,7 +164,7 @@ def stride(size: int, time: int) -> int:
         >>> stride(1000, 16), stride(4 * SAMPLE, 16)
         (1, 5)
     """
-    every = -(-size // SAMPLE)
+    every = -(-size // SAMPLE_SIZE)
     while math.gcd(every, time) > 1:
         every += 1
     return every
@@ -188,12 +189,12 @@ def level_transitions(levels: dict[str, LevelFlow]) -> dict[str, Float[Array, ""
         return {"decoder -> encoder": top("encoder").curve[0] / bottom("decoder/recurrent").first}
     words, sentences = "word_decoder/recurrent", "sentence_decoder/recurrent"
     return {
-        "word_decoder -> sentence_decoder": everywhere(top(sentences)) / bottom(words).first,
+        "word_decoder -> sentence_decoder": rms_over_steps(top(sentences)) / bottom(words).first,
         "sentence_decoder -> encoder/sentence": top("encoder/sentence").curve[0] / bottom(sentences).first,
-        "encoder/sentence -> encoder/word": top("encoder/word").curve[0] / everywhere(bottom("encoder/sentence")),
+        "encoder/sentence -> encoder/word": top("encoder/word").curve[0] / rms_over_steps(bottom("encoder/sentence")),
     }
 
 
-def everywhere(level: LevelFlow) -> Float[Array, ""]:
+def rms_over_steps(level: LevelFlow) -> Float[Array, ""]:
     """Returns the root mean square of |dL/dh_t| over all real steps."""
     return jnp.sqrt(jnp.nansum(jnp.square(level.curve) * level.rows) / level.rows.sum())
