@@ -1,7 +1,8 @@
-"""What can be read off one training step: how gradients travel back through time, and down through the hierarchy.
+"""Gradient flow of one training step: through time within each LSTM layer, and between the levels of the hierarchy.
 
-Absolute sizes say little: a healthy fresh model may have a gradient of 1e-7 at its first word. So what counts are
-slopes, ratios and shares; they survive another vocabulary, batch, or reduction of the loss.
+Absolute gradient norms are not comparable: an untrained model that trains well may have a gradient of 1e-7 at its first
+word. The statistics are therefore slopes, ratios and shares, which do not depend on vocabulary, batch size or the
+reduction of the loss.
 """
 
 import math
@@ -19,24 +20,23 @@ from hae_jax.doctor.tracing.recurrences import SATURATION
 from hae_jax.gradients.differentiate import Flow
 from hae_jax.layers.cell import Gates
 
-SATURATION = (0.05, 0.95)
-"""A gate below the one or above the other is saturated."""
 SAMPLE_SIZE = 1 << 16
 """Numbers of a gate, about, that its shares are taken over: more than enough for two digits, and cheap."""
 
 
 class LevelFlow(NamedTuple):
-    """One LSTM layer during one step; means are over all its real steps.
+    """Statistics of one LSTM layer in one training step, over all its unmasked steps.
 
     Attributes:
-        curve: root mean square over rows of |dL/dh_t|, by steps before a row's last one; nan where no row is so long.
-        rows: number of rows that are at least so long.
-        first: the same mean of |dL/dh_t| at each row's first step.
-        slope: of ln(curve), nat a step; positive where gradients grow on their way back; see `curve.slope`.
-        ratio: log10 of the curve's end over its beginning.
-        forget: mean forget gate, of a sample of the steps of all rows, as the next two.
-        timescale: steps over which a cell of that mean gate keeps 1/e, -1 / ln(forget).
-        saturated: share of input, forget and output gates at an end.
+        curve: root mean square over rows of |dL/dh_t|, by the number of steps before a row's last one; nan beyond the
+            longest row.
+        rows: number of rows with at least that many steps.
+        first: root mean square over rows of |dL/dh_t| at the first step.
+        slope: slope of ln(curve), in nats per step; positive if gradients grow backwards in time; see `curve.slope`.
+        ratio: log10 of the curve's last value over its first.
+        forget: mean forget gate, of a sample of steps, as the next two.
+        timescale: -1 / ln(forget), the number of steps after which a cell with that forget gate keeps 1/e.
+        saturated: share of saturated input, forget and output gates.
     """
 
     curve: Float[Array, "time"]
@@ -50,15 +50,14 @@ class LevelFlow(NamedTuple):
 
 
 class GradientFlow(NamedTuple):
-    """What the probes saw of one step.
+    """Gradient flow of one training step.
 
     Attributes:
-        levels: each LSTM layer by the path of its parameters, as `encoder/word/layer_0`.
-        crossings: factor that the gradient is multiplied by where it passes from one LSTM to another, in the order in
-            which it does so, as `word_decoder -> sentence_decoder`. All gradients count, those too that an auxiliary
-            loss sends past a level.
-        updates: |update| / |weights| of every kernel, on a sample of its numbers, by its path; about 1e-3 is wanted.
-            Adam hides vanishing gradients in norms, but not here. Empty where there is no update.
+        levels: statistics of each LSTM layer by the path of its parameters, as `encoder/word/layer_0`.
+        crossings: factor of the gradient's norm from one LSTM to the next, in the order of backpropagation, as
+            `word_decoder -> sentence_decoder`; gradients of the auxiliary losses, which bypass levels, are included.
+        updates: |update| / |weights| of every kernel, on a sample of its weights, by its path; about 1e-3 is usual.
+            Unlike gradient norms, it shows vanishing gradients under Adam. Empty without an update.
     """
 
     levels: dict[str, LevelFlow]
@@ -78,11 +77,11 @@ def gradient_flow(flow: Flow, ratios: Mapping[str, Float[Array, ""]] | None = No
 
 
 class LayerCall(NamedTuple):
-    """What one call of an LSTM left of one layer; leading axes are rows.
+    """Gradients and gates of one layer in one call of an LSTM.
 
     Attributes:
         gradient: dL/dh_t.
-        mask: which steps are real.
+        mask: True where a step is valid.
         gates: the gates at every step.
     """
 
@@ -92,44 +91,44 @@ class LayerCall(NamedTuple):
 
 
 def calls_by_layer(flow: Flow) -> dict[str, list[LayerCall]]:
-    """Sorts a flow by layers: what each call of an LSTM left, under the path of the layer's parameters."""
+    """Groups a flow by layer: the calls of each layer, by the path of its parameters."""
     hidden, gates = (flatten_dict(tree, sep="/") for tree in flow)
-    found: dict[str, list[LayerCall]] = {}
+    calls: dict[str, list[LayerCall]] = {}
     for name, gradient in hidden.items():
         matched = re.fullmatch(r"(.+)/hidden_(\d+)_(\d+)", name)
         if matched is None:
             continue
         path, part, layer = matched.groups()
         (mask,), (values,) = gates[f"{path}/mask_{part}"], gates[f"{path}/gates_{part}_{layer}"]
-        found.setdefault(f"{path}/layer_{layer}", []).append(LayerCall(gradient, mask, values))
-    return found
+        calls.setdefault(f"{path}/layer_{layer}", []).append(LayerCall(gradient, mask, values))
+    return calls
 
 
-def summarize_levels(parts: dict[str, list[LayerCall]]) -> dict[str, LevelFlow]:
-    """Sums up what the calls of each LSTM left of its layers."""
-    curves, counts, firsts = zip(*map(gradient_curve, parts.values()), strict=True)
+def summarize_levels(layers: dict[str, list[LayerCall]]) -> dict[str, LevelFlow]:
+    """Computes the statistics of each layer from its calls."""
+    curves, counts, firsts = zip(*map(gradient_curve, layers.values()), strict=True)
     longest = max(map(len, curves))
-    # All at once: of many small operations it is their number that costs.
+    # For all layers at once: the cost of many small operations is their number.
     stacked, weights = (jnp.stack([jnp.pad(x, (0, longest - len(x))) for x in each]) for each in (curves, counts))
-    forget, saturated = jnp.stack([jnp.stack(gate_statistics(calls)) for calls in parts.values()], axis=1)
+    forget, saturated = jnp.stack([jnp.stack(gate_statistics(calls)) for calls in layers.values()], axis=1)
     columns = (curves, counts, firsts, slope(stacked, weights), ratio(stacked), forget, -1 / jnp.log(forget), saturated)
-    return {name: LevelFlow(*values) for name, *values in zip(parts, *columns, strict=True)}
+    return {name: LevelFlow(*values) for name, *values in zip(layers, *columns, strict=True)}
 
 
-def gradient_curve(parts: list[LayerCall]) -> tuple[Float[Array, "time"], Float[Array, "time"], Float[Array, ""]]:
-    """Returns the curve, rows and first of a `LevelFlow`."""
-    longest = max(part.mask.shape[-1] for part in parts)
+def gradient_curve(calls: list[LayerCall]) -> tuple[Float[Array, "time"], Float[Array, "time"], Float[Array, ""]]:
+    """Returns `curve`, `rows` and `first` of a `LevelFlow`."""
+    longest = max(call.mask.shape[-1] for call in calls)
     squares, counts, firsts, rows = [], [], [], []
-    for part in parts:
-        time = part.mask.shape[-1]
-        mask = part.mask.reshape(-1, time)
-        energy = jnp.square(part.gradient.astype(jnp.float32)).sum(-1).reshape(-1, time)
-        # Real steps from each one to the last, itself included.
-        left = jnp.cumsum(mask[:, ::-1], axis=1)[:, ::-1]
-        there = mask[..., None] & (left[..., None] == 1 + jnp.arange(longest))
-        start = mask & (left == left[:, :1])
-        squares.append(jnp.where(there, energy[..., None], 0).sum((0, 1)))
-        counts.append((left[:, :1] > jnp.arange(longest)).sum(0))
+    for call in calls:
+        time = call.mask.shape[-1]
+        mask = call.mask.reshape(-1, time)
+        energy = jnp.square(call.gradient.astype(jnp.float32)).sum(-1).reshape(-1, time)
+        # Number of unmasked steps from each one to the last, itself included.
+        remaining = jnp.cumsum(mask[:, ::-1], axis=1)[:, ::-1]
+        selected = mask[..., None] & (remaining[..., None] == 1 + jnp.arange(longest))
+        start = mask & (remaining == remaining[:, :1])
+        squares.append(jnp.where(selected, energy[..., None], 0).sum((0, 1)))
+        counts.append((remaining[:, :1] > jnp.arange(longest)).sum(0))
         firsts.append(jnp.where(start, energy, 0).sum())
         rows.append(start.sum())
     count = sum(counts[1:], counts[0])
@@ -138,27 +137,27 @@ def gradient_curve(parts: list[LayerCall]) -> tuple[Float[Array, "time"], Float[
     return curve, count.astype(jnp.float32), first
 
 
-def gate_statistics(parts: list[LayerCall]) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Returns the mean forget gate, and the share of saturated gates, of a sample of the steps of every part."""
-    opened = ends = steps = jnp.zeros(())
-    units = parts[0].gates.forget.shape[-1]
-    for part in parts:
-        every = sample_stride(part.gates.forget.size, part.mask.shape[-1])
-        gates = jax.tree.map(lambda x, every=every: x.reshape(-1, units)[::every], part.gates)
-        mask = part.mask.reshape(-1)[::every]
-        real = mask[:, None]
-        opened += jnp.where(real, gates.forget, 0).sum()
+def gate_statistics(calls: list[LayerCall]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Returns the mean forget gate and the share of saturated gates, from a sample of the steps of every call."""
+    forget = saturated = steps = jnp.zeros(())
+    units = calls[0].gates.forget.shape[-1]
+    for call in calls:
+        every = sample_stride(call.gates.forget.size, call.mask.shape[-1])
+        gates = jax.tree.map(lambda x, every=every: x.reshape(-1, units)[::every], call.gates)
+        mask = call.mask.reshape(-1)[::every]
+        valid = mask[:, None]
+        forget += jnp.where(valid, gates.forget, 0).sum()
         for gate in (gates.input, gates.forget, gates.output):
-            ends += (real & ((gate < SATURATION[0]) | (gate > SATURATION[1]))).sum()
+            saturated += (valid & ((gate < SATURATION[0]) | (gate > SATURATION[1]))).sum()
         steps += mask.sum()
-    return opened / (steps * units), ends / (3 * steps * units)
+    return forget / (steps * units), saturated / (3 * steps * units)
 
 
 def sample_stride(size: int, time: int) -> int:
-    """Returns how many steps to go on to the next one of a sample of about `SAMPLE` of `size` numbers.
+    """Returns the stride of a sample of about `SAMPLE_SIZE` of `size` values, in steps.
 
-    It has no divisor in common with the length of a row: a sample of many steps holds early and late ones alike, of
-    rows that are spread evenly.
+    The stride and the length of a row have no common divisor, so that the sample contains early and late steps of
+    evenly spaced rows.
 
     Example:
         >>> stride(1000, 16), stride(4 * SAMPLE, 16)
@@ -171,11 +170,11 @@ def sample_stride(size: int, time: int) -> int:
 
 
 def level_transitions(levels: dict[str, LevelFlow]) -> dict[str, Float[Array, ""]]:
-    """Returns by how much the gradient shrinks from LSTM to LSTM, in the order in which it travels.
+    """Returns the factors of the gradient's norm from one LSTM to the next, in the order of backpropagation.
 
-    Between levels that is |dL/dh| of the lower one, root mean square over what it hands over, by that of the upper one:
-    where the upper one reads (an encoder) at all its steps, where it begins from what the lower one gave it (a decoder)
-    at its first.
+    A factor is |dL/dh| of the LSTM that the gradient enters over that of the one that it leaves, root mean squares: of
+    the former over the steps whose output the latter uses; of the latter over all steps if it is an encoder, which
+    reads that output at every step, and at the first step if it is a decoder, whose initial state is computed from it.
     """
     layers = 1 + max(int(name.rsplit("_", 1)[1]) for name in levels)
 
@@ -196,5 +195,5 @@ def level_transitions(levels: dict[str, LevelFlow]) -> dict[str, Float[Array, ""
 
 
 def rms_over_steps(level: LevelFlow) -> Float[Array, ""]:
-    """Returns the root mean square of |dL/dh_t| over all real steps."""
+    """Returns the root mean square of |dL/dh_t| over all unmasked steps."""
     return jnp.sqrt(jnp.nansum(jnp.square(level.curve) * level.rows) / level.rows.sum())
