@@ -1,4 +1,4 @@
-"""Bad input: one line that says what is wrong and what to do, exit code 2, and nothing written or lost."""
+"""Bad input: an error of one line with a repair, exit code 2, and nothing written or lost."""
 
 import io
 import itertools
@@ -25,12 +25,12 @@ __all__ = ["corpus", "trained"]
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 # The module: the package has a function of that name.
 FIT = sys.modules["hae_jax.training.fit"]
-HOUSE = re.compile(r"hae: .+ must .+, got .+\. .+\.\n|hae: .+ must .+, got .+\?\n|hae: .+ must .+: hae train .+\n")
+FORM = re.compile(r"hae: .+ must .+, got .+\. .+\.\n|hae: .+ must .+, got .+\?\n|hae: .+ must .+: hae train .+\n")
 
 
 @pytest.fixture
-def complaint(capsys):
-    """Runs a command that must fail as bad input does; returns its complaint."""
+def error_of(capsys):
+    """Runs a command that must fail with exit code 2; returns its error."""
 
     def run(*words):
         capsys.readouterr()
@@ -38,7 +38,7 @@ def complaint(capsys):
         written = capsys.readouterr()
         assert code == 2
         assert written.err.count("\n") == 1, written.err
-        assert HOUSE.fullmatch(written.err), written.err
+        assert FORM.fullmatch(written.err), written.err
         return written.err
 
     return run
@@ -46,12 +46,12 @@ def complaint(capsys):
 
 @pytest.fixture
 def copy(trained, tmp_path):
-    """A trained workdir that may be damaged."""
+    """A copy of the trained workdir."""
     return shutil.copytree(trained, tmp_path / "copy")
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["trian"], "Did you mean train?"),
         (["train"], "--workdir must be given"),
@@ -80,19 +80,22 @@ def copy(trained, tmp_path):
         (["evaluate", "--workdir", "W", "letters.txt"], "must be given options only, got 'letters.txt'"),
         (["evaluate", "--workdir", "W", "--input"], "--input must have a value"),
         (["interpolate", "--workdir", "W", "one"], "must be given two texts"),
-        (["reconstruct", "--workdir", "W", "--input", "f", "--beam", "2", "--top-p", "0.5"], "got --top_p beside it"),
+        (
+            ["reconstruct", "--workdir", "W", "--input", "f", "--beam", "2", "--top-p", "0.5"],
+            "without sampling, got --top_p.",
+        ),
         (["evaluate", "--workdir", "W"], "Train one: hae train --workdir W"),
         (["decode", "--workdir", "W", "--input", "none.npy"], "none.npy must be usable, got No such file"),
     ],
 )
-def test_a_wrong_line_is_answered_before_any_work(complaint, tmp_path, monkeypatch, words, said):
+def test_an_invalid_command_line_is_refused_before_any_work(error_of, tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
-    assert said in complaint(*words)
+    assert message in error_of(*words)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (None, "existing path"),
         (b"", "must contain text"),
@@ -100,25 +103,25 @@ def test_a_wrong_line_is_answered_before_any_work(complaint, tmp_path, monkeypat
         (b"Short.\n\nShort too.", "got none among 2"),
     ],
 )
-def test_a_corpus_that_is_no_good_trains_nothing(complaint, tmp_path, content, said):
+def test_an_invalid_corpus_trains_nothing(error_of, tmp_path, content, message):
     path, workdir = tmp_path / "corpus.txt", tmp_path / "run"
     if content is not None:
         path.write_bytes(content)
-    assert said in complaint("train", "--workdir", workdir, "--data.corpus", path, *OPTIONS)
+    assert message in error_of("train", "--workdir", workdir, "--data.corpus", path, *OPTIONS)
     assert not workdir.exists() or not list(workdir.iterdir())
 
 
-def test_another_config_is_told_by_its_fields_and_changes_nothing(complaint, copy):
+def test_fields_of_another_config_are_named_and_nothing_changes(error_of, copy):
     before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
-    said = complaint("train", "--workdir", copy, "--model.hidden_dim", "37", "--train.seed", "5")
-    assert "another model.hidden_dim, train.seed" in said
+    message = error_of("train", "--workdir", copy, "--model.hidden_dim", "37", "--train.seed", "5")
+    assert "another model.hidden_dim, train.seed" in message
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
 
 
-def test_a_workdir_that_cannot_be_written_is_named(complaint, tmp_path, corpus):
+def test_a_workdir_that_cannot_be_written_is_named(error_of, tmp_path, corpus):
     (tmp_path / "file").touch()
     workdir = tmp_path / "file" / "run"
-    assert str(workdir) in complaint("train", "--workdir", workdir, "--data.corpus", corpus, *OPTIONS)
+    assert str(workdir) in error_of("train", "--workdir", workdir, "--data.corpus", corpus, *OPTIONS)
 
 
 def cut(folder):
@@ -131,7 +134,7 @@ def cut(folder):
     "part",
     ["params", "."],
 )
-def test_a_truncated_checkpoint_gives_way_to_another_and_the_user_is_told(copy, capsys, part):
+def test_a_damaged_checkpoint_is_reported_and_another_is_loaded(copy, capsys, part):
     folder = copy / "checkpoints"
     best = min(checkpoint.steps(folder), key=lambda step: checkpoint.loss_of(folder, step))
     cut(folder / str(best) / part)
@@ -142,28 +145,28 @@ def test_a_truncated_checkpoint_gives_way_to_another_and_the_user_is_told(copy, 
     assert f"checkpoint {best} is damaged and skipped" in written.err
 
 
-def test_without_a_whole_checkpoint_there_is_a_complaint(copy, capsys):
+def test_a_run_without_an_intact_checkpoint_is_refused(copy, capsys):
     cut(copy / "checkpoints")
     capsys.readouterr()
     assert main(["interpolate", "--workdir", str(copy), "The rain began.", "Nobody came."]) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert "must hold an intact checkpoint" in last
-    assert HOUSE.fullmatch(last + "\n")
+    assert FORM.fullmatch(last + "\n")
 
 
-def test_a_foreign_vocabulary_is_noticed(complaint, copy):
+def test_a_vocabulary_of_another_size_is_refused(error_of, copy):
     Tokenizer.train(["only a few words"], "word", 17).save(copy / "data" / "tokenizer.json")
-    assert "tokenizer.json must have" in complaint("interpolate", "--workdir", copy, "The rain began.", "Nobody came.")
+    assert "tokenizer.json must have" in error_of("interpolate", "--workdir", copy, "The rain began.", "Nobody came.")
 
 
-def test_a_foreign_vocabulary_of_the_same_size_is_noticed(complaint, copy):
+def test_another_vocabulary_of_the_same_size_is_refused(error_of, copy):
     path = copy / "data" / "tokenizer.json"
     path.write_text(path.read_text(encoding="utf-8").replace('"rain"', '"reign"'[:5] + '"'), encoding="utf-8")
-    assert "must have the checksum" in complaint("interpolate", "--workdir", copy, "The rain began.", "Nobody came.")
+    assert "must have the checksum" in error_of("interpolate", "--workdir", copy, "The rain began.", "Nobody came.")
 
 
 @pytest.mark.parametrize(
-    ("codes", "said"),
+    ("codes", "message"),
     [
         (np.zeros((3, 47), np.float32), "shape [any, 96]"),
         (np.zeros(96, np.float32), "shape [any, 96]"),
@@ -172,32 +175,32 @@ def test_a_foreign_vocabulary_of_the_same_size_is_noticed(complaint, copy):
         (None, "must be a whole .npy file"),
     ],
 )
-def test_codes_that_the_model_cannot_read_are_refused(complaint, trained, tmp_path, codes, said):
+def test_invalid_codes_are_refused(error_of, trained, tmp_path, codes, message):
     path = tmp_path / "codes.npy"
     if codes is None:
         path.write_bytes(b"\x93NUMPY\x01\x00")
     else:
         np.save(path, codes)
-    assert said in complaint("decode", "--workdir", trained, "--input", path)
+    assert message in error_of("decode", "--workdir", trained, "--input", path)
 
 
-def test_text_that_cannot_be_read_is_named_by_where_it_came_from(complaint, trained, tmp_path, monkeypatch):
+def test_unreadable_text_is_named_by_its_source(error_of, trained, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"Fine.\xfe")))
-    assert "standard input with the byte 0xfe at offset 5" in complaint(
+    assert "standard input with the byte 0xfe at offset 5" in error_of(
         "reconstruct", "--workdir", trained, "--input", "-"
     )
     output = tmp_path / "none" / "codes.npy"
-    assert "existing folder" in complaint("encode", "--workdir", trained, "--input", "-", "--output", output)
-    assert "at least one word" in complaint("interpolate", "--workdir", trained, "", "Nobody came.")
-    assert "points must be at least 2" in complaint("interpolate", "--workdir", trained, "--points", "1", "A.", "B.")
+    assert "existing folder" in error_of("encode", "--workdir", trained, "--input", "-", "--output", output)
+    assert "at least one word" in error_of("interpolate", "--workdir", trained, "", "Nobody came.")
+    assert "points must be at least 2" in error_of("interpolate", "--workdir", trained, "--points", "1", "A.", "B.")
 
 
-def test_a_full_disk_is_told_in_a_line(complaint, monkeypatch, tmp_path):
+def test_a_full_disk_is_reported_in_one_line(error_of, monkeypatch, tmp_path):
     def fit(*_, **__):
         raise OSError(28, "No space left on device", "checkpoints/3")
 
     monkeypatch.setattr(training, "fit", fit)
-    assert "checkpoints/3 must be usable, got No space left on device" in complaint("train", "--workdir", tmp_path)
+    assert "checkpoints/3 must be usable, got No space left on device" in error_of("train", "--workdir", tmp_path)
 
 
 EXHAUSTED = "RESOURCE_EXHAUSTED: Out of memory allocating 6585698735 bytes."
@@ -208,52 +211,52 @@ def out_of_memory():
 
 
 def after(steps, act):
-    """Training steps, so many of which are as usual; the next one begins with an act."""
+    """Returns training steps that call `act` before the step after the first `steps`."""
 
     class Interrupted(CompiledStep):
         def __init__(self, step):
             super().__init__(step)
             self.done = itertools.count()
 
-        def __call__(self, *given):
+        def __call__(self, *arguments):
             if next(self.done) == steps:
                 act()
-            return super().__call__(*given)
+            return super().__call__(*arguments)
 
     return Interrupted
 
 
-def test_a_first_step_without_memory_leaves_the_workdir_to_the_smaller_config(complaint, tmp_path, corpus, monkeypatch):
+def test_a_first_step_without_memory_leaves_the_workdir_to_the_smaller_config(error_of, tmp_path, corpus, monkeypatch):
     monkeypatch.setattr(FIT, "CompiledStep", after(0, out_of_memory))
     words = ["train", "--workdir", tmp_path / "run", "--data.corpus", corpus, *OPTIONS]
-    assert complaint(*words) == (
+    assert error_of(*words) == (
         "hae: data.batch_size must leave memory for a step, got 8. "
         "Use model.remat True, or data.batch_size 4 and optim.accumulate 2.\n"
     )
-    assert complaint("train", "--workdir", tmp_path / "run", "--data.batch_size", "4", "--optim.accumulate", "2") == (
+    assert error_of("train", "--workdir", tmp_path / "run", "--data.batch_size", "4", "--optim.accumulate", "2") == (
         "hae: data.batch_size must leave memory for a step, got 4. "
         "Use model.remat True, or data.batch_size 2 and optim.accumulate 4.\n"
     )
 
 
-def test_a_later_step_without_memory_leaves_a_run_that_goes_on_with_less(complaint, tmp_path, corpus, monkeypatch):
+def test_a_later_step_without_memory_leaves_a_run_that_goes_on_with_less(error_of, tmp_path, corpus, monkeypatch):
     workdir = tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr(FIT, "CompiledStep", after(3, out_of_memory))
-        said = complaint("train", "--workdir", workdir, "--data.corpus", corpus, *OPTIONS)
-    assert said == (
+        message = error_of("train", "--workdir", workdir, "--data.corpus", corpus, *OPTIONS)
+    assert message == (
         "hae: data.batch_size must leave memory for a step, got 8. Use model.remat True, or data.batch_size 4 and "
-        "optim.accumulate 2 in a new workdir. What is trained so far is kept, up to step 2.\n"
+        "optim.accumulate 2 in a new workdir. The checkpoint of step 2 is kept.\n"
     )
     assert checkpoint.steps(workdir / "checkpoints") == [2]
-    # One more step is enough.
+    # One more step suffices.
     monkeypatch.setattr(FIT, "CompiledStep", after(0, lambda: signal.raise_signal(signal.SIGTERM)))
     assert main(["train", "--workdir", str(workdir), "--model.remat", "True"]) == 143
     assert checkpoint.steps(workdir / "checkpoints") == [2, 3]
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (
             ["train", "--data.batch_size", "33"],
@@ -271,20 +274,20 @@ def test_a_later_step_without_memory_leaves_a_run_that_goes_on_with_less(complai
             "data.batch_size must fit into memory, got 64. Use data.ba",
         ),
         (["reconstruct", "--input", "-", "--beam", "8"], "beam must fit into memory, got 8. Use beam 4."),
-        (["evaluate"], "must fit into memory, got too little. Close"),
+        (["evaluate"], "must fit into memory, got too little. Close other"),
     ],
 )
 @pytest.mark.parametrize("error", [jax.errors.JaxRuntimeError(EXHAUSTED), MemoryError(), OverflowError("too large")])
-def test_where_memory_does_not_suffice_a_smaller_size_is_named(complaint, tmp_path, monkeypatch, words, said, error):
+def test_out_of_memory_advice_names_a_smaller_size(error_of, tmp_path, monkeypatch, words, message, error):
     def run(self):
         raise error
 
     monkeypatch.setattr(type(parse([*words, "--workdir", str(tmp_path)])), "run", run)
-    assert said in complaint(*words, "--workdir", tmp_path)
+    assert message in error_of(*words, "--workdir", tmp_path)
 
 
 def test_the_process_ends_with_the_exit_code_and_no_traceback():
     ended = subprocess.run([sys.executable, "-m", "hae_jax", "trian"], capture_output=True, text=True, timeout=60)
     assert ended.returncode == 2
-    assert HOUSE.fullmatch(ended.stderr)
+    assert FORM.fullmatch(ended.stderr)
     assert not ended.stdout
