@@ -8,7 +8,7 @@ programs rebuilt from public threads. Thresholds were set on even variants, then
 table is of the variants after those, on which the rules were not tuned. Exposure gaps, and healthy models with free
 running, count from later variants only, since that rule was corrected once more. The threads were known while the rules
 were written, and are counted separately. The order of examination makes any first part a fair sample. The evidence is
-kept beside the records; `python -m benchmarks.doctor.accuracy` applies the current rules to it, so that a better rule
+kept with the records; `python -m benchmarks.doctor.accuracy` applies the current rules to it, so that a better rule
 needs no new measurement.
 
 Device: one CPU core takes about a quarter of a minute a model, hours for all.

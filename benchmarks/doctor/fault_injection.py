@@ -50,4 +50,4 @@ def healthy(style: str, number: int) -> Spec:
 
 def setup(spec: Spec) -> dict[str, Any]:
     """Returns the training setup of a spec."""
-    return importlib.import_module(f"benchmarks.doctor.models.{spec.style}").patient(spec)
+    return importlib.import_module(f"benchmarks.doctor.models.{spec.style}").setup(spec)

@@ -1,4 +1,4 @@
-"""Loss curves of every cause: the loss of a faulty run beside that of its healthy twin.
+"""Loss curves of every cause: the losses of a faulty run and of its healthy twin.
 
     python -m benchmarks run courses
 

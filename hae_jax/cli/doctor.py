@@ -93,6 +93,6 @@ class Doctor(Configured):
 
 
 def unused(folder: Path) -> Path:
-    """Returns the path of a folder beside another one that does not exist yet."""
+    """Returns the path of a new folder next to another one."""
     names = itertools.chain([f"{folder.name}-repaired"], (f"{folder.name}-repaired-{n}" for n in itertools.count(2)))
     return next(path for path in map(folder.with_name, names) if not path.exists())

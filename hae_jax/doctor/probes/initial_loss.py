@@ -48,7 +48,7 @@ def without_padding(targets: np.ndarray, pad: int | None) -> np.ndarray:
 
 
 def start(context: ProbeContext) -> Evidence:
-    """Measures the loss at initialization beside ln V, and properties of the logits."""
+    """Measures the loss at initialization, ln V, and properties of the logits."""
     loss = float(context.activations.loss)
     found: Evidence = {"loss_start": loss}
     logits, user_logits = context.activations.values.get("logits"), context.setup.user_function("logits")

@@ -88,7 +88,7 @@ def precision(context: ProbeContext) -> Evidence:
 
 
 def free_running(context: ProbeContext) -> Evidence:
-    """Measures free-running decoding of the trained model beside teacher-forced decoding."""
+    """Measures free-running and teacher-forced decoding of the trained model."""
     setup, fields, params = context.setup, context.fields, context.curve.params
     decode = setup.user_function("free_run")
     if decode is None:
