@@ -10,7 +10,17 @@ from typing import Any
 from hae_jax.doctor.inputs.fields import read_fields
 from hae_jax.doctor.inputs.normalize import normalize
 from hae_jax.doctor.inputs.setup import SetupError, format_error, parse
-from hae_jax.doctor.probes import code, data, initial_loss, leakage, optimizer, padding, randomness, recurrence, training
+from hae_jax.doctor.probes import (
+    code,
+    data,
+    initial_loss,
+    leakage,
+    optimizer,
+    padding,
+    randomness,
+    recurrence,
+    training,
+)
 from hae_jax.doctor.probes.context import ProbeContext
 from hae_jax.doctor.probes.short_training import MIN_STEPS, ShortTraining
 from hae_jax.doctor.report import Finding, Report
