@@ -1,7 +1,7 @@
-"""A batch is a table of sentences; one of continuous series is dense.
+"""Batches: documents as rows of sentences in length buckets, and dense batches of continuous series.
 
-Dense `[doc, sent, word]` tensors waste most of their work on padding. So the sentences of all documents of a batch
-stand in flat tables, one table a length bucket, and `row_index` says where each sentence of each document is to be found.
+Most of a dense `[doc, sent, word]` tensor would be padding. The sentences of all documents of a batch are therefore
+rows of a few buckets of different widths, and `row_index` maps each sentence of each document to its row.
 """
 
 from typing import NamedTuple
@@ -9,18 +9,18 @@ from typing import NamedTuple
 from jaxtyping import Array, Bool, Float, Int
 
 PAD, UNK, EOS, EOD = 0, 1, 2, 3
-"""Ids of padding, unknown words, end of sentence, and end of document (which stands in for the last EOS)."""
+"""Ids of padding, unknown words, end of sentence, and end of document (which replaces the last EOS)."""
 SPECIALS = ("<pad>", "<unk>", "<eos>", "<eod>")
 
 
 class Batch(NamedTuple):
-    """Documents as tables of sentences.
+    """Documents as sentences in length buckets.
 
     Attributes:
-        buckets: word ids, one table a length bucket, shortest first; every sentence ends with EOS, the last one of its
-            document with EOD, then PAD. A row of PAD alone is spare room.
-        row_index: for each sentence of each document, its row in the tables stacked upon each other; -1 where the document
-            has no such sentence. A document of -1 alone is spare room.
+        buckets: token ids, one array per length bucket, shortest first. Every sentence ends with EOS, the last one of
+            its document with EOD, followed by PAD. Unused rows consist of PAD.
+        row_index: for each sentence of each document, its row in the concatenated buckets; -1 where the document has no
+            such sentence. Unused documents consist of -1.
     """
 
     buckets: tuple[Int[Array, "row word"], ...]
@@ -31,9 +31,9 @@ class Signals(NamedTuple):
     """Continuous series of different lengths, padded to the longest.
 
     Attributes:
-        values: what was measured, scaled; 0 where nothing was, and after a series' end.
-        observed: True where a value was measured; a missing one is False within a real step.
-        mask: True where a step is real.
+        values: scaled values; 0 where none was observed, and after the end of a series.
+        observed: True where a value was observed; a missing value is False within a valid step.
+        mask: True where a step is valid.
     """
 
     values: Float[Array, "series time channel"]
@@ -42,4 +42,4 @@ class Signals(NamedTuple):
 
 
 AnyBatch = Batch | Signals
-"""What a model may be trained on."""
+"""A batch of either kind of model."""

@@ -1,4 +1,4 @@
-"""Additive attention against its slow twin."""
+"""Additive attention against its oracle."""
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ def arrays(tree, dtype=None):
 
 
 @pytest.mark.usefixtures("double")
-def test_context_equals_its_slow_twin(given):
+def test_context_equals_its_oracle(given):
     query, memory, weights = given
     context = attend(*arrays((query, memory)), jnp.asarray(MASK), arrays(weights))
     assert_close(

@@ -55,7 +55,7 @@ def test_step_equals_its_oracle(rng, kind, norm, bias, feat, vec):
 
 
 @pytest.mark.usefixtures("double")
-def test_gates_stand_in_the_order_input_forget_candidate_output(rng):
+def test_gates_are_in_the_order_input_forget_candidate_output(rng):
     sums = rng.normal(size=(BATCH, 4 * HIDDEN))
     cell = rng.normal(size=(BATCH, HIDDEN))
     weights = arrays.weights(rng, FEAT, HIDDEN)._replace(recurrent=np.zeros((HIDDEN, 4 * HIDDEN)))

@@ -30,7 +30,7 @@ def test_without_rates_there_is_no_noise():
     ("kind", "part", "shape"),
     [("variational", "hidden", (BATCH, HIDDEN)), ("semeniuta", "candidate", (BATCH, TIME, HIDDEN))],
 )
-def test_recurrent_dropout_falls_where_its_paper_says(kind, part, shape):
+def test_recurrent_dropout_is_applied_where_its_paper_defines_it(kind, part, shape):
     noise = drawn(recurrent_dropout=0.3, recurrent_dropout_kind=kind)._asdict()
     mask = np.asarray(noise.pop(part))
     assert mask.shape == shape

@@ -13,7 +13,7 @@ from support.oracle_models import Oracle, nats
 from hae_jax.config import Config, ModelConfig, OptimConfig
 from hae_jax.gradients import flow, update_ratio
 from hae_jax.gradients.differentiate import value_grad_and_flow
-from hae_jax.gradients.flow import gradient_flow, parts_of
+from hae_jax.gradients.flow import calls_by_layer, gradient_flow
 from hae_jax.layers.cell import Gates
 from hae_jax.training import optim
 from hae_jax.training.step import make_step, named_leaves, start
@@ -27,11 +27,11 @@ CONFIGS = {
 WORDS = sum(len(sentence) for document in DOCUMENTS for sentence in document)
 
 
-class Nudged(Oracle):
-    """The slow twin, one hidden state of which is moved."""
+class Perturbed(Oracle):
+    """The oracle with one hidden state perturbed."""
 
     def move(self, layer, time, unit, amount):
-        """Moves a unit of the layer that owns these weights, at its so-many-th step of a pass."""
+        """Perturbs a unit of the layer with these weights at step `time` of a pass."""
         self.layer, self.time, self.unit, self.amount, self.steps = layer, time, unit, amount, 0
 
     def step(self, states, x, stack, context=None):
@@ -44,7 +44,7 @@ class Nudged(Oracle):
         return new
 
     def loss(self, document):
-        """Nats of a document as its share in the mean over all words."""
+        """Returns the nats of a document divided by the number of all words."""
         # The sentence vectors are computed once; the parent computes them wherever it needs them.
         vectors = self.sentence_vectors(document) if self.config.kind == "hierarchical" else None
         if vectors is not None:
@@ -57,16 +57,16 @@ class Nudged(Oracle):
 
 @cache
 def seen(name):
-    """What the probe sees of a model, and its parts before they are summed up."""
+    """Returns the gradient flow of a model, the calls it is computed from, and the parameters."""
     config = CONFIGS[name]
     model, params = drawn(config)
     run = jax.jit(lambda p: value_grad_and_flow(model, config, p, batch(), jax.random.key(0))[1])
     flow = run(params)
-    return gradient_flow(flow), parts_of(flow), params
+    return gradient_flow(flow), calls_by_layer(flow), params
 
 
 def steps_of(path, config, document):
-    """How often each row of a layer advances, in the order of the slow twin's passes."""
+    """How often each row of a layer advances, in the order of the oracle's passes."""
     if config.kind == "flat":
         return [sum(map(len, document)) + ("decoder" in path)]
     if "sentence" in path:
@@ -84,7 +84,7 @@ def test_curves_equal_finite_differences(name):
         layer = wide
         for part in path.split("/"):
             layer = layer[part]
-        oracle = Nudged(config, wide)
+        oracle = Perturbed(config, wide)
         units = len(layer["recurrent"])
         squares, firsts = {}, []
         for document in DOCUMENTS:
@@ -101,7 +101,7 @@ def test_curves_equal_finite_differences(name):
                         slopes.append((ends[0] - ends[1]) / 2e-5)
                     energies.append(sum(slope**2 for slope in slopes))
                     time += 1
-                # The slow twin reads the last mark, too; the others do so for the published coupling alone.
+                # The oracle reads the last mark, too; the models do so with feedback "word" alone.
                 if "decoder" in path and "sentence" not in path and config.feedback != "word":
                     energies = energies[:-1]
                 firsts.append(energies[0])
@@ -116,8 +116,8 @@ def test_curves_equal_finite_differences(name):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_gates_are_averaged_over_real_steps_alone(name):
-    vitals, parts, _ = seen(name)
-    for path, level in vitals.levels.items():
+    measured, parts, _ = seen(name)
+    for path, level in measured.levels.items():
         forget, values = [], []
         for part in parts[path]:
             mask = np.asarray(part.mask)
@@ -132,32 +132,32 @@ def test_gates_are_averaged_over_real_steps_alone(name):
 
 def test_a_sample_of_large_gates_holds_all_rows_and_steps(monkeypatch):
     rows, time, units = 32, 16, 8
-    monkeypatch.setattr(flow, "SAMPLE", rows * time * units // 16)
+    monkeypatch.setattr(flow, "SAMPLE_SIZE", rows * time * units // 16)
     mask = jnp.ones((rows, time), bool).at[:, 12:].set(False).at[0].set(False)
     row, step, _ = np.indices((rows, time, units))
-    # Rows side by side, early steps and late ones are unlike, and padding is unlike all of them.
+    # Neighboring rows, early and late steps differ, and padding differs from all of them.
     forget = jnp.where(mask[..., None], 0.3 + 0.3 * (row % 2) + 0.2 * (step >= 6), 0.99)
     gates = Gates(*(forget,) * len(Gates._fields))
-    mean, ends = flow.gate_shares([flow.Part(forget, mask, gates)])
+    mean, saturated = flow.gate_statistics([flow.LayerCall(forget, mask, gates)])
     np.testing.assert_allclose(mean, forget[mask].mean(), atol=0.03)
-    assert ends == 0
+    assert saturated == 0
 
 
 def test_crossings_follow_the_gradient_from_words_to_words():
-    vitals, parts, _ = seen("hierarchical")
+    measured, parts, _ = seen("hierarchical")
     norms = {path: np.linalg.norm(np.asarray(p[0].gradient), axis=-1) for path, p in parts.items()}
     masks = {path: np.asarray(p[0].mask) for path, p in parts.items()}
     upper = norms["encoder/sentence/layer_0"][masks["encoder/sentence/layer_0"]]
-    # Reading backwards the last real step stands last.
+    # In reverse order the last valid step is last.
     lasts = [np.asarray(p.gradient)[np.asarray(p.mask).any(-1), -1] for p in parts["encoder/word/layer_0"]]
     handed = np.concatenate([np.linalg.norm(last, axis=-1) for last in lasts])
     expected = np.sqrt(np.mean(handed**2) / np.mean(upper**2))
-    assert list(vitals.crossings)[-1] == "encoder/sentence -> encoder/word"
-    np.testing.assert_allclose(vitals.crossings["encoder/sentence -> encoder/word"], expected, rtol=1e-4)
+    assert list(measured.crossings)[-1] == "encoder/sentence -> encoder/word"
+    np.testing.assert_allclose(measured.crossings["encoder/sentence -> encoder/word"], expected, rtol=1e-4)
     code = np.linalg.norm(np.asarray(parts["encoder/sentence/layer_0"][0].gradient)[: len(DOCUMENTS), -1], axis=-1)
     firsts = norms["sentence_decoder/recurrent/layer_0"][: len(DOCUMENTS), 0]
     expected = np.sqrt(np.mean(code**2) / np.mean(firsts**2))
-    np.testing.assert_allclose(vitals.crossings["sentence_decoder -> encoder/sentence"], expected, rtol=1e-4)
+    np.testing.assert_allclose(measured.crossings["sentence_decoder -> encoder/sentence"], expected, rtol=1e-4)
     assert list(seen("flat")[0].crossings) == ["decoder -> encoder"]
 
 

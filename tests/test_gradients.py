@@ -15,7 +15,7 @@ from hae_jax.config import ModelConfig
 from hae_jax.gradients.differentiate import value_grad_and_flow
 from hae_jax.gradients.flow import LevelFlow, gradient_flow
 from hae_jax.gradients.mean_field import predict
-from hae_jax.gradients.report import GradientReport, averaged, examine, steadiness
+from hae_jax.gradients.report import GradientReport, average_levels, gradient_report, training_stability
 from hae_jax.layers.cell import LSTMWeights
 
 __all__ = ["corpus", "trained"]
@@ -26,7 +26,7 @@ LEVELS = ["encoder/word", "encoder/sentence", "sentence_decoder/recurrent", "wor
 def report(**options):
     config = ModelConfig(**SIZES, **options)
     model, params = drawn(config)
-    return examine(model, config, params, [batch()], jax.random.key(2)), params
+    return gradient_report(model, config, params, [batch()], jax.random.key(2)), params
 
 
 def level(curve, rows, forget):
@@ -35,7 +35,7 @@ def level(curve, rows, forget):
     return LevelFlow(jnp.asarray(curve), jnp.asarray(rows), number, number, number, jnp.asarray(forget), number, number)
 
 
-def test_levels_stand_in_the_order_in_which_words_pass_them():
+def test_levels_are_in_the_order_of_the_forward_pass():
     found, _ = report(layers=2)
     assert [name.split("/layer_")[0] for name in found.levels][::2] == LEVELS
     assert [name[-1] for name in found.levels] == ["0", "1"] * 4
@@ -47,14 +47,14 @@ def test_levels_stand_in_the_order_in_which_words_pass_them():
 def test_batches_are_averaged_by_the_rows_that_are_so_long():
     one = level([1.0, 2.0, np.nan], [4.0, 1.0, 0.0], 0.5)
     other = level([3.0, 4.0], [2.0, 3.0], 0.7)
-    found = averaged([one, other])
+    found = average_levels([one, other])
     np.testing.assert_allclose(found.curve, [np.sqrt((4 * 1 + 2 * 9) / 6), np.sqrt((1 * 4 + 3 * 16) / 4)])
     assert found.rows == [6, 4]
     assert found.steps == 2
     np.testing.assert_allclose([found.forget, found.timescale], [0.6, -1 / np.log(0.6)], rtol=1e-6)
 
 
-def test_theory_stands_beside_the_layers_that_it_speaks_of():
+def test_theory_is_reported_for_the_layers_it_applies_to():
     found, params = report()
     encoder = ["encoder/word/layer_0", "encoder/sentence/layer_0"]
     assert [name for name, level in found.levels.items() if level.predicted is not None] == encoder
@@ -97,29 +97,29 @@ def test_every_model_can_be_examined(options):
 
 
 def test_what_is_not_a_number_is_null_in_json():
-    short = averaged([level([1.0], [2.0], 0.5)])
+    short = average_levels([level([1.0], [2.0], 0.5)])
     assert np.isnan(short.slope)
-    told = GradientReport(1.0, 1.0, {"encoder/layer_0": short}, {"decoder -> encoder": np.inf}).to_dict()
-    assert told["levels"]["encoder/layer_0"]["slope"] is None
-    assert told["crossings"]["decoder -> encoder"] is None
+    values = GradientReport(1.0, 1.0, {"encoder/layer_0": short}, {"decoder -> encoder": np.inf}).to_dict()
+    assert values["levels"]["encoder/layer_0"]["slope"] is None
+    assert values["crossings"]["decoder -> encoder"] is None
 
 
 def test_no_batch_is_an_error():
     config = ModelConfig(**SIZES)
     model, params = drawn(config)
     with pytest.raises(ValueError, match=r"batches must hold a batch, got none\. Give more text"):
-        examine(model, config, params, [], jax.random.key(0))
+        gradient_report(model, config, params, [], jax.random.key(0))
 
 
-def test_a_journal_says_how_steady_training_was():
+def test_metrics_give_the_stability_of_training():
     lines = [{"kind": "train", "step": 20 * (k + 1), "norm": 1.0, "binding": 0.5, "skipped": 0} for k in range(30)]
     lines[25] |= {"norm": None, "binding": None}
     for line in lines[25:]:
         line["skipped"] = 20
     lines.insert(3, {"kind": "evaluation", "step": 80, "loss": 1.0})
-    found = steadiness(lines)
+    found = training_stability(lines)
     np.testing.assert_allclose(found, [0.5 * 29 / 30, 1 / 30, 1 / 30])
-    assert steadiness([{"kind": "final", "step": 0}]) is None
+    assert training_stability([{"kind": "final", "step": 0}]) is None
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_a_fresh_model_is_shown_and_drawn(hae, corpus, tmp_path):
     assert (tmp_path / "g.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_trained_model_is_told_as_json(hae, trained, tmp_path):
+def test_a_trained_model_is_reported_as_json(hae, trained, tmp_path):
     code, out, _ = hae("--workdir", trained, "--json", "--png", tmp_path / "g.svg")
     assert code == 0
     found = json.loads(out)

@@ -1,6 +1,8 @@
 """Statistics of the weight schemes, read off large draws."""
 
+import re
 from functools import cache
+from pathlib import Path
 from typing import get_args
 
 import jax
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 from jax.nn import sigmoid
 
+import hae_jax
 from hae_jax.config.model import Initializer
 from hae_jax.layers.initializers import scheme
 
@@ -145,3 +148,10 @@ def test_gates_are_drawn_apart():
     for name in INITIALIZERS:
         _, recurrent, _ = drawn(name)
         assert not np.allclose(recurrent[0], recurrent[1])
+
+
+def test_modules_do_not_compare_the_name_of_the_initializer():
+    """`model_init` chooses the weights; everything else uses what it returns."""
+    folder = Path(hae_jax.__file__).parent
+    files = [path for part in ("layers", "models") for path in (folder / part).glob("*.py")]
+    assert [path.name for path in files if re.search(r"initializer (==|!=|in) ", path.read_text())] == ["model_init.py"]

@@ -1,4 +1,4 @@
-"""What must not matter, does not: padding, buckets, the order of documents and of rows, compilation."""
+"""Invariances: padding, buckets, the order of documents and of rows, compilation."""
 
 from dataclasses import replace
 
@@ -11,27 +11,27 @@ from support.model_grid import VARIANTS, answers, by_sentence, compiled, differe
 from support.tolerance import assert_close
 
 TIGHT = {"widths": (7,), "spare_rows": 0, "spare_docs": 0, "spare_sents": 0}
-"""One table without an empty row, document or sentence."""
+"""One bucket without an unused row, document or sentence."""
 every_variant = pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS)
 
 
 def essence(results, documents=len(DOCUMENTS)):
-    """Answers without the parts that stand for padding."""
+    """Outputs without those of padding."""
     losses, code, scores = results
     return losses, code.document[:documents], by_sentence(scores)
 
 
 @every_variant
-def test_tables_and_padding_change_nothing(config):
-    """Two tables and spare room everywhere, against one table without."""
+def test_buckets_and_padding_change_nothing(config):
+    """Two buckets with unused rows, documents and sentences, against one bucket without."""
     spacious = compiled(config)(batch())
     tight = compiled(config)(batch(**TIGHT))
     assert_close(essence(spacious), essence(tight), slack=10)
 
 
 @pytest.mark.parametrize("name", ["none", "sentence, attention"])
-def test_gradients_are_the_same_however_sentences_are_cut_into_tables(name):
-    """Every number of them, within 1e-5 of the largest of its array: one table, two, and four of which one is empty."""
+def test_gradients_are_the_same_however_sentences_are_split_into_buckets(name):
+    """All values, within 1e-5 of the largest of their array: one bucket, two, and four of which one is empty."""
     gradients = differentiated(VARIANTS[name])
     loss, tight = gradients(batch(**TIGHT))
     largest = jax.tree.map(lambda leaf: jnp.abs(leaf).max(), tight)
@@ -54,7 +54,7 @@ def test_permuted_documents_give_permuted_answers(config):
 
 
 @every_variant
-def test_rows_may_stand_in_any_order(config):
+def test_rows_may_be_in_any_order(config):
     usual, turned = (compiled(config)(batch(order=order)) for order in (None, lambda place: (-place[1], place[0])))
     assert_close(essence(turned), essence(usual), slack=10)
 
@@ -72,7 +72,7 @@ def test_documents_do_not_see_each_other(config):
 
 
 @every_variant
-def test_nothing_is_known_of_the_words_to_come(config):
+def test_predictions_do_not_depend_on_later_words(config):
     """With the code held fast, a changed last word leaves the nats of all words before it as they were."""
     model, params = drawn(config)
     _, code, _ = compiled(config)(batch())
@@ -93,8 +93,8 @@ def test_jit_equals_eager(config):
     assert_close(compiled(config)(batch()), answers(*drawn(config), batch()), slack=10)
 
 
-def test_spare_documents_get_no_gradient_and_give_none():
-    """A batch of nothing but padding costs nothing and moves nothing."""
+def test_unused_documents_have_no_gradient():
+    """A batch of padding alone has a loss and gradients of zero."""
     model, params = drawn(VARIANTS["none"])
     empty = jax.tree.map(jnp.zeros_like, batch())._replace(row_index=jnp.full_like(batch().row_index, -1))
     value, gradient = jax.jit(jax.value_and_grad(lambda p: total(model.apply({"params": p}, empty))))(params)
@@ -102,7 +102,7 @@ def test_spare_documents_get_no_gradient_and_give_none():
     assert not any(leaf.any() for leaf in jax.tree.leaves(gradient))
 
 
-def test_a_probe_reads_the_gradient_of_the_code():
+def test_a_perturbation_has_the_gradient_of_the_code():
     """The encoder's last sentence state is the code, so dL/dh there is dL/dcode; at padding it is zero."""
     model, params = drawn(VARIANTS["none"])
     given = batch()
@@ -128,7 +128,7 @@ def test_a_probe_reads_the_gradient_of_the_code():
 
 
 @pytest.mark.parametrize("collection", ["perturbations", "gates"])
-def test_probes_change_no_loss(collection):
+def test_perturbations_and_gates_change_no_loss(collection):
     model, params = drawn(VARIANTS["none"])
     plain = compiled(VARIANTS["none"])(batch())[0]
     probe = jax.jit(lambda p: model.apply({"params": p}, batch(), mutable=[collection]))

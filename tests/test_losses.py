@@ -54,7 +54,7 @@ def test_loss_and_gradients_equal_torch(given):
 
 
 @pytest.mark.parametrize("biased", [True, False])
-def test_loss_equals_its_slow_twin(given, biased):
+def test_loss_equals_its_oracle(given, biased):
     hidden, kernel, bias, targets = given
     bias = bias if biased else None
     arrays = [None if x is None else np.asarray(x, np.float64) for x in (hidden, kernel, bias)]
@@ -69,7 +69,7 @@ def test_an_upstream_gradient_scales_the_gradients(given):
     assert_close(jax.grad(loss)(given[0], 7.0), 7 * jax.grad(loss)(given[0], 1.0))
 
 
-def test_what_stands_at_padding_plays_no_part(given):
+def test_values_at_padding_have_no_effect(given):
     hidden, kernel, bias, targets = given
     mask = jnp.asarray(MASK)
     spoilt = (jnp.where(mask[:, None], hidden, jnp.nan), kernel, bias, jnp.where(mask, targets, 10**6))
@@ -133,7 +133,7 @@ def test_all_logits_never_exist_at_once(given):
 
 
 @pytest.mark.parametrize("tile", [1, 5, 1024])
-def test_scores_tell_each_token_apart(given, tile):
+def test_scores_are_those_of_each_token(given, tile):
     hidden, kernel, bias, targets = given
     logits = hidden @ kernel + bias[None]
     targets = targets.at[::2].set(logits.argmax(-1)[::2])

@@ -36,7 +36,8 @@ def measured(weights, inputs, mask, pull):
     zeros = jnp.zeros((BATCH, HIDDEN), inputs.dtype)
 
     def loss(perturbation, inputs):
-        return (lstm_scan(LSTMState(zeros, zeros), inputs, mask, weights, perturbation=perturbation)[0].hidden @ pull).sum()
+        state, _, _ = lstm_scan(LSTMState(zeros, zeros), inputs, mask, weights, perturbation=perturbation)
+        return (state.hidden @ pull).sum()
 
     return jax.grad(loss, (0, 1))(jnp.zeros((*mask.shape, HIDDEN), inputs.dtype), inputs)
 
@@ -73,8 +74,8 @@ def test_layer_norm_shrinks_gradients_as_its_jacobian_does(rng):
 
 @pytest.mark.usefixtures("double")
 def test_energies_are_those_of_all_paths_through_one_random_kernel(rng):
-    """Averages over hundreds of kernels what the recursion says at once, with the activations held fixed; kernels drawn
-    anew at each step, the textbook's assumption, leave much less."""
+    """The recursion equals the mean over hundreds of kernels, with fixed activations; if kernels are sampled per step,
+    the usual assumption, much less is left."""
     steps = 8
     weights = arrays.weights(rng, FEAT, HIDDEN, scale=0.15)
     inputs = jnp.asarray(rng.normal(size=(1, steps, FEAT)))
@@ -157,7 +158,7 @@ def test_rows_of_one_length_are_predicted_as_if_alone():
     assert_close(expect(weights, inputs, short)._replace(curve=alone.curve), alone, slack=10)
 
 
-def test_only_the_last_steps_are_looked_at():
+def test_only_the_last_steps_are_used():
     weights, inputs, mask = fresh("orthogonal", 1.0)
     assert expect(weights, inputs, mask, 11).curve.shape == (11,)
 

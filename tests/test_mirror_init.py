@@ -1,4 +1,4 @@
-"""Weights with which the untrained hierarchy gives back what it reads."""
+"""Weights with which the untrained hierarchy reconstructs its input."""
 
 import jax
 import jax.numpy as jnp
@@ -15,11 +15,11 @@ from hae_jax.training import optim
 
 DOCS, SENTS, WORDS, VOCAB = 7, 3, 5, 89
 SIZES = {"embed_dim": 64, "hidden_dim": 320, "sentence_dim": 960}
-"""Room for every word of a sentence and for every sentence of a document, but not for the end marks."""
+"""Memory for every word of a sentence and for every sentence of a document, but not for the end marks."""
 
 
 def documents() -> Batch:
-    """Random words, of which neighbours tell nothing."""
+    """Independent random words."""
     words = np.asarray(jax.random.randint(jax.random.key(3), (DOCS * SENTS, WORDS), 4, VOCAB, jnp.int32))
     marks = np.full((DOCS * SENTS, 1), EOS, np.int32)
     marks[SENTS - 1 :: SENTS] = EOD
@@ -27,8 +27,8 @@ def documents() -> Batch:
     return Batch((jnp.asarray(np.concatenate([words, marks], 1)),), jnp.asarray(slots))
 
 
-def hits(**options) -> float:
-    """The share of words that an untrained model finds the likeliest, given the code and the words before."""
+def accuracy(**options) -> float:
+    """Returns the teacher-forced accuracy of an untrained model."""
     model, batch = models.build(ModelConfig(**SIZES | options), VOCAB), documents()
     params = model.init(jax.random.key(1), batch)
     scores = model.apply(params, model.apply(params, batch, method="encode"), batch, method="score")
@@ -49,16 +49,16 @@ def hits(**options) -> float:
     ],
     ids=str,
 )
-def test_an_untrained_model_gives_back_what_it_reads(options):
-    assert hits(initializer="mirror", **options) > 0.9
+def test_an_untrained_model_reconstructs_its_input(options):
+    assert accuracy(initializer="mirror", **options) > 0.9
 
 
-def test_with_other_weights_an_untrained_model_knows_nothing():
-    assert hits(initializer="orthogonal", layer_norm="output") < 0.1
+def test_with_other_weights_an_untrained_model_is_at_chance():
+    assert accuracy(initializer="orthogonal", layer_norm="output") < 0.1
 
 
 @pytest.mark.parametrize(("hidden", "block"), [(12, 3), (11, 3), (5, 5), (7, 9)])
-def test_the_belt_moves_blocks_and_turns_those_that_come_round(hidden, block):
+def test_the_permutation_shifts_blocks_and_rotates_the_last(hidden, block):
     matrix, x, block = block_shift(hidden, block), np.arange(1.0, hidden + 1), min(block, hidden)
     number = hidden // block
     assert_close(matrix @ matrix.T, np.eye(hidden, dtype=np.float32))
@@ -69,19 +69,19 @@ def test_the_belt_moves_blocks_and_turns_those_that_come_round(hidden, block):
     np.testing.assert_array_equal(moved[number * block :], x[number * block :])
 
 
-def test_the_reader_piles_up_its_inputs():
+def test_the_encoder_is_a_shift_register():
     feat, hidden, time = 3, 12, 9
     x = 0.01 * jax.random.normal(jax.random.key(0), (2, time, feat))
     lstm = LSTM(ModelConfig(initializer="mirror"), hidden, feat)
     params = lstm.init(jax.random.key(1), x, jnp.ones((2, time), bool))
-    _, said = lstm.apply(params, x, jnp.ones((2, time), bool))
-    pile, step = np.zeros((2, hidden)), block_shift(hidden, feat).astype(np.float64)
+    _, output = lstm.apply(params, x, jnp.ones((2, time), bool))
+    memory, step = np.zeros((2, hidden)), block_shift(hidden, feat).astype(np.float64)
     for t in range(time):
-        pile = pile @ step
-        pile[:, :feat] += GATE_GAIN * INPUT_STD * np.asarray(x[:, t], np.float64)
-    # A shut forget gate lets a twentieth through, at every step.
-    assert np.corrcoef(np.ravel(said[:, -1]), pile.ravel())[0, 1] > 0.9
-    assert 0.8 < np.linalg.norm(said[:, -1]) / np.linalg.norm(pile) < 1.25
+        memory = memory @ step
+        memory[:, :feat] += GATE_GAIN * INPUT_STD * np.asarray(x[:, t], np.float64)
+    # A closed forget gate multiplies the cell by 1/20, at every step.
+    assert np.corrcoef(np.ravel(output[:, -1]), memory.ravel())[0, 1] > 0.9
+    assert 0.8 < np.linalg.norm(output[:, -1]) / np.linalg.norm(memory) < 1.25
 
 
 def test_gradients_neither_vanish_nor_explode():
@@ -96,7 +96,7 @@ def test_gradients_neither_vanish_nor_explode():
 
     values = np.linalg.svd(jax.jacobian(last)(jnp.zeros(3)), compute_uv=False) / (GATE_GAIN * INPUT_STD)
     # Fifty steps of a default LSTM take ten decades. Here each multiplies by |Q + f I|, at most 1 + f and at least
-    # 1 - f, where f is what a shut forget gate lets through.
+    # 1 - f, where f is the closed forget gate.
     f = 1 / (1 + np.exp(3))
     assert (1 - f) ** time < values.min()
     assert values.max() < (1 + f) ** time
@@ -112,12 +112,12 @@ def test_gradients_neither_vanish_nor_explode():
         ({"use_bias": False}, "model.use_bias must be"),
     ],
 )
-def test_what_a_mirror_cannot_do_is_refused(options, message):
+def test_incompatible_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         ModelConfig(initializer="mirror", **options)
 
 
-def test_the_sentence_level_moves_at_its_own_rate():
+def test_the_sentence_level_has_its_own_learning_rate():
     optimizer = optim.build(OptimConfig(warmup=0, sentence_lr_scale=0.25, clip="none"), 10)
     params = {"encoder": {"word": jnp.zeros(2), "sentence": jnp.zeros(2)}, "sentence_decoder": jnp.zeros(2)}
     updates, _ = optimizer.update(jax.tree.map(jnp.ones_like, params), optimizer.init(params), params)
@@ -125,6 +125,6 @@ def test_the_sentence_level_moves_at_its_own_rate():
     assert_close(updates["sentence_decoder"], updates["encoder"]["sentence"])
 
 
-def test_a_rate_of_nothing_is_refused():
+def test_a_learning_rate_of_zero_is_refused():
     with pytest.raises(ValueError, match=r"optim\.sentence_lr_scale must be positive, got 0"):
         OptimConfig(sentence_lr_scale=0.0)

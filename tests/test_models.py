@@ -1,4 +1,4 @@
-"""The autoencoders against their slow twin, forward and backward."""
+"""The autoencoders against their oracle, forward and backward."""
 
 from itertools import product
 
@@ -52,7 +52,7 @@ CONFIGS = {
 }  # fmt: skip
 
 
-def twin(config, params):
+def oracle_of(config, params):
     return Oracle(config, jax.tree.map(lambda x: np.asarray(x, np.float64), params))
 
 
@@ -61,9 +61,9 @@ def summed(rows):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_answers_equal_the_slow_twins(name):
+def test_outputs_equal_the_oracles(name):
     config = CONFIGS[name]
-    oracle = twin(config, drawn(config)[1])
+    oracle = oracle_of(config, drawn(config)[1])
     losses, code, scores = compiled(config)(batch())
     codes = [oracle.encode(document) for document in DOCUMENTS]
     rows = [oracle.decode(*c, document) for c, document in zip(codes, DOCUMENTS, strict=True)]
@@ -72,8 +72,8 @@ def test_answers_equal_the_slow_twins(name):
     if config.kind == "flat" or config.sentence_loss == 0:
         assert losses.sentence is None
     else:
-        beside = summed([oracle.beside(document) for document in DOCUMENTS])
-        assert_close(losses.sentence, Loss(beside, np.float64(WORDS)), slack=10)
+        sentence_loss = summed([oracle.decode_from_encoder_vectors(document) for document in DOCUMENTS])
+        assert_close(losses.sentence, Loss(sentence_loss, np.float64(WORDS)), slack=10)
     expected, likeliest = {}, {}
     for number, (document, r) in enumerate(zip(DOCUMENTS, rows, strict=True)):
         for place, (sentence, values) in enumerate(zip(nats(r, document), r, strict=True)):
@@ -84,8 +84,8 @@ def test_answers_equal_the_slow_twins(name):
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_gradients_follow_the_slow_twins_slope(name):
-    """Moving all parameters a little changes the float64 loss as the float32 gradient says."""
+def test_gradients_equal_the_oracles_slope(name):
+    """Moving all parameters a little changes the float64 loss as the float32 gradient predicts."""
     config = VARIANTS[name]
     _, params = drawn(config)
     _, gradient = differentiated(config)(batch())
@@ -99,16 +99,16 @@ def test_gradients_follow_the_slow_twins_slope(name):
             through = summed([oracle.decode(*oracle.encode(document), document) for document in DOCUMENTS])
             if config.kind == "flat":
                 return through
-            return through + 0.3 * summed([oracle.beside(document) for document in DOCUMENTS])
+            return through + 0.3 * summed([oracle.decode_from_encoder_vectors(document) for document in DOCUMENTS])
 
         slope = (loss(1e-5) - loss(-1e-5)) / 2e-5
-        said = sum(np.abs(np.asarray(g, np.float64)).sum() for g in jax.tree.leaves(gradient[part]))
-        assert said > 0.1
-        np.testing.assert_allclose(said, slope, rtol=1e-4)
+        predicted = sum(np.abs(np.asarray(g, np.float64)).sum() for g in jax.tree.leaves(gradient[part]))
+        assert predicted > 0.1
+        np.testing.assert_allclose(predicted, slope, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_saying_word_by_word_gives_the_scores(name):
+def test_decoding_word_by_word_gives_the_scores(name):
     """`start` and `step`, fed the document's own words, give each word the nats that `score` gives it."""
     config = VARIANTS[name]
     model, params = drawn(config)
@@ -117,15 +117,15 @@ def test_saying_word_by_word_gives_the_scores(name):
     state = model.apply({"params": params}, code, method="start")
     step = jax.jit(lambda state, token: model.apply({"params": params}, state, token, method="step"))
     texts = [[word for sentence in document for word in sentence] for document in (*DOCUMENTS, [])]
-    said = [[] for _ in texts]
+    nats_of = [[] for _ in texts]
     token = jnp.zeros(len(texts), jnp.int32)
     for time in range(max(map(len, texts))):
         state, logits = step(state, token)
         nll = -np.asarray(jax.nn.log_softmax(logits))
         words = [text[time] if time < len(text) else 0 for text in texts]
         for row, word in enumerate(words):
-            said[row].append(nll[row, word])
+            nats_of[row].append(nll[row, word])
         token = jnp.asarray(words, jnp.int32)
     for row, document in enumerate(DOCUMENTS):
         wanted = np.concatenate([expected[row, place] for place in range(len(document))])
-        assert_close(np.array(said[row][: len(wanted)]), wanted, slack=10)
+        assert_close(np.array(nats_of[row][: len(wanted)]), wanted, slack=10)

@@ -1,4 +1,4 @@
-"""The same weights in other people's LSTMs give the same numbers, forward and backward."""
+"""The same weights in LSTMs of other libraries give the same results, forward and backward."""
 
 import importlib.util
 
@@ -47,10 +47,10 @@ def test_equals_keras(ours):
     assert_close(ours, keras_answer())
 
 
-def test_equals_what_torch_once_said(ours):
+def test_equals_the_recorded_answer_of_torch(ours):
     assert_close(ours, recorded_answer())
 
 
 @peer("torch")
-def test_torch_still_says_so():
+def test_torch_equals_its_recorded_answer():
     assert_close(recorded_answer(), torch_answer())

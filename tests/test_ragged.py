@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from support.documents import DOCUMENTS, batch
 
-from hae_jax.models.ragged import dense_tokens, flatten_tokens, from_dense, gather_documents, gather_rows, sentence_of_row, shift_right, split_buckets
+from hae_jax.models.ragged import (
+    dense_tokens,
+    flatten_tokens,
+    from_dense,
+    gather_documents,
+    gather_rows,
+    sentence_of_row,
+    shift_right,
+    split_buckets,
+)
 
 both = pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])
 

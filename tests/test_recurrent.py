@@ -1,4 +1,4 @@
-"""A stack of layers as a module: axes, parts, probes and noise."""
+"""A stack of layers as a module: axes, parts, perturbations and dropout."""
 
 import dataclasses
 import re
@@ -61,19 +61,19 @@ def test_the_context_is_read_at_every_step():
     layer = params["layer_0"]
     joined = {"recurrent": layer["recurrent"], "bias": layer["bias"],
               "kernel": jnp.concatenate([layer["kernel"], layer["context"]])}  # fmt: skip
-    beside = jnp.concatenate([inputs, jnp.broadcast_to(context[:, None], (4, TIME, VEC))], axis=-1)
-    expected = wide.apply({"params": {"layer_0": joined}}, beside, mask)
+    widened = jnp.concatenate([inputs, jnp.broadcast_to(context[:, None], (4, TIME, VEC))], axis=-1)
+    expected = wide.apply({"params": {"layer_0": joined}}, widened, mask)
     assert_close(lstm.apply({"params": params}, inputs, mask, None, context), expected)
 
 
-def test_probes_cost_nothing_when_nobody_asks():
-    """The module does what the bare functions do and no more; with a probe it adds."""
+def test_perturbations_cost_nothing_when_unused():
+    """The module has the operations of the pure functions and no others; with perturbations it has additions."""
     lstm, params, inputs, mask = stack()
-    quiet = lstm.apply({"params": params}, 4, TIME, False, method="dropout_masks")
+    masks = lstm.apply({"params": params}, 4, TIME, False, method="dropout_masks")
 
-    def bare(params, inputs):
+    def pure(params, inputs):
         weights = lstm.apply({"params": params}, method="weights")
-        return stack_scan(zero_states(lstm.config, 4, HIDDEN), inputs, mask, weights, quiet, (None,))[:2]
+        return stack_scan(zero_states(lstm.config, 4, HIDDEN), inputs, mask, weights, masks, (None,))[:2]
 
     def module(params, inputs, **kwargs):
         return lstm.apply({"params": params}, inputs, mask, **kwargs)
@@ -82,12 +82,12 @@ def test_probes_cost_nothing_when_nobody_asks():
         text = str(jax.make_jaxpr(run)(params, inputs))
         return Counter(re.findall(r"= (\w+)", text)) - Counter({"broadcast_in_dim": 100})  # unused zeros
 
-    assert operations(module) == operations(bare)
-    probed = operations(lambda p, x: module(p, x, mutable=["perturbations"]))
-    assert probed["add"] > operations(module)["add"]
+    assert operations(module) == operations(pure)
+    perturbed = operations(lambda p, x: module(p, x, mutable=["perturbations"]))
+    assert perturbed["add"] > operations(module)["add"]
 
 
-def test_gates_and_nudges_are_named_after_their_layer():
+def test_gates_and_perturbations_are_named_after_their_layer():
     lstm, params, inputs, mask = stack(layers=2)
     collections = ["gates", "perturbations"]
     _, seen = jax.jit(lambda x: lstm.apply({"params": params}, x, mask, mutable=collections))(inputs)
@@ -109,7 +109,7 @@ def test_gates_and_nudges_are_named_after_their_layer():
         {"zoneout_hidden": 0.5},
     ],
 )
-def test_noise_is_drawn_in_training_alone(options):
+def test_dropout_is_sampled_in_training_only(options):
     lstm, params, inputs, mask = stack(**options)
     mask = jnp.ones_like(mask)
     train = jax.jit(lambda key: lstm.apply({"params": params}, inputs, mask, train=True, rngs={"dropout": key})[1])
@@ -124,13 +124,13 @@ def test_noise_is_drawn_in_training_alone(options):
 @pytest.mark.parametrize(
     "options",
     [{"layers": 2, "layer_norm": "cell"}, {"input_dropout": 0.3, "recurrent_dropout": 0.2, "zoneout_cell": 0.1}],
-    ids=["normalised", "noisy"],
+    ids=["normalized", "dropout"],
 )
 @pytest.mark.parametrize("rows", [9, 10])
-def test_what_is_found_again_is_what_was_thrown_away(options, rows, monkeypatch):
+def test_recomputed_activations_equal_stored_ones(options, rows, monkeypatch):
     monkeypatch.setattr("hae_jax.layers.stack.CHECKPOINT_ROWS", 4)
     lstm, params, inputs, mask = stack((rows,), VEC, **options)
-    thrifty = lstm.clone(config=dataclasses.replace(lstm.config, remat=True))
+    checkpointed = lstm.clone(config=dataclasses.replace(lstm.config, remat=True))
     context = jnp.linspace(-1, 1, rows * VEC).reshape(rows, VEC)
 
     def loss(module, shared):
@@ -144,10 +144,10 @@ def test_what_is_found_again_is_what_was_thrown_away(options, rows, monkeypatch)
         return jax.jit(jax.value_and_grad(run, (0, 1, 2), has_aux=True))(params, inputs, context)
 
     for shared in [False, True][: 1 + (rows % 2 == 0)]:
-        assert_close(loss(thrifty, shared), loss(lstm, shared))
+        assert_close(loss(checkpointed, shared), loss(lstm, shared))
 
 
-def test_what_is_found_again_takes_no_memory():
+def test_recomputed_activations_need_no_memory():
     rows, time = 4096, 16
     inputs, mask = jnp.zeros((rows, time, FEAT)), jnp.ones((rows, time), bool)
 

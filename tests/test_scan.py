@@ -34,7 +34,7 @@ def material(rng, kind="none", norm=False, vec=0):
 
 
 def plain_scan(state, inputs, mask, weights, dropout=RecurrentDropout(), perturbation=None, context=None):
-    """What `lstm_scan` stands for, with nothing hoisted and differentiated by JAX."""
+    """The definition of `lstm_scan`, with nothing hoisted and differentiated by JAX."""
 
     def advance(state, step):
         inputs, real, candidate, perturbation = step
@@ -199,8 +199,8 @@ def test_cell_and_gradients_stay_near_under_bfloat16(rng, kind, norm):
 
 
 @pytest.mark.usefixtures("double")
-def test_the_gradient_of_a_nudge_is_that_of_its_hidden_state(rng):
-    """Shifting h_t by hand and running on from there changes the loss as the probe says."""
+def test_the_gradient_of_a_perturbation_is_that_of_its_hidden_state(rng):
+    """Shifting h_t by hand and running on from there changes the loss as the gradient of the perturbation predicts."""
     state, inputs, weights, *_ = arrays.device(material(rng))
     mask = jnp.ones((BATCH, TIME), bool)
     loss = weighted(scan, mask)
@@ -219,7 +219,7 @@ def test_the_gradient_of_a_nudge_is_that_of_its_hidden_state(rng):
     np.testing.assert_allclose(probe[2, at, unit], slope, rtol=1e-7)
 
 
-def test_gates_are_for_looking_at_only(rng):
+def test_gates_pass_no_gradient(rng):
     state, inputs, weights, *_ = arrays.device(material(rng), jnp.float32)
     gradient = jax.grad(lambda w: sum(g.sum() for g in lstm_scan(state, inputs, jnp.asarray(MASK), w)[2]))(weights)
     assert not any(np.asarray(leaf).any() for leaf in jax.tree.leaves(gradient))

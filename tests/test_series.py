@@ -1,4 +1,4 @@
-"""The autoencoder of series: shapes, and laws that padding, windows, missing values and decoding must obey."""
+"""The autoencoder of series: shapes, and invariances to padding, windows and missing values."""
 
 from functools import cache
 
@@ -9,7 +9,8 @@ import pytest
 from support.tolerance import assert_close
 
 from hae_jax.batch import Signals
-from hae_jax.config import CellConfig
+from hae_jax.config import CellConfig, ModelConfig
+from hae_jax.config.series import SERIES as PRESETS
 from hae_jax.config.series import SeriesConfig
 from hae_jax.layers.recurrent import LSTM
 from hae_jax.layers.stacked import StackedLSTM
@@ -33,7 +34,7 @@ every_variant = pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANT
 
 
 def batch(time=TIME):
-    """Series of which some values are missing, with whatever at places that are not real."""
+    """Series with missing values, and arbitrary values at masked positions."""
     rng = np.random.default_rng(5)
     values = rng.normal(size=(SERIES, time, CHANNELS)).astype(np.float32)
     observed = rng.random(values.shape) < 0.8
@@ -42,7 +43,7 @@ def batch(time=TIME):
 
 @cache
 def drawn(config):
-    """A model, and parameters that are zero nowhere."""
+    """Returns a model, and random parameters without zeros."""
     model = Series(config, CHANNELS)
     shapes = jax.eval_shape(model.init, jax.random.key(0), batch())["params"]
     rng = np.random.default_rng(3)
@@ -55,14 +56,14 @@ def compiled(config):
 
     def answers(batch):
         code = model.apply({"params": params}, batch, method="encode")
-        said = model.apply({"params": params}, code, batch.mask, method="decode")
-        return model.apply({"params": params}, batch).reconstruction, code.document, said
+        output = model.apply({"params": params}, code, batch.mask, method="decode")
+        return model.apply({"params": params}, batch).reconstruction, code.document, output
 
     return jax.jit(answers)
 
 
 @every_variant
-def test_what_is_not_real_plays_no_part(config):
+def test_masked_values_have_no_effect(config):
     given = batch()
     real = given.observed & given.mask[..., None]
     for filling in (0.0, 1e6):
@@ -74,32 +75,32 @@ def test_what_is_not_real_plays_no_part(config):
 def test_more_padding_changes_nothing(config):
     given = batch()
     long = jax.tree.map(lambda x: jnp.pad(x, [(0, 0), (0, 6)] + [(0, 0)] * (x.ndim - 2)), given)
-    loss, code, said = compiled(config)(given)
-    longer_loss, longer_code, longer_said = compiled(config)(long)
-    assert_close((longer_loss, longer_code, longer_said[:, :TIME]), (loss, code, said))
-    assert not longer_said[:, TIME:].any()
+    loss, code, output = compiled(config)(given)
+    longer_loss, longer_code, longer_output = compiled(config)(long)
+    assert_close((longer_loss, longer_code, longer_output[:, :TIME]), (loss, code, output))
+    assert not longer_output[:, TIME:].any()
 
 
 @every_variant
-def test_each_series_stands_for_itself(config):
+def test_each_series_is_independent(config):
     given = batch()
-    _, code, said = compiled(config)(given)
+    _, code, output = compiled(config)(given)
     order = jnp.array([3, 1, 4, 0, 2])
-    _, other_code, other_said = compiled(config)(jax.tree.map(lambda x: x[order], given))
-    assert_close((other_code, other_said), (code[order], said[order]))
+    _, other_code, other_output = compiled(config)(jax.tree.map(lambda x: x[order], given))
+    assert_close((other_code, other_output), (code[order], output[order]))
 
 
 @every_variant
 def test_the_loss_is_the_squared_error_of_what_is_decoded(config):
     given = batch()
-    loss, _, said = compiled(config)(given)
+    loss, _, output = compiled(config)(given)
     real = np.asarray(given.observed & given.mask[..., None])
     assert float(loss.count) == real.sum()
-    squares = np.square(np.asarray(said - given.values, np.float64))[real].sum()
+    squares = np.square(np.asarray(output - given.values, np.float64))[real].sum()
     if config.decoding == "repeat":
         np.testing.assert_allclose(float(loss.total), squares, rtol=1e-5)
     else:
-        assert abs(float(loss.total) - squares) > 1e-3, "told the truth it must say something else than by itself"
+        assert abs(float(loss.total) - squares) > 1e-3, "teacher-forced and free-running outputs must differ"
 
 
 @every_variant
@@ -109,16 +110,16 @@ def test_every_parameter_of_every_level_is_used(config):
     assert all((np.abs(leaf) > 0).any() for leaf in jax.tree.leaves(gradient))
 
 
-def test_running_free_is_what_teacher_forcing_says_of_its_own_words():
+def test_free_running_decoding_equals_teacher_forcing_with_its_own_outputs():
     config = VARIANTS["segments, previous"]
     model, params = drawn(config)
     given = batch()
-    _, code, said = compiled(config)(given)
-    told = model.apply({"params": params}, code, given.mask, said, method=told_again)
-    assert_close(np.asarray(told)[np.asarray(given.mask)], np.asarray(said)[np.asarray(given.mask)])
+    _, code, output = compiled(config)(given)
+    forced = model.apply({"params": params}, code, given.mask, output, method=teacher_forced)
+    assert_close(np.asarray(forced)[np.asarray(given.mask)], np.asarray(output)[np.asarray(given.mask)])
 
 
-def told_again(model, code, mask, values):
+def teacher_forced(model, code, mask, values):
     return model._decode_parallel(model._contexts(code, mask, False), mask, values, False)
 
 
@@ -150,26 +151,26 @@ def test_a_window_is_read_as_a_series_of_its_own():
     assert_close(code, expected)
 
 
-def test_a_tower_of_equal_sizes_is_a_stack():
+def test_a_stacked_lstm_of_equal_sizes_is_a_stack():
     rng = np.random.default_rng(2)
     x, mask = jnp.asarray(rng.normal(size=(4, 7, 2)), jnp.float32), jnp.arange(7) < jnp.array([[7], [0], [3], [5]])
     stack = LSTM(CellConfig(), 5, 2, layers=3)
     params = stack.init(jax.random.key(1), x, mask)["params"]
-    tower = {"params": {name: {"layer_0": leaves} for name, leaves in params.items()}}
+    stacked = {"params": {name: {"layer_0": leaves} for name, leaves in params.items()}}
     states, hidden = stack.apply({"params": params}, x, mask)
-    assert_close(StackedLSTM(CellConfig(), (5, 5, 5), 2).apply(tower, x, mask), (states, hidden))
+    assert_close(StackedLSTM(CellConfig(), (5, 5, 5), 2).apply(stacked, x, mask), (states, hidden))
 
 
-def test_a_tower_steps_as_it_runs():
-    tower = StackedLSTM(CellConfig(layer_norm="output", zoneout_cell=0.3), (5, 3), 2, context_size=7)
+def test_a_stacked_lstm_steps_as_it_scans():
+    stacked = StackedLSTM(CellConfig(layer_norm="output", zoneout_cell=0.3), (5, 3), 2, context_size=7)
     rng = np.random.default_rng(2)
     x, context = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((4, 3, 2), (4, 7)))
-    params = tower.init(jax.random.key(1), x, jnp.ones((4, 3), bool), context)
-    states, hidden = tower.apply(params, x, jnp.ones((4, 3), bool), context)
-    now = tower.apply(params, 4, method="zeros")
+    params = stacked.init(jax.random.key(1), x, jnp.ones((4, 3), bool), context)
+    states, hidden = stacked.apply(params, x, jnp.ones((4, 3), bool), context)
+    now = stacked.apply(params, 4, method="zeros")
     for time in range(3):
-        now, said = tower.apply(params, now, x[:, time], context, method="step")
-        assert_close(said, hidden[:, time])
+        now, step_output = stacked.apply(params, now, x[:, time], context, method="step")
+        assert_close(step_output, hidden[:, time])
     assert_close(now, states)
 
 
@@ -188,17 +189,56 @@ def test_dropout_is_on_only_while_training_and_reaches_the_code():
     assert float(run(still, 0)) != float(run(still, 1))
 
 
-def test_half_precision_is_near():
+def test_half_precision_is_close():
     config = SeriesConfig(sizes=(7, 3), cell=CellConfig(dtype="bfloat16"))
-    _, code, said = compiled(config)(batch())
-    _, expected, expected_said = compiled(SeriesConfig(sizes=(7, 3), cell=CellConfig()))(batch())
+    _, code, output = compiled(config)(batch())
+    _, expected, expected_output = compiled(SeriesConfig(sizes=(7, 3), cell=CellConfig()))(batch())
     assert code.dtype == jnp.bfloat16
-    assert said.dtype == jnp.float32
+    assert output.dtype == jnp.float32
     np.testing.assert_allclose(np.asarray(code, np.float32), expected, atol=0.05)
-    np.testing.assert_allclose(said, expected_said, atol=0.1)
+    np.testing.assert_allclose(output, expected_output, atol=0.1)
 
 
 def test_codes_alone_are_enough_to_decode():
     model, params = drawn(VARIANTS["windows"])
-    said = model.apply({"params": params}, Code(jnp.ones((3, 7))), jnp.ones((3, 13), bool), method="decode")
-    assert said.shape == (3, 13, CHANNELS)
+    output = model.apply({"params": params}, Code(jnp.ones((3, 7))), jnp.ones((3, 13), bool), method="decode")
+    assert output.shape == (3, 13, CHANNELS)
+
+
+OLD_JSON = """{
+  "sizes": [24, 64], "spans": [10], "memory": 256, "decoding": "repeat", "reverse": true, "scaling": "channel",
+  "missing": false,
+  "cell": {
+    "kind": "hierarchical", "attention": false, "embed": 256, "hidden": 256, "sentence_hidden": 512, "layers": 1,
+    "state": "last", "feedback": "none", "feed": "every", "reverse": true, "initializer": "mirror", "use_bias": true,
+    "forget_bias": 1.0, "timescale": 64, "recurrent_gain": 1.0, "layer_norm": "none", "layer_norm_gain": 1.0,
+    "input_dropout": 0.0, "recurrent_dropout": 0.0, "recurrent_dropout_kind": "variational", "zoneout_cell": 0.0,
+    "zoneout_hidden": 0.0, "word_dropout": 0.0, "sentence_loss": 1.0, "sentence_share": 0.5, "vector_loss": 0.3,
+    "tied": true, "dtype": "float32", "remat": false
+  },
+  "optim": {
+    "learning_rate": 0.001, "warmup": 50, "final": 0.05, "clip": "global_norm", "clip_norm": null, "b1": 0.9,
+    "b2": 0.999, "eps": 1e-08, "weight_decay": 0.0, "sentence_rate": 1.0, "accumulate": 1
+  },
+  "steps": 1000, "batch_size": 32, "seed": 0
+}"""
+"""The preset "series" as version 0.3 saved it."""
+
+
+def test_configs_of_version_0_3_are_read():
+    assert SeriesConfig.from_json(OLD_JSON) == PRESETS["series"]
+
+
+def test_a_saved_config_is_read_again():
+    for config in PRESETS.values():
+        assert SeriesConfig.from_json(config.to_json()) == config
+
+
+def test_unknown_fields_are_errors():
+    with pytest.raises(ValueError, match=r"config must hold a SeriesConfig, got .*colour"):
+        SeriesConfig.from_json(OLD_JSON.replace('"initializer": "mirror"', '"colour": "red"'))
+
+
+def test_the_fields_of_texts_are_refused():
+    with pytest.raises(ValueError, match=r"series\.cell must be a CellConfig, got ModelConfig\."):
+        SeriesConfig(cell=ModelConfig())

@@ -75,11 +75,11 @@ class Gradients(Configured):
     def trained(self, model: "TrainedModel") -> "tuple[GradientReport, str]":
         """Reports the gradients of a trained model, and of its training so far."""
         from hae_jax.data import Dataset
-        from hae_jax.gradients.report import steadiness
+        from hae_jax.gradients.report import training_stability
         from hae_jax.training.metrics_log import read_lines
 
         report = self.measure(model.module, model.params, Dataset.load(model.workdir / "data"))
-        report = replace(report, training=steadiness(read_lines(model.workdir / "metrics.jsonl")))
+        report = replace(report, training=training_stability(read_lines(model.workdir / "metrics.jsonl")))
         return report, f"{model.workdir}, step {model.step}"
 
     def untrained_report(self) -> "tuple[GradientReport, str]":
@@ -92,8 +92,8 @@ class Gradients(Configured):
         import jax
 
         from hae_jax.data.batches import Batches
-        from hae_jax.gradients.report import examine
+        from hae_jax.gradients.report import gradient_report
 
         batches = Batches(data.train, self.data, self.train.seed)
         key = jax.random.key(self.train.seed + 1)
-        return examine(module, self.model, params, (batches.batch(step) for step in range(self.batches)), key)
+        return gradient_report(module, self.model, params, (batches.batch(step) for step in range(self.batches)), key)

@@ -21,7 +21,8 @@ from hae_jax.gradients.differentiate import Flow
 from hae_jax.layers.cell import Gates
 
 SAMPLE_SIZE = 1 << 16
-"""Numbers of a gate, about, that its shares are taken over: more than enough for two digits, and cheap."""
+"""Approximate number of values of a gate from which its statistics are computed: enough for two digits, at little
+cost."""
 
 
 class LevelFlow(NamedTuple):
@@ -160,7 +161,7 @@ def sample_stride(size: int, time: int) -> int:
     evenly spaced rows.
 
     Example:
-        >>> stride(1000, 16), stride(4 * SAMPLE, 16)
+        >>> sample_stride(1000, 16), sample_stride(4 * SAMPLE_SIZE, 16)
         (1, 5)
     """
     every = -(-size // SAMPLE_SIZE)

@@ -1,40 +1,42 @@
-"""How fast should gradients shrink or grow? A prediction from the weights and one forward pass, without any gradient.
+"""Mean-field prediction of how gradients decay or grow through time, from weights and activations alone.
 
-Write r_t = dL/dh_t and p_t = dL/dc_t (all of it, what comes through h_t included). One step backwards is, unit by unit,
+Write r_t = dL/dh_t and p_t = dL/dc_t (the total derivative, including the path through h_t). One step of
+backpropagation is, for each unit,
 
     p_t     = a_t r_t + f_{t+1} p_{t+1},           a = o tanh'(c)
     r_{t-1} = sum over gates of U_gate dz_gate,    dz_i = g i' p,  dz_f = c_{t-1} f' p,  dz_g = i g' p,
                                                    dz_o = tanh(c) o' r,
 
-where primes are derivatives of the activations. The activations are known from the forward pass. What is assumed:
+where primes are derivatives of the activation functions. The activations are those of a forward pass. Assumptions:
 
-1. U is a large random matrix, whose gates have nothing to do with each other, with the activations, or with the vector
-   that the gradient starts from. Then r_t is Gaussian, alike for all units, and is known by its covariance over time.
+1. U is a large random matrix, whose gates are independent of each other, of the activations, and of the gradient at
+   the last step. Then r_t is Gaussian, identically distributed for all units, and described by its covariance over
+   time.
 2. U is the *same* at all steps. So r at one step and r at another are correlated wherever dz is,
 
        <r_{t-1} r_{s-1}> = sum over gates of s2 <dz_t dz_s>,    s2 = mean energy of a row of U's gate,
 
-   and p, which sums r over time with the memory of the forget gate, has to be followed as the covariance of all pairs
-   of steps, in each unit for itself: units with slow gates carry the gradient when the others have long lost it.
+   and p, which accumulates r over time through the forget gate, is described by the covariance of all pairs of steps,
+   separately for each unit: units with slow gates carry the gradient after it has vanished in all others.
 
 The recursion over pairs of steps is exact given 1, for any length. Its diagonal is the energy of the gradient at each
-step, a predicted gradient curve, which is fitted as a measured one is (`curve.slope`).
+step, a predicted gradient curve, to which a slope is fitted as to a measured one (`curve.slope`).
 
-`untied` is what becomes of it if U were drawn anew at each step and units were averages: energies alone suffice,
+`untied` is the prediction if U were sampled independently at each step and units were replaced by averages, where the
+recursion needs energies only:
 
     q_r <- A q_p + C q_r,   q_p <- E q_r + F q_p,   slope = ln(largest eigenvalue) / 2
     A = sum of s2 <(dz/p)^2> over i, f, g,  C = s2 <(tanh(c) o')^2>,  E = <a^2>,  F = <f^2>
 
-It misses that paths which cross U equally often, whenever they do, meet in phase: with constant factors f and u,
-sum_k binom(n, k)^2 f^2(n-k) u^2k grows like (f + u)^2n, and not like (f^2 + u^2)^n.
+It ignores that paths which pass U the same number of times, at any steps, interfere constructively: with constant
+factors f and u, sum_k binom(n, k)^2 f^2(n-k) u^2k grows like (f + u)^2n, and not like (f^2 + u^2)^n.
 
-Layer normalisation z = LN(h U) * gain divides by the deviation of h U over all gates, so s2 becomes
+Layer normalization z = LN(h U) * gain divides by the standard deviation of h U over all gates, so s2 becomes
 s2 (gain / deviation)^2 at each step; tanh(LN(c) * gain) multiplies a by gain / deviation and is evaluated at the
-normalised cell. Of a gradient's energy LN projects away the share along the mean and along its argument: 2 of its n
-directions.
+normalized cell. LN removes the gradient's components along the mean and along its argument: 2 of its n directions.
 
-Left out are differences between rows of one gate's U, which fresh kernels do not have, and all that training teaches U
-about the activations: of a trained layer this is what its gates alone would let through.
+Not modeled are differences between rows of one gate's U, which initial kernels do not have, and correlations of U with
+the activations, which training causes: for a trained layer this is a prediction from its gates alone.
 
 Reference:
     untied: Schoenholz et al., 2017, https://arxiv.org/abs/1611.01232; for LSTMs Gilboa et al., 2019,
@@ -54,21 +56,20 @@ from hae_jax.layers.cell import LSTMState, LSTMWeights, normalize
 from hae_jax.layers.scan import lstm_scan
 
 STEPS = 64
-"""How many of the last real steps are looked at; the effort grows with the square of it."""
+"""Default number of last unmasked steps; the cost is quadratic in it."""
 EPSILON = 1e-5
-"""What layer norm adds to the variance."""
+"""Constant that layer normalization adds to the variance."""
 
 
 class Prediction(NamedTuple):
-    """What theory expects of a layer whose loss is a function of its last hidden state.
+    """Prediction for a layer whose loss is a function of its last hidden state.
 
     Attributes:
-        slope: of the gradient curve in nat a step; positive where gradients grow backwards.
-        untied: the same by energies alone, for an endless sequence and a recurrent kernel drawn anew at each step.
+        slope: slope of the gradient curve, in nats per step; positive if gradients grow backwards in time.
+        untied: the same from energies alone, for an infinite sequence and a recurrent kernel sampled at each step.
         forget: mean forget gate.
-        timescale: -1 / ln of it, the number of steps over which a cell forgets.
-        crossing: norm of dL/dx over norm of dL/dh, all steps together: what a gradient loses on its way down through
-            the input kernel.
+        timescale: -1 / ln(forget), the number of steps after which a cell with that forget gate keeps 1/e.
+        crossing: norm of dL/dx over norm of dL/dh, over all steps: the factor of the gradient through the input kernel.
         curve: logarithm of the root mean square of dL/dh_t relative to the last step's, by steps before the last one.
     """
 
@@ -81,7 +82,7 @@ class Prediction(NamedTuple):
 
 
 class Factors(NamedTuple):
-    """What one backward step multiplies the gradients of each unit by, in order of time.
+    """Factors of the gradients of each unit in one step of backpropagation, in order of time.
 
     Attributes:
         keep: dc_t / dc_{t-1}, the forget gate.
@@ -89,8 +90,8 @@ class Factors(NamedTuple):
         gates: dc_t / dz_t of input gate, forget gate and candidate, and dh_t / dz_t of the output gate.
         recurrent: root of the energy of the recurrent kernel's columns, the gain of layer norm included.
         inputs: the same of the input kernel.
-        real: whether there is such a step; where not, nothing else counts.
-        inner: whether there is a step before it as well, to which the gradient goes on.
+        real: True where a step is valid; all other values are undefined elsewhere.
+        inner: True where there is a valid step before it as well, to which the gradient is propagated.
     """
 
     keep: Float[Array, "batch steps hidden"]
@@ -108,18 +109,18 @@ def predict(
     mask: Bool[Array, "batch time"],
     steps: int = STEPS,
 ) -> Prediction:
-    """Predicts the gradient curve of a layer that starts from zeros.
+    """Predicts the gradient curve of a layer with an initial state of zero.
 
     Args:
         weights: a layer with inputs and without context.
-        inputs: some rows are enough, as every step of every row is averaged over all units.
-        mask: True where a step is real.
-        steps: looks at so many of the last real steps.
+        inputs: a few rows are enough, since every step of every row is averaged over all units.
+        mask: True where a step is valid.
+        steps: number of last unmasked steps.
     """
     found = factors(weights, inputs, mask, min(steps, mask.shape[1]))
     everywhere = jnp.broadcast_to(found.real[..., None], found.keep.shape)
     forget = jnp.mean(found.keep, where=everywhere)
-    # Energies of a long sequence leave float32's range: they are kept relative to this growth.
+    # Energies of a long sequence exceed the range of float32: they are stored relative to this growth.
     untied = untied_slope(found)
     hidden, read = energies(found, untied)
     rows = found.real.sum(0)
@@ -135,7 +136,7 @@ def predict(
 def factors(
     weights: LSTMWeights, inputs: Float[Array, "batch time feat"], mask: Bool[Array, "batch time"], steps: int
 ) -> Factors:
-    """Runs the layer forwards and takes from its last `steps` real steps what the backward pass would multiply by."""
+    """Runs the layer forwards and computes the factors of the backward pass at its last `steps` unmasked steps."""
     hidden = weights.recurrent.shape[0]
     zeros = jnp.zeros((len(mask), hidden), inputs.dtype)
     _, states, gates = lstm_scan(LSTMState(zeros, zeros), inputs, mask, weights)
@@ -165,7 +166,7 @@ def factors(
     squashed = jnp.tanh(exposed)
     parts = (g * i * (1 - i), before * f * (1 - f), i * (1 - jnp.square(g)), squashed * o * (1 - o))
     recurrent, read = (x.reshape((1,) * (3 - x.ndim) + (*x.shape[:-1], 4, hidden)) for x in (recurrent, read))
-    # The first step's way back leads out of the sequence; there layer norm divides by next to nothing.
+    # Before the first step the hidden state is zero, and layer normalization would divide by almost zero.
     inner = real & jnp.pad(real, ((0, 0), (1, 0), (0, 0)))[:, :-1]
     recurrent = jnp.where(inner[..., None], recurrent, 0)
     expose = o * (1 - jnp.square(squashed)) * visible
@@ -173,7 +174,7 @@ def factors(
 
 
 def shrinkage(x: Float[Array, "*batch feat"]) -> Float[Array, "*batch 1"]:
-    """Returns what layer norm multiplies the root mean square of a gradient by that knows nothing of its argument."""
+    """Returns the factor of layer normalization for the root mean square of a gradient independent of its argument."""
     directions = x.shape[-1]
     return jnp.sqrt(max(directions - 2, 0) / directions / (x.var(-1, keepdims=True) + EPSILON))
 
@@ -195,15 +196,15 @@ def untied_slope(factors: Factors) -> Float[Array, ""]:
 def energies(
     factors: Factors, gauge: Float[Array, ""]
 ) -> tuple[Float[Array, "steps batch"], Float[Array, "steps batch"]]:
-    """Follows the covariances over pairs of steps backwards.
+    """Propagates the covariances of all pairs of steps backwards.
 
     Args:
         factors: of all steps.
-        gauge: gradients are divided by exp(gauge) for every step that they went back.
+        gauge: gradients are divided by exp(gauge) at every step of backpropagation.
 
     Returns:
-        The squared norms of dL/dh_t and of dL/dx_t, each by the number of units, in order of time; the former is 1 at
-        the last step.
+        The squared norms of dL/dh_t and of dL/dx_t, divided by the number of units, in order of time; the former is 1
+        at the last step.
     """
     shrink = jnp.exp(-gauge)
     real = factors.real.T
@@ -218,7 +219,7 @@ def energies(
     index = jnp.arange(steps)[:, None, None]
 
     def retreat(carry, t):
-        # Of step t: <r_t r_s> for all s; of step t + 1: <p_{t+1} p_s>. Where s < t nothing is known yet, nor needed.
+        # Of step t: <r_t r_s> for all s; of step t + 1: <p_{t+1} p_s>. Values for s < t are not computed yet, nor used.
         both_hidden, both_cell = carry
 
         def along(mixed, step):

@@ -1,4 +1,4 @@
-"""The gradient report of one model: what the probes see on real batches, beside what theory expects."""
+"""The gradient report of a model: statistics measured on batches, compared with the predictions of theory."""
 
 import math
 from collections.abc import Iterable
@@ -25,32 +25,32 @@ from hae_jax.layers.cell import LSTMWeights
 from hae_jax.layers.recurrent import LSTM, LSTMInputs
 
 LEVELS = ("encoder/word", "encoder/sentence", "encoder", "sentence_decoder", "word_decoder", "decoder")
-"""The levels of both kinds of models as words pass through them; gradients go the other way."""
-ROWS = 32
-"""Rows of a batch that the theory looks at."""
-FEW = 4
-"""Rows whose Jacobians are taken; each costs a singular value decomposition."""
+"""The levels of both kinds of models, in the order of the forward pass."""
+THEORY_ROWS = 32
+"""Maximum number of rows from which a prediction is computed."""
+JACOBIAN_ROWS = 4
+"""Maximum number of rows whose Jacobians are computed; each needs a singular value decomposition."""
 
 
 @dataclass(frozen=True)
 class LevelReport:
-    """One LSTM layer.
+    """Gradient statistics of one LSTM layer.
 
     Attributes:
         steps: steps of the longest row.
-        curve: root mean square of |dL/dh_t| over the rows, by steps before a row's last one.
-        rows: rows that are so long, over all batches.
-        slope: of ln(curve), nat a step; negative where gradients vanish on their way back.
-        ratio: decades from the last step to the first of the longest row.
+        curve: root mean square over rows of |dL/dh_t|, by the number of steps before a row's last one.
+        rows: number of rows with at least that many steps, over all batches.
+        slope: slope of ln(curve), in nats per step; negative if gradients vanish backwards in time.
+        ratio: log10 of the curve at the longest row's first step over that at the last.
         forget: mean forget gate.
-        timescale: steps over which a cell of that gate forgets, -1 / ln(forget).
+        timescale: number of steps after which a cell with that forget gate keeps 1/e, -1 / ln(forget).
         saturated: share of input, forget and output gates below 0.05 or above 0.95.
-        predicted: slope that mean-field theory expects; None where it does not apply: in a stack of layers, and for
-            those that do not start from zeros, have a context, or are attended to.
-        predicted_curve: the curve that goes with it, relative to its last step.
+        predicted: slope predicted by mean-field theory; None where it does not apply: to stacks of several layers, and
+            to layers with an initial state other than zero, with a context, or with attention to them.
+        predicted_curve: the predicted curve, relative to its last step; None as above.
         stretch: largest singular value of the Jacobian over 10 steps, to the power 1/10; None as above.
-        median: the median of these singular values, likewise: what happens to most differences of states.
-        spread: variance of their logarithms; 0 where all are stretched alike.
+        median: median of these singular values, to the power 1/10; None as above.
+        spread: variance of their logarithms; 0 if all are equal; None as above.
     """
 
     steps: int
@@ -70,15 +70,15 @@ class LevelReport:
 
 @dataclass(frozen=True)
 class GradientReport:
-    """What gradients do in a model.
+    """Gradient statistics of a model.
 
     Attributes:
-        loss: nats a token on the batches, teacher forced.
-        norm: mean norm of the whole gradient.
+        loss: negative log-likelihood per token on the batches, in nats, teacher-forced.
+        norm: mean norm of the gradient.
         levels: each LSTM layer by the path of its parameters.
-        crossings: factor of the gradient's norm from one LSTM to the next, in the order in which it travels, where all
-            of it has to pass through the code: without the auxiliary losses.
-        training: how steady the gradients were in training so far; None for a fresh model.
+        crossings: factor of the gradient's norm from one LSTM to the next, in the order of backpropagation, without the
+            auxiliary losses: all of the gradient then passes through the code.
+        training: stability of the gradients in training so far; None for an untrained model.
     """
 
     loss: float
@@ -88,7 +88,7 @@ class GradientReport:
     training: Stability | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the report as JSON values; what is not a number is None."""
+        """Returns the report as JSON values, with None for values that are not finite."""
 
         def clean(value: Any) -> Any:
             if isinstance(value, Stability):
@@ -102,73 +102,73 @@ class GradientReport:
         return clean(asdict(self))
 
 
-def examine(
+def gradient_report(
     model: nn.Module, config: ModelConfig, params: optax.Params, batches: Iterable[Batch], key: Key[Array, ""]
 ) -> GradientReport:
-    """Measures what gradients do in a model, fresh or trained.
+    """Measures the gradient flow of a model, untrained or trained.
 
     Args:
         model: an autoencoder of `hae_jax.models`.
         config: its config.
         params: its parameters.
-        batches: what it is trained on; one or more.
-        key: randomness of dropout.
+        batches: one or more batches of documents.
+        key: PRNG key of dropout.
 
     Raises:
         ValueError: if there is no batch.
     """
 
-    # Sentences decoded from their own vectors, and vectors drawn to each other, send gradients past the code.
-    bare = replace(config, sentence_loss=0.0, vector_loss=0.0)
-    through = model.clone(config=bare)
+    # The gradients of the auxiliary losses bypass the code.
+    main_loss = replace(config, sentence_loss=0.0, vector_loss=0.0)
+    main_model = model.clone(config=main_loss)
 
     @jax.jit
-    def look(params: optax.Params, batch: Batch, key: Key[Array, ""]):
+    def measure(params: optax.Params, batch: Batch, key: Key[Array, ""]):
         derivative, flow = value_grad_and_flow(model, config, params, batch, key)
-        alone = gradient_flow(value_grad_and_flow(through, bare, params, batch, key)[1])
+        main_flow = gradient_flow(value_grad_and_flow(main_model, main_loss, params, batch, key)[1])
         norm = optax.tree.norm(derivative.gradient)
-        return derivative.losses.reconstruction.mean, norm, gradient_flow(flow).levels, alone.crossings, flow
+        return derivative.losses.reconstruction.mean, norm, gradient_flow(flow).levels, main_flow.crossings, flow
 
-    seen: list[tuple[Any, Any, dict[str, LevelFlow], dict[str, Any]]] = []
+    measured: list[tuple[Any, Any, dict[str, LevelFlow], dict[str, Any]]] = []
     flow = None
     for number, batch in enumerate(batches):
-        *found, flow = look(params, batch, jax.random.fold_in(key, number))
-        seen.append(tuple(jax.device_get(found)))  # type: ignore[arg-type]
+        *numbers, flow = measure(params, batch, jax.random.fold_in(key, number))
+        measured.append(tuple(jax.device_get(numbers)))  # type: ignore[arg-type]
     if flow is None:
         raise ValueError("batches must hold a batch, got none. Give more text, or smaller batches.")
-    losses, norms, levels, crossings = zip(*seen, strict=True)
-    # Trees come back from the device in the order of the alphabet.
-    report = {path: averaged([each[path] for each in levels]) for path in sorted(levels[0], key=place)}
-    for path, (weights, given) in started(model, config, params, flow.gates).items():
-        report[path] = beside_theory(report[path], weights, given)
-    names = sorted(crossings[0], key=place, reverse=True)
+    losses, norms, levels, crossings = zip(*measured, strict=True)
+    # JAX sorts the keys of dictionaries alphabetically.
+    report = {path: average_levels([each[path] for each in levels]) for path in sorted(levels[0], key=sort_key)}
+    for path, (weights, inputs) in theory_inputs(config, params, flow.gates).items():
+        report[path] = with_theory(report[path], weights, inputs)
+    names = sorted(crossings[0], key=sort_key, reverse=True)
     factors = {name: float(np.mean([each[name] for each in crossings])) for name in names}
     return GradientReport(float(np.mean(losses)), float(np.mean(norms)), report, factors)
 
 
-def place(name: str) -> tuple[int, int]:
-    """Returns where a layer, or a crossing from it, stands: by its level as words pass through them, and its number."""
+def sort_key(name: str) -> tuple[int, int]:
+    """Returns the position of a layer, or of a crossing from it: its level in the forward pass, and its number."""
     level = next(at for at, level in enumerate(LEVELS) if name.startswith(level))
     layer = name.rpartition("layer_")[2]
     return level, int(layer) if layer.isdecimal() else 0
 
 
-def steadiness(journal: Iterable[dict[str, Any]]) -> Stability | None:
-    """Sums up the lines that training wrote about windows of a few steps; None if there are none."""
-    lines = [line for line in journal if line["kind"] == "train"]
+def training_stability(metrics: Iterable[dict[str, Any]]) -> Stability | None:
+    """Computes the stability of a run from the lines of its metrics.jsonl; None if there are none of training."""
+    lines = [line for line in metrics if line["kind"] == "train"]
     if not lines:
         return None
-    # What was not finite stands as null in the journal.
+    # Values that are not finite are null in JSON.
     step, skipped, norm, binding = (
         np.array([math.nan if line[name] is None else line[name] for line in lines], float)
         for name in ("step", "skipped", "norm", "binding")
     )
-    # A window of which no step was taken has no norm.
+    # The clipped share of a line without a finite step is null.
     return stability(norm, np.nan_to_num(binding), np.diff(skipped, prepend=0) / np.diff(step, prepend=0))
 
 
-def averaged(levels: list[LevelFlow]) -> LevelReport:
-    """Puts what was seen of a layer on several batches together."""
+def average_levels(levels: list[LevelFlow]) -> LevelReport:
+    """Averages the statistics of a layer over batches."""
     longest = max(len(level.curve) for level in levels)
     rows, squares = np.zeros(longest), np.zeros(longest)
     for level in levels:
@@ -189,43 +189,47 @@ def averaged(levels: list[LevelFlow]) -> LevelReport:
     )
 
 
-def started(
-    model: nn.Module, config: ModelConfig, params: optax.Params, gates: Any
+def theory_inputs(
+    config: ModelConfig, params: optax.Params, activations: Any
 ) -> dict[str, tuple[LSTMWeights, LSTMInputs]]:
-    """Finds the layers that the theory speaks of: alone on their level, starting from zeros, without a context, and
-    read at their last step only."""
+    """Returns weights and inputs of the layers to which the theory applies.
+
+    These are layers without others above or below on their level, with an initial state of zero, without a context, and
+    whose last output alone is used.
+    """
     if config.layers > 1:
         return {}
     found: dict[str, tuple[LSTMWeights, LSTMInputs]] = {}
-    for name, (given,) in flatten_dict(gates, sep="/").items():
+    for name, (call,) in flatten_dict(activations, sep="/").items():
         path, kind = name.rsplit("/", 1)
-        if not kind.startswith("given_") or given.inputs is None or given.context is not None:
+        if not kind.startswith("given_") or call.inputs is None or call.context is not None:
             continue
         attended = config.attention and path == "encoder/sentence"
-        if attended or any(np.any(np.asarray(part)) for part in given.states[0]):
+        if attended or any(np.any(np.asarray(part)) for part in call.states[0]):
             continue
-        own = params
+        layer_params = params
         for part in path.split("/"):
-            own = own[part]
-        lstm = LSTM(config, given.states[0].hidden.shape[-1], given.inputs.shape[-1])
-        layers = lstm.apply({"params": own}, method="weights")
+            layer_params = layer_params[part]
+        lstm = LSTM(config, call.states[0].hidden.shape[-1], call.inputs.shape[-1])
+        layers = lstm.apply({"params": layer_params}, method="weights")
         # Of several calls the one with the longest rows.
-        before = found.get(f"{path}/layer_0")
-        if before is None or before[1].mask.shape[1] < given.mask.shape[1]:
-            found[f"{path}/layer_0"] = (layers[0], given)
+        other = found.get(f"{path}/layer_0")
+        if other is None or other[1].mask.shape[1] < call.mask.shape[1]:
+            found[f"{path}/layer_0"] = (layers[0], call)
     return found
 
 
-def beside_theory(level: LevelReport, weights: LSTMWeights, given: LSTMInputs) -> LevelReport:
-    """Adds what theory expects, and the Jacobian."""
-    real = np.flatnonzero(np.asarray(given.mask).any(-1))[:ROWS]
-    inputs, mask = jnp.asarray(given.inputs)[real], given.mask[real]
-    expected = jax.jit(predict)(weights, inputs, mask)
-    largest, median, spread = (float(np.mean(x)) for x in jax.jit(spectrum)(weights, inputs[:FEW], mask[:FEW]))
+def with_theory(level: LevelReport, weights: LSTMWeights, call: LSTMInputs) -> LevelReport:
+    """Adds the predictions of theory and the spectrum of the Jacobian."""
+    rows = np.flatnonzero(np.asarray(call.mask).any(-1))[:THEORY_ROWS]
+    inputs, mask = jnp.asarray(call.inputs)[rows], call.mask[rows]
+    predicted = jax.jit(predict)(weights, inputs, mask)
+    values = jax.jit(spectrum)(weights, inputs[:JACOBIAN_ROWS], mask[:JACOBIAN_ROWS])
+    largest, median, spread = (float(np.mean(x)) for x in values)
     return replace(
         level,
-        predicted=float(expected.slope),
-        predicted_curve=np.exp(np.asarray(expected.curve))[: level.steps].tolist(),
+        predicted=float(predicted.slope),
+        predicted_curve=np.exp(np.asarray(predicted.curve))[: level.steps].tolist(),
         stretch=largest,
         median=median,
         spread=spread,

@@ -1,26 +1,26 @@
-"""How steady the gradients of a run are: how often they spike, how often the clip binds, how often they break."""
+"""Stability of the gradients in a run: shares of steps with clipped, exceptionally large and non-finite gradients."""
 
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-RECENT = 100
-"""Norms that say what a usual norm is."""
-FIRST = 20
-"""Norms before the first that can be called a spike."""
-SPIKE = 2.5
-"""Standard deviations over the mean of the recent ones from which a norm is a spike."""
+WINDOW = 100
+"""Number of previous norms that a norm is compared with."""
+MIN_HISTORY = 20
+"""Number of norms before the first that can be a spike."""
+SPIKE_DEVIATIONS = 2.5
+"""A norm is a spike if it exceeds the mean of the previous ones by this number of standard deviations."""
 
 
 class Stability(NamedTuple):
     """Shares of the steps of a run.
 
     Attributes:
-        binding: the clip changed the gradient; one that never binds cannot have cured anything, and one that always
-            does weighs steps differently: each counts as much as the next, whatever the size of its gradient.
+        binding: the gradient was clipped. Clipping at no step has no effect; clipping at every step normalizes the
+            gradients, so that all steps have the same weight.
         spikes: the norm was a spike.
-        broken: loss, gradient or update were not finite.
+        broken: the loss, the gradient or the update was not finite.
     """
 
     binding: float
@@ -31,12 +31,12 @@ class Stability(NamedTuple):
 def stability(
     norm: Float[np.ndarray, "step"], binding: Float[np.ndarray, "step"], broken: Float[np.ndarray, "step"]
 ) -> Stability:
-    """Sums up a run; an entry may be a step, or the mean of a few.
+    """Computes the stability of a run; an entry is a step, or the mean of several.
 
     Args:
-        norm: norm of the gradient before the clip.
-        binding: share of steps in which the clip was binding.
-        broken: share of steps that were not finite.
+        norm: norm of the gradient before clipping.
+        binding: share of steps with a clipped gradient.
+        broken: share of non-finite steps.
 
     Raises:
         ValueError: if there is no step.
@@ -47,16 +47,17 @@ def stability(
 
 
 def spikes(norm: Float[np.ndarray, "step"]) -> Bool[np.ndarray, "step"]:
-    """Says which norms are beyond the mean of the `RECENT` ones before by `SPIKE` standard deviations, or not finite.
+    """Returns which norms are not finite, or exceed the mean of the previous `WINDOW` norms by `SPIKE_DEVIATIONS`
+    standard deviations.
 
     Example:
         >>> spikes(np.r_[np.tile([1.0, 1.1], 20), 9.0, 1.0, np.nan]).nonzero()[0].tolist()
         [40, 42]
     """
-    found = np.zeros(len(norm), bool)
-    for at in range(FIRST, len(norm)):
-        recent = norm[max(0, at - RECENT) : at]
+    is_spike = np.zeros(len(norm), bool)
+    for at in range(MIN_HISTORY, len(norm)):
+        recent = norm[max(0, at - WINDOW) : at]
         recent = recent[np.isfinite(recent)]
-        usual = recent.mean() + SPIKE * recent.std() if len(recent) else np.inf
-        found[at] = not norm[at] <= usual
-    return found
+        bound = recent.mean() + SPIKE_DEVIATIONS * recent.std() if len(recent) else np.inf
+        is_spike[at] = not norm[at] <= bound
+    return is_spike

@@ -1,4 +1,4 @@
-"""One LSTM, given weights, and what others make of it.
+"""One LSTM with fixed weights, computed by several libraries.
 
 Every function here takes the same `Case` and returns the same `LayerResult`: the hidden states, the last state, and the
 gradients of one fixed weighted sum of them. Rows end at different steps, one after a single step.
@@ -20,7 +20,7 @@ RECORDED = Path(__file__).with_name("recorded_lstm.json")
 
 
 class Case(NamedTuple):
-    """What goes in; gates stand in the order input, forget, candidate, output."""
+    """Inputs and weights; gates in the order input, forget, candidate, output."""
 
     inputs: np.ndarray
     cell: np.ndarray
@@ -31,7 +31,7 @@ class Case(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What comes out. Padded steps of `outputs` are zero; `gradient` is that of `objective`."""
+    """Results. Padded steps of `outputs` are zero; `gradient` is that of `objective`."""
 
     outputs: np.ndarray
     cell: np.ndarray
@@ -40,7 +40,7 @@ class Answer(NamedTuple):
 
 
 def case() -> Case:
-    """Draws the one case there is."""
+    """Returns the one case, from a fixed seed."""
     rng = np.random.default_rng(20)
     shapes = Case((BATCH, TIME, FEAT), (BATCH, HIDDEN), (BATCH, HIDDEN), (FEAT, 4 * HIDDEN), (HIDDEN, 4 * HIDDEN),
                   (4 * HIDDEN,))  # fmt: skip
@@ -48,7 +48,7 @@ def case() -> Case:
 
 
 def objective(outputs, cell, hidden):
-    """A weighted sum in which no two numbers count the same; works on arrays of JAX and of torch."""
+    """Returns a weighted sum with different weights for all values; works on arrays of JAX and torch."""
     pull = np.cos(np.arange(BATCH * TIME * HIDDEN, dtype=np.float32)).reshape(BATCH, TIME, HIDDEN)
     if not isinstance(outputs, jax.Array):
         import torch
@@ -70,7 +70,7 @@ def answer_of(run) -> Answer:
 
 
 def flax_answer(cell: type[nn.RNNCellBase]) -> Answer:
-    """What flax's cell says, stepped by a plain loop, one row after the other."""
+    """Runs flax's cell in a Python loop, one row after the other."""
 
     def run(case: Case):
         params = {}
@@ -93,10 +93,10 @@ def flax_answer(cell: type[nn.RNNCellBase]) -> Answer:
 
 
 def keras_answer() -> Answer:
-    """What Keras' LSTM layer says, on its JAX backend."""
+    """Runs Keras' LSTM layer on its JAX backend."""
     import keras
 
-    # Keras counts on silent broadcasting.
+    # Keras relies on implicit broadcasting.
     with jax.numpy_rank_promotion("allow"):
         layer = keras.layers.LSTM(HIDDEN, return_sequences=True, return_state=True)
         layer.build((BATCH, TIME, FEAT))
@@ -113,7 +113,7 @@ def keras_answer() -> Answer:
 
 
 def torch_answer() -> Answer:
-    """What torch's LSTM says about packed sequences."""
+    """Runs torch's LSTM on packed sequences."""
     import torch
     from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
@@ -136,7 +136,7 @@ def torch_answer() -> Answer:
 
 
 def recorded_answer() -> Answer:
-    """What torch said when `python tests/lstm_case.py` was run last."""
+    """Returns torch's answer as recorded by `python tests/support/lstm_case.py`."""
     raw = json.loads(RECORDED.read_text(encoding="utf-8"))
     leaves = [np.asarray(leaf, np.float32) for leaf in raw["leaves"]]
     return jax.tree.unflatten(jax.tree.structure(Answer(0, 0, 0, Case(*range(6)))), leaves)

@@ -1,4 +1,4 @@
-"""The kinds of autoencoder that every law must hold for, with random weights everywhere, biases and gains included."""
+"""Variants of the autoencoders for which every law must hold, with random weights, biases and gains."""
 
 from functools import cache
 
@@ -30,7 +30,7 @@ VARIANTS = {
 
 @cache
 def drawn(config):
-    """A model, and parameters that are zero nowhere."""
+    """Returns a model, and random parameters without zeros."""
     model = build(config, VOCAB)
     shapes = jax.eval_shape(model.init, jax.random.key(0), batch())["params"]
     rng = np.random.default_rng(3)
@@ -38,7 +38,7 @@ def drawn(config):
 
 
 def answers(model, params, batch):
-    """All that a model says about a batch: losses, codes and scores."""
+    """Returns all outputs of a model for a batch: losses, codes and scores."""
     variables = {"params": params}
     code = model.apply(variables, batch, method="encode")
     return model.apply(variables, batch), code, model.apply(variables, code, batch, method="score")
@@ -60,7 +60,7 @@ def differentiated(config):
 
 
 def by_sentence(scores):
-    """Nats of the real words, in order, as {(document, sentence): [nats]}."""
+    """Returns the nats of the tokens in order, as {(document, sentence): [nats]}."""
     found = {}
     arrays = (np.asarray(x) for x in (scores.nll, scores.mask, scores.doc, scores.sent))
     for nll, real, doc, sent in zip(*arrays, strict=True):
@@ -70,5 +70,5 @@ def by_sentence(scores):
 
 
 def total(losses: Losses):
-    """One number in which both losses count, differently."""
+    """Returns a weighted sum of both losses, with different weights."""
     return losses.reconstruction.total + (0 if losses.sentence is None else 0.3 * losses.sentence.total)

@@ -1,7 +1,7 @@
 """An oracle: the layers in NumPy's float64, one number, step and row at a time.
 
-Nothing here is shared with hae_jax but the names of the weights, and nothing is vectorised that could be transposed by
-mistake. It is written from the equations alone.
+Nothing here is shared with hae_jax but the names of the weights, and nothing is vectorized, so that nothing can be
+transposed by mistake. It is written from the equations alone.
 """
 
 import math
@@ -18,7 +18,7 @@ def sigmoid(x):
 
 
 def norm(x, gain, epsilon=1e-5):
-    """Layer normalisation of one vector."""
+    """Layer normalization of one vector."""
     mean = sum(x) / len(x)
     variance = sum((value - mean) ** 2 for value in x) / len(x)
     return np.array([g * (value - mean) / math.sqrt(variance + epsilon) for g, value in zip(gain, x, strict=True)])
@@ -32,7 +32,7 @@ def times(x, kernel):
 def lstm_step(cell, hidden, x, weights, masks=NO_MASKS, context=None):
     """One row, one step; returns the new cell, the new hidden state, and the four gates [gate, unit].
 
-    Zoneout as in Krueger et al. (2017): the proposed hidden state looks at the proposed cell, not at the mixed one.
+    Zoneout as in Krueger et al. (2017): the new hidden state is computed from the new cell before zoneout.
     """
     units = len(hidden)
     seen = hidden if masks.hidden is None else hidden * masks.hidden
@@ -64,15 +64,15 @@ def lstm_step(cell, hidden, x, weights, masks=NO_MASKS, context=None):
     return new_cell, new_hidden, np.array(gates).T
 
 
-def given(hidden, weights):
-    """What others read of a layer's hidden state."""
+def layer_output(hidden, weights):
+    """Returns the output of a layer, given its hidden state."""
     if weights.output is None:
         return hidden
     return norm(hidden, weights.output.gain) + (0 if weights.output.bias is None else weights.output.bias)
 
 
 def lstm_row(cell, hidden, inputs, mask, weights, row_masks=None, context=None):
-    """One row over time; a step that is not real is not taken. Returns the last state and the hidden states."""
+    """One row over time, without its masked steps. Returns the last state and the hidden states."""
     outputs = []
     for time, real in enumerate(mask):
         if real:
@@ -84,7 +84,7 @@ def lstm_row(cell, hidden, inputs, mask, weights, row_masks=None, context=None):
 
 
 def attend(query, memory, mask, weights):
-    """One query; returns the mean of the real memory entries, weighted by softmax(u . tanh(q Q + m M))."""
+    """One query; returns the mean of the unmasked memory entries, weighted by softmax(u . tanh(q Q + m M))."""
     context, powers = np.zeros(memory.shape[-1]), 0.0
     for entry, real in zip(memory, mask, strict=True):
         if real:
@@ -100,7 +100,7 @@ def log_softmax(logits):
 
 
 def cross_entropy(hidden, kernel, bias, targets, mask):
-    """Sum of -log p(target) over the real tokens, and their number."""
+    """Sum of -log p(target) over the unmasked tokens, and their number."""
     total = 0.0
     for h, target, real in zip(hidden, targets, mask, strict=True):
         if real:

@@ -1,7 +1,7 @@
-"""A slow twin of the autoencoders: NumPy's float64, one document, sentence and word at a time.
+"""An oracle of the autoencoders: NumPy's float64, one document, sentence and word at a time.
 
-Documents are lists of sentences, sentences lists of word ids with their end mark; there is no padding, no table and no
-mask. Written from the equations in docs and docstrings; it shares only parameter names with hae_jax.
+Documents are lists of sentences, sentences lists of token ids with their end mark; there are no padding, no buckets and
+no masks. Written from the equations in docs and docstrings; it shares only parameter names with hae_jax.
 """
 
 from itertools import pairwise
@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from support.oracle import NO_MASKS, attend, given, log_softmax, lstm_step, times
+from support.oracle import NO_MASKS, attend, layer_output, log_softmax, lstm_step, times
 
 PAD = 0
 
@@ -49,25 +49,25 @@ class Oracle:
         if config.zoneout_hidden:
             self.masks.keep_hidden = config.zoneout_hidden
 
-    # One step of a stack, and what goes in and out of it.
+    # One step of a stack, its inputs and outputs.
 
     def step(self, states, x, stack, context=None):
         new = []
         for (cell, hidden), weights in zip(states, stack, strict=True):
             cell, hidden, _ = lstm_step(cell, hidden, x, weights, self.masks, context)
             new.append((cell, hidden))
-            x, context = given(hidden, weights), None
+            x, context = layer_output(hidden, weights), None
         return new
 
     def zeros(self, stack):
         return [(np.zeros(len(w.recurrent)), np.zeros(len(w.recurrent))) for w in stack]
 
-    def summary(self, states, stack):
+    def final_vector(self, states, stack):
         if self.config.bridge == "top_hidden":
-            return given(states[-1][1], stack[-1])
+            return layer_output(states[-1][1], stack[-1])
         return np.concatenate([part for state in states for part in state])
 
-    def opening(self, vector, params):
+    def initial_states(self, vector, params):
         if self.config.bridge == "top_hidden":
             vector = affine(vector, params)
         parts = np.split(vector, 2 * self.config.layers)
@@ -85,24 +85,24 @@ class Oracle:
         return times(hidden, kernel) + words.get("bias", 0)
 
     def read(self, words, stack):
-        """States after reading all words from nothing."""
+        """States after all words, from states of zeros."""
         states = self.zeros(stack)
         for word in words:
             states = self.step(states, self.embed(word), stack)
         return states
 
-    def say(self, vector, words, params):
-        """Log-probabilities before each word, teacher forced, and the summary after the last word was read."""
+    def decode_words(self, vector, words, params):
+        """Log-probabilities before each word, teacher forced, and the vector of the last states."""
         stack = layers(params["recurrent"])
-        states = self.opening(vector, params.get("opening"))
+        states = self.initial_states(vector, params.get("opening"))
         context = vector if self.config.conditioning == "every_step" else None
         rows = []
         for word in [PAD, *words]:
             states = self.step(states, self.embed(word), stack, context)
-            rows.append(log_softmax(self.logits(given(states[-1][1], stack[-1]))))
-        return rows[:-1], self.summary(states, stack)
+            rows.append(log_softmax(self.logits(layer_output(states[-1][1], stack[-1]))))
+        return rows[:-1], self.final_vector(states, stack)
 
-    def turned(self, sequence):
+    def ordered(self, sequence):
         return sequence[::-1] if self.config.reverse else sequence
 
     # Hierarchical.
@@ -110,32 +110,34 @@ class Oracle:
     def sentence_vectors(self, document):
         stack = layers(self.params["encoder"]["word"])
         turn = -1 if self.config.reverse and self.config.feedback != "sentence" else 1
-        return [self.summary(self.read(sentence[::turn], stack), stack) for sentence in document]
+        return [self.final_vector(self.read(sentence[::turn], stack), stack) for sentence in document]
 
     def encode(self, document):
         """The code, and the encoder's top hidden state at each sentence."""
         if self.config.kind == "flat":
             text = [word for sentence in document for word in sentence]
             stack = layers(self.params["encoder"])
-            return self.summary(self.read(self.turned(text), stack), stack), []
+            return self.final_vector(self.read(self.ordered(text), stack), stack), []
         stack = layers(self.params["encoder"]["sentence"])
         states, memory = self.zeros(stack), []
-        for vector in self.turned(self.sentence_vectors(document)):
+        for vector in self.ordered(self.sentence_vectors(document)):
             states = self.step(states, vector, stack)
-            memory.append(given(states[-1][1], stack[-1]))
-        return self.summary(states, stack), memory
+            memory.append(layer_output(states[-1][1], stack[-1]))
+        return self.final_vector(states, stack), memory
 
     def decode(self, code, memory, document):
         """Log-probabilities before each word: a list of rows for each sentence."""
         if self.config.kind == "flat":
-            rows, _ = self.say(code, [word for sentence in document for word in sentence], self.params["decoder"])
+            rows, _ = self.decode_words(
+                code, [word for sentence in document for word in sentence], self.params["decoder"]
+            )
             starts = np.cumsum([0] + [len(sentence) for sentence in document])
             return [rows[a:b] for a, b in pairwise(starts)]
         config, params = self.config, self.params["sentence_decoder"]
         stack = layers(params["recurrent"])
-        states = self.opening(code, params.get("opening"))
-        own = self.sentence_vectors(document)
-        feedback = np.zeros_like(own[0])
+        states = self.initial_states(code, params.get("opening"))
+        encoder_vectors = self.sentence_vectors(document)
+        feedback = np.zeros_like(encoder_vectors[0])
         results = []
         for number, sentence in enumerate(document):
             parts = [] if config.feedback == "none" else [feedback]
@@ -144,18 +146,21 @@ class Oracle:
                 parts.append(attend(states[-1][1], np.array(memory), [True] * len(memory), weights))
             x = np.concatenate(parts) if parts else None
             states = self.step(states, x, stack, code if config.conditioning == "every_step" else None)
-            vector = self.summary(states, stack)
+            vector = self.final_vector(states, stack)
             if config.bridge == "top_hidden":
                 vector = times(vector, params["readout_kernel"]) + params["readout_bias"]
-            rows, said = self.say(vector, sentence, self.params["word_decoder"])
+            rows, last = self.decode_words(vector, sentence, self.params["word_decoder"])
             results.append(rows)
-            feedback = said if config.feedback == "word" else own[number]
+            feedback = last if config.feedback == "word" else encoder_vectors[number]
         return results
 
-    def beside(self, document):
-        """Log-probabilities of the auxiliary loss: each sentence from its own vector."""
-        own = self.sentence_vectors(document)
-        return [self.say(v, s, self.params["word_decoder"])[0] for v, s in zip(own, document, strict=True)]
+    def decode_from_encoder_vectors(self, document):
+        """Log-probabilities of the auxiliary loss: each sentence from its encoder vector."""
+        encoder_vectors = self.sentence_vectors(document)
+        return [
+            self.decode_words(v, s, self.params["word_decoder"])[0]
+            for v, s in zip(encoder_vectors, document, strict=True)
+        ]
 
 
 def nats(rows, document):

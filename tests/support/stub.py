@@ -1,4 +1,4 @@
-"""The smallest model that trains: every word is guessed from the mean of its document's words."""
+"""The smallest model that trains: every word is predicted from the mean of its document's words."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ VOCAB = 23
 
 
 class Fake(nn.Module):
-    """Has what the training step asks of a model."""
+    """Implements what the training step needs of a model."""
 
     dropout: float = 0.5
 
@@ -30,30 +30,30 @@ class Fake(nn.Module):
 
 
 def places(batch):
-    """Tables with the number of rows before each."""
+    """Buckets with the number of rows before each."""
     ends = np.cumsum([0, *(len(table) for table in batch.buckets)])
     return zip(batch.buckets, ends[:-1].tolist(), strict=True)
 
 
-def owners(table, slots, at):
-    """The document of each word of a table, -1 where its row belongs to none."""
+def owners(table, row_index, at):
+    """The document of each word of a bucket, -1 where its row belongs to none."""
     rows = at + jnp.arange(len(table))
-    hit = slots[None] == rows[:, None, None]
-    document = jnp.where(hit.any((1, 2)), jnp.argmax(hit.any(2), axis=1), -1)
+    matches = row_index[None] == rows[:, None, None]
+    document = jnp.where(matches.any((1, 2)), jnp.argmax(matches.any(2), axis=1), -1)
     return jnp.repeat(document, table.shape[1])
 
 
 def batch(seed=0, docs=8, sentences=3, rows=32):
-    """A batch of one table, with spare rows and padding."""
+    """A batch of one bucket, with unused rows and padding."""
     rng = np.random.default_rng(seed)
     table = np.zeros((rows, 5), np.int32)
-    slots = np.full((docs, sentences), -1, np.int32)
+    row_index = np.full((docs, sentences), -1, np.int32)
     row = 0
     for doc in range(docs):
         for sent in range(count := int(rng.integers(1, sentences + 1))):
             words = int(rng.integers(1, 5))
             table[row, :words] = rng.integers(4, VOCAB, words)
             table[row, words] = EOD if sent == count - 1 else EOS
-            slots[doc, sent] = row
+            row_index[doc, sent] = row
             row += 1
-    return Batch((table,), slots)
+    return Batch((table,), row_index)

@@ -30,7 +30,7 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, corpus):
-    """A workdir that nobody may change; each test module that imports this fixture gets the same one."""
+    """A workdir that tests must not change; each test module that imports this fixture gets the same one."""
     workdir = tmp_path_factory.getbasetemp() / "trained"
     if not workdir.exists():
         # Named when it is complete: a run that failed must not pass for one.
