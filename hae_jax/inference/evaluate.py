@@ -17,7 +17,13 @@ from hae_jax.data.text import join_sentences
 from hae_jax.data.tokenizer import Tokenizer
 from hae_jax.inference import metrics
 from hae_jax.inference.generate import greedy, sentences, split
-from hae_jax.inference.teacher_forcing import EncodedBatch, TokenScores, encode_batches, score_tokens, teacher_forced_scores
+from hae_jax.inference.teacher_forcing import (
+    EncodedBatch,
+    TokenScores,
+    encode_batches,
+    score_tokens,
+    teacher_forced_scores,
+)
 
 EXAMPLES = 3
 """Number of documents that an evaluation shows together with their reconstructions."""

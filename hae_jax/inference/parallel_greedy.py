@@ -47,7 +47,7 @@ def parallel_greedy(
     """Decodes codes; equal to sequential greedy decoding except for ties within rounding.
 
     Args:
-        model: an autoencoder that is `parallel_sentences`.
+        model: an autoencoder with `parallel_sentences`.
         params: its parameters.
         code: the codes, as returned by the model's `encode`.
         max_tokens: maximum length of a document in tokens, end marks included; at this length it stops without EOD.
@@ -55,7 +55,8 @@ def parallel_greedy(
     Returns:
         Token ids as from `greedy`, and whether `max_tokens // 2` steps sufficed; if not, the ids are invalid.
     """
-    next_vectors, docs, steps = bind(model, params, "next_sentence_vectors"), len(code.document), max(max_tokens // 2, 1)
+    next_vectors = bind(model, params, "next_sentence_vectors")
+    docs, steps = len(code.document), max(max_tokens // 2, 1)
 
     def unfinished(loop: GreedyState):
         return ~loop.ended.all() & loop.complete & (loop.budget > 0)
@@ -74,9 +75,8 @@ def parallel_greedy(
         return GreedyState(states, decoded, length, ended, loop.budget - used, complete)
 
     tokens, length = jnp.full((docs, max_tokens), PAD, jnp.int32), jnp.zeros(docs, jnp.int32)
-    initial = GreedyState(
-        bind(model, params, "init_sentence_state")(code), tokens, length, jnp.zeros(docs, bool), jnp.int32(steps), jnp.array(True)
-    )
+    states = bind(model, params, "init_sentence_state")(code)
+    initial = GreedyState(states, tokens, length, jnp.zeros(docs, bool), jnp.int32(steps), jnp.array(True))
     final = jax.lax.while_loop(unfinished, advance, initial)
     return final.tokens, final.complete & final.ended.all()
 

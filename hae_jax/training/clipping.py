@@ -81,8 +81,8 @@ def clip_by_global_norm(bound: float) -> optax.GradientTransformation:
         g <- g min(1, bound / |g|)        |g|: norm over all parameters
 
     Differs from Optax: one scale is computed for all leaves and multiplied in, which XLA fuses with the update of Adam;
-    Optax selects elementwise between the gradient and a quotient, which is not fused on a CPU; docs/performance.md has the
-    ratio. Both return the same gradient within rounding.
+    Optax selects elementwise between the gradient and a quotient, which is not fused on a CPU; docs/performance.md has
+    the ratio. Both return the same gradient within rounding.
 
     Args:
         bound: the largest norm a gradient may have.
