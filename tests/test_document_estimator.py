@@ -1,4 +1,4 @@
-"""Documents through scikit-learn's verbs."""
+"""The document estimator: codes, scores, and files."""
 
 import pickle
 
@@ -14,6 +14,7 @@ from support.trained_run import PARAGRAPHS
 
 from hae_jax.cli import main
 from hae_jax.estimators import DocumentAutoencoder
+from hae_jax.trained import TrainedModel
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def fitted():
 
 
 @pytest.mark.slow
-def test_texts_become_codes_and_codes_become_texts(fitted):
+def test_texts_are_encoded_and_codes_decoded(fitted):
     codes = fitted.transform(PARAGRAPHS[:5])
     assert codes.shape == (5, 96)
     assert fitted.inverse_transform(codes) == fitted.reconstruct(PARAGRAPHS[:5])
@@ -31,7 +32,7 @@ def test_texts_become_codes_and_codes_become_texts(fitted):
 
 
 @pytest.mark.slow
-def test_scores_are_nats_and_do_not_depend_on_company(fitted):
+def test_scores_of_a_text_do_not_depend_on_the_others(fitted):
     scores = fitted.score_samples(PARAGRAPHS)
     np.testing.assert_allclose(scores[7:9], fitted.score_samples(PARAGRAPHS[7:9]), rtol=1e-4)
     assert (-np.log(83) - 1 < scores).all()
@@ -46,22 +47,25 @@ def test_a_saved_estimator_is_a_workdir(fitted, tmp_path, capsys):
     loaded.save(tmp_path / "copy")
     assert main(["interpolate", "--workdir", str(tmp_path / "copy"), "--points", "2", "One bridge.", "The rain."]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
+    assert isinstance(loaded.model_, TrainedModel)
     with pytest.raises(pickle.PicklingError, match="a fitted DocumentAutoencoder must be saved by its method save"):
         pickle.dumps(fitted)
     assert pickle.loads(pickle.dumps(clone(fitted))).get_params() == fitted.get_params()
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
-        ("One text.", r"X must be a list of texts, got str\. Put them into a list\."),
-        (["One.", 2], r"X\[1\] must be a text, got int\. Convert it first\."),
-        ([], r"X must hold at least one text, got none\. Pass some\."),
+        ("One text.", r"texts must be a list of strings, got one string\. Write \[text\]\."),
+        (["One.", 2], r"texts must be a list of strings, got int as text 2\. Use str\."),
+        ([], r"texts must hold at least one text, got none\. Add some text\."),
     ],
 )
-def test_what_is_no_text_is_told(given, said):
-    with pytest.raises(ValueError, match=said):
-        DocumentAutoencoder("tiny").fit(given)
+def test_invalid_texts_are_refused(given, message):
+    fit = DocumentAutoencoder.fit
+    # Without the checks of types that the tests add.
+    with pytest.raises(ValueError, match=message):
+        getattr(fit, "__wrapped__", fit)(DocumentAutoencoder("tiny"), given)
 
 
 def test_a_workdir_must_hold_a_run(tmp_path):
@@ -69,3 +73,14 @@ def test_a_workdir_must_hold_a_run(tmp_path):
         DocumentAutoencoder.load(tmp_path)
     with pytest.raises(ValueError, match=r"preset must be one of .* Did you mean 'tiny'\?"):
         DocumentAutoencoder("tinny").fit(PARAGRAPHS)
+
+
+@pytest.mark.slow
+def test_verbose_shows_the_training(capfd):
+    model = DocumentAutoencoder("tiny", steps=2, vocab_size=83, verbose=True).fit(PARAGRAPHS)
+    out, err = capfd.readouterr()
+    assert "step 2/2" in err
+    assert "held-out loss" in err
+    assert model.transform(PARAGRAPHS[:3]).shape == (3, 96)
+    assert "3/3" in capfd.readouterr().err
+    assert not out

@@ -1,4 +1,4 @@
-"""scikit-learn's own checks of our estimator, and what they do not know: ragged series, codes, files."""
+"""scikit-learn's checks of the series estimator, and what they do not cover: ragged series, codes, files."""
 
 import pickle
 
@@ -12,7 +12,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from hae_jax.estimators import SeriesAutoencoder
-from hae_jax.estimators.anomaly_score import MahalanobisScorer, stretches
+from hae_jax.estimators.anomaly_score import MahalanobisScorer, error_windows
 
 SMALL = {"sizes": (3,), "spans": (), "steps": 3, "batch_size": 8}
 FAILS = {
@@ -34,17 +34,17 @@ def fitted():
 
 
 @parametrize_with_checks([SeriesAutoencoder(**SMALL)], expected_failed_checks=lambda estimator: FAILS)
-def test_scikit_learn_agrees(estimator, check):
+def test_checks_of_scikit_learn_pass(estimator, check):
     check(estimator)
 
 
 def test_what_scikit_learn_expects_to_fail_fails_for_the_reason_given(fitted):
-    with pytest.raises(pickle.PicklingError, match="must be saved by its method save, got pickled"):
+    with pytest.raises(pickle.PicklingError, match="must be saved by its method save, got pickle"):
         pickle.dumps(fitted)
     assert pickle.loads(pickle.dumps(clone(fitted))).get_params() == fitted.get_params()
 
 
-def test_series_of_any_length_become_codes_of_one(fitted):
+def test_series_of_any_length_have_codes_of_one_size(fitted):
     codes = fitted.transform(ragged())
     assert codes.shape == (5, 3)
     assert codes.dtype == np.float32
@@ -56,7 +56,7 @@ def test_series_of_any_length_become_codes_of_one(fitted):
     assert [len(one) for one in fitted.inverse_transform(codes)] == [14] * 5
 
 
-def test_errors_are_the_squares_of_what_comes_back_in_deviations(fitted):
+def test_errors_are_squared_errors_relative_to_the_variance(fitted):
     series = ragged()
     flat = np.concatenate(series)
     expected = [
@@ -66,22 +66,22 @@ def test_errors_are_the_squares_of_what_comes_back_in_deviations(fitted):
     np.testing.assert_allclose([one.mean() for one in fitted.errors(series)], expected, rtol=1e-6)
 
 
-def test_scores_are_the_mean_surprises(fitted):
-    surprises = fitted.surprise(ragged())
-    assert [len(one) for one in surprises] == [9, 1, 14, 12, 11]
-    np.testing.assert_allclose(fitted.score_samples(ragged()), [-one.mean() for one in surprises], rtol=1e-6)
+def test_scores_are_mean_anomaly_scores(fitted):
+    scores = fitted.anomaly_score(ragged())
+    assert [len(one) for one in scores] == [9, 1, 14, 12, 11]
+    np.testing.assert_allclose(fitted.score_samples(ragged()), [-one.mean() for one in scores], rtol=1e-6)
 
 
-def test_surprise_is_the_mahalanobis_distance_that_scikit_learn_finds():
+def test_the_anomaly_score_is_the_mahalanobis_distance_of_scikit_learn():
     from sklearn.covariance import LedoitWolf
 
     rng = np.random.default_rng(4)
     clean, strange = ([rng.normal(size=(n, 2)) @ [[1.0, 0.9], [0.0, 0.1]] * size for n in (40, 60)] for size in (1, 2))
-    peer = LedoitWolf().fit(np.concatenate([stretches(one) for one in clean]))
-    found = MahalanobisScorer.of(clean)
-    scores = peer.mahalanobis(stretches(strange[0])) / 32
-    np.testing.assert_allclose(found.of_steps(strange[0])[[0, -1]], scores[[0, -1]], rtol=1e-4)
-    np.testing.assert_allclose(found.of_steps(strange[0])[20], scores[5:21].mean(), rtol=1e-4)
+    peer = LedoitWolf().fit(np.concatenate([error_windows(one) for one in clean]))
+    scorer = MahalanobisScorer.fit(clean)
+    scores = peer.mahalanobis(error_windows(strange[0])) / 32
+    np.testing.assert_allclose(scorer.score(strange[0])[[0, -1]], scores[[0, -1]], rtol=1e-4)
+    np.testing.assert_allclose(scorer.score(strange[0])[20], scores[5:21].mean(), rtol=1e-4)
 
 
 def test_a_series_unlike_all_others_is_an_outlier(fitted):
@@ -89,7 +89,7 @@ def test_a_series_unlike_all_others_is_an_outlier(fitted):
     assert (fitted.decision_function(ragged()) < 0).sum() == 1
 
 
-def test_what_is_saved_is_what_is_loaded(fitted, tmp_path):
+def test_a_saved_estimator_is_loaded_unchanged(fitted, tmp_path):
     fitted.save(tmp_path / "model")
     loaded = SeriesAutoencoder.load(tmp_path / "model")
     np.testing.assert_array_equal(loaded.transform(ragged()), fitted.transform(ragged()))
@@ -100,13 +100,13 @@ def test_what_is_saved_is_what_is_loaded(fitted, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["config.json", "facts.json", "arrays.npz", "params.npz"])
-def test_what_is_damaged_is_not_loaded(fitted, tmp_path, name):
+def test_a_damaged_archive_is_refused(fitted, tmp_path, name):
     fitted.save(tmp_path)
     path = tmp_path / name
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(ValueError, match=r"must hold .*, got .*\. (Save it again|Restore the file)\."):
         SeriesAutoencoder.load(tmp_path)
-    with pytest.raises(ValueError, match="must hold what save wrote"):
+    with pytest.raises(ValueError, match="must hold a saved estimator"):
         SeriesAutoencoder.load(tmp_path / "nowhere")
 
 
@@ -119,7 +119,7 @@ def test_settings_can_be_searched():
     assert search.fit(rows).best_params_["learning_rate"] == 3e-2
 
 
-def test_the_seed_decides_about_everything():
+def test_results_are_functions_of_the_seed():
     first, again, other = (SeriesAutoencoder(**SMALL, random_state=seed).fit(ragged()).losses_ for seed in (4, 4, 5))
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, other)
@@ -128,7 +128,7 @@ def test_the_seed_decides_about_everything():
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"config": "serie"}, "config must be one of series"),
         ({"contamination": 0.0}, r"contamination must lie in \(0, 0.5\], got 0.0"),
@@ -141,13 +141,13 @@ def test_the_seed_decides_about_everything():
         ({"random_state": -1}, "seed must be at least 0"),
     ],
 )
-def test_settings_that_make_no_sense_are_told(settings, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
         SeriesAutoencoder(**settings).fit(ragged())
 
 
 @pytest.mark.parametrize(
-    ("codes", "lengths", "said"),
+    ("codes", "lengths", "message"),
     [
         (np.zeros((2, 4)), None, r"codes must have the shape \[any, 3\], got \[2, 4\]"),
         (np.zeros(3), None, r"codes must have the shape \[any, 3\], got \[3\]"),
@@ -157,6 +157,18 @@ def test_settings_that_make_no_sense_are_told(settings, said):
         (np.zeros((2, 3)), [4.0, 5.5], "lengths must be 2 whole numbers"),
     ],
 )
-def test_codes_that_cannot_be_decoded_are_told(fitted, codes, lengths, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_codes_are_refused(fitted, codes, lengths, message):
+    with pytest.raises(ValueError, match=message):
         fitted.inverse_transform(codes, lengths)
+
+
+def test_verbose_shows_a_bar_and_changes_nothing(fitted, capfd):
+    capfd.readouterr()
+    again = clone(fitted).set_params(verbose=True).fit(ragged())
+    out, err = capfd.readouterr()
+    assert "training" in err
+    assert "5/5" in err
+    assert not out
+    np.testing.assert_array_equal(again.losses_, fitted.losses_)
+    clone(fitted).fit(ragged())
+    assert capfd.readouterr() == ("", "")

@@ -1,4 +1,4 @@
-"""What people feed to an autoencoder of series by accident: a sentence that helps, or a result that makes sense."""
+"""Invalid and unusual series: an error with a repair, or a meaningful result."""
 
 import numpy as np
 import pytest
@@ -22,10 +22,10 @@ def fitted():
 
 
 @pytest.mark.parametrize(
-    "verb", ["transform", "reconstruct", "errors", "score_samples", "decision_function", "predict"]
+    "method", ["transform", "reconstruct", "errors", "anomaly_score", "score_samples", "decision_function", "predict"]
 )
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         (waves((7,), 3), r"X\[0\] must have 2 channels, got 3\."),
         ([np.ones(4)], r"X\[0\] must have 2 channels, got 1\."),
@@ -45,9 +45,9 @@ def fitted():
     ],
     ids=lambda value: "" if isinstance(value, str) else None,
 )
-def test_no_verb_takes_what_cannot_be_used(fitted, verb, given, said):
-    with pytest.raises(ValueError, match=said):
-        getattr(fitted, verb)(given)
+def test_invalid_series_are_refused_by_every_method(fitted, method, given, message):
+    with pytest.raises(ValueError, match=message):
+        getattr(fitted, method)(given)
 
 
 def test_one_step_and_mixed_lengths_are_series():
@@ -64,13 +64,13 @@ def test_a_single_series_can_be_fitted():
     assert model.predict(waves((13,))).tolist() == [1]
 
 
-def test_a_constant_channel_comes_back_as_it_is():
+def test_a_constant_channel_is_reconstructed():
     given = [np.column_stack([one, np.full(len(one), 7e6)]) for one in waves((7, 5, 11), 1)]
     model = SeriesAutoencoder(**SMALL).fit(given)
     assert np.isfinite(model.losses_).all()
     back = model.reconstruct(given)
     assert max(np.abs(one[:, 1] - 7e6).max() for one in back) < 10
-    # What never changed and now does is an anomaly.
+    # A change of a constant channel is an anomaly.
     broken = given[0].copy()
     broken[3, 1] += 100
     assert np.argmax(model.errors([broken])[0]) == 3
@@ -87,7 +87,7 @@ def test_missing_values_are_left_out_of_the_loss_and_of_scores():
     assert np.isnan(errors[0][2])
     assert np.isfinite(np.concatenate(errors)).sum() == 22
     assert np.isfinite(model.score_samples(holes)).all()
-    assert np.isfinite(np.concatenate(model.reconstruct(holes))).all(), "what is missing is filled in"
+    assert np.isfinite(np.concatenate(model.reconstruct(holes))).all(), "missing values are imputed"
     with pytest.raises(ValueError, match=r"X\[1\] must have an observed value, got 5 steps of NaN\."):
         model.transform([given[0], np.full((5, 2), NAN)])
 
@@ -100,11 +100,11 @@ def test_a_channel_that_was_never_observed_is_zeros():
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float16, np.int8, np.bool_, object])
-def test_any_type_of_number_is_taken(kind):
+def test_any_type_of_number_is_accepted(kind):
     given = [(one * 3).astype(kind) for one in waves((7, 5, 11))]
     assert SeriesAutoencoder(**SMALL).fit(given).transform(given).dtype == np.float32
 
 
-def test_training_that_loses_itself_is_told():
+def test_divergence_is_reported():
     with pytest.raises(NonFinite, match=r"steps 1 to 10 must be finite, got NaN or infinity in each\. Use a lower"):
         SeriesAutoencoder(sizes=(3,), spans=(), steps=10, learning_rate=1e38).fit(waves((7, 5), 1))

@@ -1,4 +1,4 @@
-"""hae on continuous series: trained, scored, drawn; and what people give it by accident."""
+"""`hae` on continuous series: training, scores, figures, and invalid input."""
 
 import csv
 
@@ -16,7 +16,7 @@ AT = np.arange(70)
 
 @pytest.fixture(scope="module")
 def pump(tmp_path_factory):
-    """A table of two channels, its damaged twin, and a model of the former."""
+    """A table of two channels, a copy with an anomaly, and a model trained on the former."""
     folder = tmp_path_factory.mktemp("pump")
     clean = np.c_[np.sin(AT / 2), np.cos(AT / 2)] + 0.02 * np.random.default_rng(0).normal(size=(70, 2))
     broken = clean.copy()
@@ -32,14 +32,14 @@ def score(folder, name, *words):
     return main(["score", "--workdir", str(folder / "run"), "--input", str(name), *words])
 
 
-def test_what_is_strange_has_the_highest_score(pump):
+def test_an_anomaly_has_the_highest_score(pump):
     assert score(pump, pump / "broken.npy", "--output", str(pump / "scores.csv")) == 0
     with (pump / "scores.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert [row["step"] for row in rows] == [str(step) for step in AT]
     assert {row["series"] for row in rows} == {"0"}
     scores = np.array([float(row["score"]) for row in rows])
-    # Stretches of 16 steps are judged together.
+    # Windows of 16 steps are scored.
     assert 28 <= np.argmax(scores) <= 56
     assert np.median(scores[:24]) < scores.max() / 10
     errors = np.array([float(row["squared_error"]) for row in rows])
@@ -52,7 +52,7 @@ def test_scores_can_be_drawn(pump):
     assert (pump / "s.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_model_of_the_command_line_is_one_of_the_estimators(pump):
+def test_a_trained_workdir_is_loaded_by_the_estimator(pump):
     model = SeriesAutoencoder.load(pump / "run")
     assert model.length_ == 24
     assert model.config_.steps == 3
@@ -80,7 +80,7 @@ def test_windows_of_a_series_join_to_the_series(time, width):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("a.txt", "1", r"series must stand in one of \.csv, \.npy, \.npz, got .*a\.txt\. Convert the file\."),
         ("a.csv", "", r"series must have at least one step, got .*a\.csv without a row of numbers\."),
@@ -96,13 +96,13 @@ def test_windows_of_a_series_join_to_the_series(time, width):
         ),
     ],
 )
-def test_files_that_are_no_series_are_told(tmp_path, capsys, name, content, said):
+def test_invalid_files_are_refused(tmp_path, capsys, name, content, message):
     (tmp_path / name).write_text(content)
     words = ["train", "--workdir", tmp_path / "run", "--preset=series", "--data.corpus", tmp_path / name]
     assert main(list(map(str, words))) == 2
     assert capsys.readouterr().err.startswith("hae: ")
     assert not (tmp_path / "run").exists()
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         _checked(tmp_path / name)
 
 
@@ -113,18 +113,21 @@ def _checked(path):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--workdir", "{}/run"], "workdir must be a new folder, got {}/run with a run. Choose another one."),
         (["--workdir", "{}/new", "--data.window", "0"], "data.window must be at least 1, got 0."),
         (["--workdir", "{}/new", "--data.corpus", "aeon:Vowels"], "corpus must be aeon: and one of JapaneseVowels,"),
-        (["--workdir", "{}/new", "--model.hidden_dim", "3"], "option must be one of hae train, got --model.hidden."),
+        (
+            ["--workdir", "{}/new", "--model.hidden_dim", "3"],
+            "option must be one of hae train, got --model.hidden_dim.",
+        ),
         ([], "--workdir must be given to hae train, got nothing."),
     ],
 )
-def test_options_that_make_no_sense_are_told(pump, capsys, words, said):
+def test_invalid_options_are_refused(pump, capsys, words, message):
     assert main(["train", "--preset", "series", *(word.format(pump) for word in words)]) == 2
-    assert f"hae: {said.format(pump)}" in capsys.readouterr().err
+    assert f"hae: {message.format(pump)}" in capsys.readouterr().err
 
 
 def test_a_series_of_other_channels_is_not_scored(pump, tmp_path, capsys):
@@ -136,6 +139,14 @@ def test_a_series_of_other_channels_is_not_scored(pump, tmp_path, capsys):
     assert "output must be a file in an existing folder" in capsys.readouterr().err
 
 
-def test_text_is_trained_as_ever(capsys):
+def test_presets_for_text_train_on_text(capsys):
     assert main(["train", "--preset", "small"]) == 2
     assert "--workdir must be given to hae train" in capsys.readouterr().err
+
+
+def test_a_run_on_series_is_not_read_as_text(pump, capsys):
+    assert main(["evaluate", "--workdir", str(pump / "run")]) == 2
+    assert (
+        f"workdir must hold a run on text, got one on series in {pump / 'run'}. Use hae score"
+        in capsys.readouterr().err
+    )

@@ -82,8 +82,8 @@ def options(kind: type, prefix: str = "") -> dict[str, Any]:
     """Returns the options of a dataclass and of those nested in it: dotted names and types.
 
     Example:
-        >>> list(options(Config))[:2]
-        ['model.kind', 'model.attention']
+        >>> [name for name in options(Config) if name.startswith("train.")][:2]
+        ['train.seed', 'train.steps']
     """
     found: dict[str, Any] = {}
     for name, hint in get_type_hints(kind).items():
