@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("sklearn", reason="hae trains series by hae_jax[sklearn]")
 
 from hae_jax.cli.main import main
-from hae_jax.data.recordings import join_windows, recordings, sliding_windows
+from hae_jax.data.recordings import join_windows, read_recordings, sliding_windows
 from hae_jax.estimators import SeriesAutoencoder
 
 AT = np.arange(70)
@@ -64,11 +64,11 @@ def test_files_of_all_kinds_hold_the_same_series(tmp_path):
     np.save(tmp_path / "a.npy", series)
     np.savez(tmp_path / "a.npz", series, np.ones((2, 5, 2)))
     for kind, number in (("csv", 1), ("npy", 1), ("npz", 3)):
-        found = recordings(str(tmp_path / f"a.{kind}"))
+        found = read_recordings(str(tmp_path / f"a.{kind}"))
         assert len(found) == number
         np.testing.assert_array_equal(found[0], series)
     (tmp_path / "holes.csv").write_text("1,2\n,4\n")
-    np.testing.assert_array_equal(recordings(str(tmp_path / "holes.csv"))[0], [[1, 2], [np.nan, 4]])
+    np.testing.assert_array_equal(read_recordings(str(tmp_path / "holes.csv"))[0], [[1, 2], [np.nan, 4]])
 
 
 @pytest.mark.parametrize(("time", "width"), [(70, 24), (24, 24), (5, 24), (70, 1), (25, 24)])
@@ -82,11 +82,11 @@ def test_windows_of_a_series_join_to_the_series(time, width):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.txt", "1", r"series must stand in one of \.csv, \.npy, \.npz, got .*a\.txt\. Convert the file\."),
+        ("a.txt", "1", r"series must be a file of type \.csv, \.npy, \.npz, got .*a\.txt\. Convert the file\."),
         ("a.csv", "", r"series must have at least one step, got .*a\.csv without a row of numbers\."),
         ("a.csv", "x,y\n1,2\n3\n", r"row 2 of .*a\.csv must hold 2 numbers, got '3'\. Correct it\."),
         ("a.csv", "1\n2\nb\n", r"row 3 of .*a\.csv must hold 1 numbers, got 'b'\."),
-        ("a.npy", "no array", r"series must be a whole \.npy of numbers, got .*a\.npy"),
+        ("a.npy", "no array", r"series must be a complete \.npy of numbers, got .*a\.npy"),
         ("a.csv", "1\n\n,\n", r"row 2 of .*a\.csv must hold 1 numbers, got ','\."),
         ("a.csv", "1\ninf\n", r"series\[0\] must be finite, got inf at step 1, channel 0\. Replace it"),
         (
@@ -109,7 +109,7 @@ def test_invalid_files_are_refused(tmp_path, capsys, name, content, message):
 def _checked(path):
     from hae_jax.data.series import as_series
 
-    return as_series(recordings(str(path)), name="series")
+    return as_series(read_recordings(str(path)), name="series")
 
 
 @pytest.mark.parametrize(

@@ -57,11 +57,11 @@ class SeriesTrain(Trained):
         held = (self.workdir / "config.json").exists()
         require(not held, "workdir", "be a new folder", f"{self.workdir} with a run", "Choose another one.")
         need_sklearn()
-        from hae_jax.data.recordings import recordings, sliding_windows
+        from hae_jax.data.recordings import read_recordings, sliding_windows
         from hae_jax.data.series import as_series
         from hae_jax.estimators import SeriesAutoencoder
 
-        series = as_series(recordings(self.data.corpus), self.data.missing, name="series")
+        series = as_series(read_recordings(self.data.corpus), self.data.missing, name="series")
         windows = [window for one in series for window in sliding_windows(one, self.data.window)]
         chosen = {("random_state" if name == "seed" else name): value for name, value in vars(self.train).items()}
         model = SeriesAutoencoder(config=SERIES[self.preset], missing=self.data.missing, **chosen).fit(windows)
@@ -88,12 +88,12 @@ class Score(Trained):
             fits = path is None or (path.parent.is_dir() and not path.is_dir())
             require(fits, name, "be a file in an existing folder", path, "Choose another path.")
         need_sklearn()
-        from hae_jax.data.recordings import join_windows, recordings, sliding_windows
+        from hae_jax.data.recordings import join_windows, read_recordings, sliding_windows
         from hae_jax.data.series import as_series
         from hae_jax.estimators import SeriesAutoencoder
 
         model = SeriesAutoencoder.load(self.workdir)
-        given = as_series(recordings(self.input), model.config_.missing, len(model.scaler_.mean), "series")
+        given = as_series(read_recordings(self.input), model.config_.missing, len(model.scaler_.mean), "series")
         with self.output.open("w", encoding="utf-8", newline="") as stream:
             table = csv.writer(stream)
             table.writerow(["series", "step", "squared_error", "score"])

@@ -1,4 +1,4 @@
-"""Series from files: numbers in columns, arrays, and labelled series by name."""
+"""Series from files, and sliding windows over long series."""
 
 import csv
 from pathlib import Path
@@ -13,22 +13,22 @@ KINDS = ".csv, .npy, .npz"
 AEON = "aeon:"
 
 
-def recordings(source: str) -> list[np.ndarray]:
-    """Reads series as they stand in a file; `as_series` checks them.
+def read_recordings(source: str) -> list[np.ndarray]:
+    """Reads the series of a file; `as_series` validates them.
 
     Args:
-        source: a .csv, one series with a step a row and a channel a column, under a header or not, empty where a value
-            is missing; a .npy of shape [time], [time, channel] or [series, time, channel]; a .npz of such arrays; or
-            `aeon:` and the name of labelled series, of which the training part is read.
+        source: a .csv with one series, one row per step and one column per channel, with or without a header, missing
+            values left empty; a .npy of shape [time], [time, channel] or [series, time, channel]; a .npz of such
+            arrays; or `aeon:` and the name of a labelled data set, of which the training part is read.
 
     Raises:
-        SeriesError: if it is none of these, or holds no numbers.
+        SeriesError: if it is none of these, or contains no numbers.
     """
     if source.startswith(AEON):
         return aeon.training_series(source.removeprefix(AEON))
     path = Path(source)
     if path.suffix.lower() not in KINDS.split(", "):
-        raise SeriesError(f"series must stand in one of {KINDS}, got {source}. Convert the file.")
+        raise SeriesError(f"series must be a file of type {KINDS}, got {source}. Convert the file.")
     if path.suffix.lower() == ".csv":
         return [_columns(path)]
     return [series for array in _arrays(path) for series in _split(array, path)]
@@ -60,10 +60,12 @@ def _is_number(value: str) -> bool:
 def _arrays(path: Path) -> list[np.ndarray]:
     try:
         with path.open("rb") as stream:
-            found = np.load(stream, allow_pickle=False)
-            return [found] if isinstance(found, np.ndarray) else [found[name] for name in found.files]
+            loaded = np.load(stream, allow_pickle=False)
+            return [loaded] if isinstance(loaded, np.ndarray) else [loaded[name] for name in loaded.files]
     except (ValueError, EOFError, BadZipFile) as error:
-        raise SeriesError(f"series must be a whole {path.suffix} of numbers, got {path}: {error}. Save anew.") from None
+        raise SeriesError(
+            f"series must be a complete {path.suffix} of numbers, got {path}: {error}. Save it again."
+        ) from None
 
 
 def _split(array: np.ndarray, path: Path) -> list[np.ndarray]:
@@ -74,7 +76,7 @@ def _split(array: np.ndarray, path: Path) -> list[np.ndarray]:
 
 
 def sliding_windows(series: SeriesArray, width: int) -> list[SeriesArray]:
-    """Cuts a series that is longer than a window into windows that overlap by seven eighths.
+    """Cuts a series into windows of at most `width` steps, which overlap by about seven eighths.
 
     Example:
         >>> [int(one[0, 0]) for one in sliding_windows(np.arange(20.0)[:, None], 16)]
@@ -86,7 +88,7 @@ def sliding_windows(series: SeriesArray, width: int) -> list[SeriesArray]:
 
 
 def join_windows(scores: list[np.ndarray], time: int, width: int) -> np.ndarray:
-    """Undoes `sliding_windows` for scores of steps: the mean over all windows that contain a step; NaN is left out.
+    """Inverts `sliding_windows` for scores of steps: the mean over all windows with the step, NaN excluded.
 
     Example:
         >>> join_windows([np.ones(16), np.full(16, 3.0)], 18, 16)[[0, 8, 17]].tolist()
