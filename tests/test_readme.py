@@ -117,7 +117,7 @@ def test_the_example_of_texts_runs(trained):  # noqa: F811
 def test_the_example_of_series_runs():
     pytest.importorskip("sklearn")
     found = {"series": [np.sin(np.arange(time) / 2) for time in (9, 14, 11, 16)]}
-    exec(example("SeriesAutoencoder").replace("SeriesAutoencoder()", "SeriesAutoencoder(steps=3)"), found)
+    exec(example("SeriesAutoencoder").replace("SeriesAutoencoder()", "SeriesAutoencoder(sizes=(5, 3), steps=3)"), found)
     assert len(found["codes"]) == len(found["anomalous"]) == 4
 
 
