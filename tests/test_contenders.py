@@ -136,4 +136,4 @@ def test_pytorch_twins_have_equal_losses_over_several_updates(cell, tmp_path):
     if cell.config["model"]["dtype"] == "float32":
         assert all(max(errors) < 1e-5 for errors in numbers["errors"].values())
     record = {"cell": cell.name, "numbers": numbers, "device": {"platform": "cpu"}}
-    assert "real words in" in step.render_step([record])
+    assert "real tokens in" in step.render_step([record])
