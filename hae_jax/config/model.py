@@ -65,7 +65,15 @@ class CellConfig:
 
 @dataclass(frozen=True)
 class ModelConfig(CellConfig):
-    """The autoencoder: sizes in units, couplings, auxiliary losses, and the options of its LSTM cells."""
+    """The autoencoder: sizes in units, couplings, auxiliary losses, and the options of its LSTM cells.
+
+    Raises:
+        ValueError: if a value is out of range, or two options exclude each other.
+
+    Example:
+        >>> ModelConfig(kind="flat", hidden_dim=64, forget_bias=2.0).embed_dim
+        256
+    """
 
     kind: Literal["hierarchical", "flat"] = "hierarchical"
     """`flat` is the "standard" model of the paper: one LSTM over the whole text."""

