@@ -18,11 +18,11 @@ class SeriesError(ValueError):
     """A series cannot be used."""
 
 
-def as_series(given: Any, missing: bool = False, channels: int | None = None, name: str = "X") -> list[SeriesArray]:
+def as_series(series: Any, missing: bool = False, channels: int | None = None, name: str = "X") -> list[SeriesArray]:
     """Returns series as float64 arrays [time, channel].
 
     Args:
-        given: a list of arrays [time] or [time, channel], whose lengths may differ; or one array [series, time] or
+        series: a list of arrays [time] or [time, channel], whose lengths may differ; or one array [series, time] or
             [series, time, channel].
         missing: whether NaN marks a missing value.
         channels: required number of channels; None for any number, equal in all series.
@@ -33,20 +33,20 @@ def as_series(given: Any, missing: bool = False, channels: int | None = None, na
             another number of channels.
 
     Example:
-        >>> [one.shape for one in series_of([[1.0, 2.0, 3.0], [4.0]])]
+        >>> [one.shape for one in as_series([[1.0, 2.0, 3.0], [4.0]])]
         [(3, 1), (1, 1)]
     """
-    if isinstance(given, str | bytes) or not hasattr(given, "__len__"):
-        raise SeriesError(f"{name} must be a list of series, got {type(given).__name__}. Put them into a list.")
-    if isinstance(given, np.ndarray) and given.dtype != object and given.ndim not in (2, 3):
+    if isinstance(series, str | bytes) or not hasattr(series, "__len__"):
+        raise SeriesError(f"{name} must be a list of series, got {type(series).__name__}. Put them into a list.")
+    if isinstance(series, np.ndarray) and series.dtype != object and series.ndim not in (2, 3):
         shape = "[series, time] or [series, time, channel]"
         raise SeriesError(
-            f"{name} must have the shape {shape}, got {list(given.shape)}. Put a single series into a list: [{name}]."
+            f"{name} must have the shape {shape}, got {list(series.shape)}. Put a single series into a list: [{name}]."
         )
-    if not len(given):
+    if not len(series):
         raise SeriesError(f"{name} must hold at least one series, got none. Pass some.")
-    found = []
-    for index, one in enumerate(given):
+    checked = []
+    for index, one in enumerate(series):
         array = _check(one, f"{name}[{index}]", missing)
         channels = channels or array.shape[1]
         if array.shape[1] != channels:
@@ -54,8 +54,8 @@ def as_series(given: Any, missing: bool = False, channels: int | None = None, na
                 f"{name}[{index}] must have {channels} channel{'s' * (channels > 1)}, got {array.shape[1]}. "
                 "Give every series the channels of training, as [time, channel]."
             )
-        found.append(array)
-    return found
+        checked.append(array)
+    return checked
 
 
 def _check(one: Any, name: str, missing: bool) -> SeriesArray:
