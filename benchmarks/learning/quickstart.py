@@ -17,8 +17,6 @@ from typing import Any
 from benchmarks.harness.record import Benchmark, Cell, Record
 from hae_jax.config import Config, TrainConfig
 from hae_jax.config.presets import preset
-from hae_jax.data import Dataset, sequential_batches
-from hae_jax.inference.evaluate import evaluate
 from hae_jax.trained import TrainedModel
 from hae_jax.training import fit
 
@@ -43,8 +41,7 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
     config, workdir = Config.from_json(json.dumps(cell.config)), folder / "workdir"
     if code := fit(config, workdir).exit_code:
         raise SystemExit(code)
-    run, heldout = TrainedModel.load(workdir), Dataset.load(workdir / "data").heldout
-    scores = evaluate(run.module, run.params, sequential_batches(heldout, config.data, 64), run.tokenizer)
+    scores = TrainedModel.load(workdir).evaluate()
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     trained = [line for line in lines if line["kind"] == "train"]
     return scores.to_dict() | {
