@@ -156,10 +156,10 @@ def test_a_trained_model_is_reported_as_json(hae, trained, tmp_path):
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["--batches", "0"], "batches must be at least 1, got 0. The more, the steadier the numbers."),
+        (["--batches", "0"], "batches must be at least 1, got 0. More batches reduce the variance."),
         (
             ["--png", "nowhere/g.png"],
-            "png must be a file in a folder that can be written to, got nowhere/g.png.",
+            "png must be a file in a writable folder, got nowhere/g.png.",
         ),
         (["--png", "g.txt"], "png must end in .png, .pdf or .svg, got g.txt. Choose another name."),
         (["--workdir", "nowhere"], "workdir must hold a run, got no config.json in nowhere."),
@@ -176,4 +176,4 @@ def test_options_that_the_run_does_not_have_are_refused(hae, trained, tmp_path):
     code, _, err = hae("--workdir", trained, "--model.hidden_dim", "7", "--png", tmp_path / "g.png")
     assert code == 2
     assert "options must be those of the run in" in err
-    assert "got another model.hidden_dim. Leave them out" in err
+    assert "got another model.hidden_dim. Remove them" in err
