@@ -5,7 +5,14 @@ import pytest
 
 pytest.importorskip("sklearn", reason="the measurements need hae_jax[sklearn]")
 
-from benchmarks.series.detection_metrics import average_windows, best_f1, detection, point_adjusted, sliding_windows, window_starts
+from benchmarks.series.detection_metrics import (
+    average_windows,
+    best_f1,
+    detection,
+    point_adjusted,
+    sliding_windows,
+    window_starts,
+)
 
 
 @pytest.fixture
