@@ -1,4 +1,4 @@
-"""`hae doctor`: why a model does not train, fresh or trained."""
+"""`hae doctor`: diagnosis of an untrained or a trained model."""
 
 import itertools
 import json
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Doctor(Configured):
-    """Finds out why a model does not train: the cause, the evidence, the repair."""
+    """Diagnoses why a model does not train: cause, evidence, repair."""
 
-    workdir: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: a fresh model)")] = None
-    """Folder of a run, whose config and parameters are examined. Without it the parameters are initial ones."""
+    workdir: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: an untrained model)")] = None
+    """Folder of a run to examine. Without it the model is initialized from the preset and the given options."""
     json: bool = False
     """Prints one JSON object instead of a report."""
     html: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: none)")] = None
@@ -58,7 +58,7 @@ class Doctor(Configured):
 
     @contextmanager
     def loaded(self) -> Iterator[tuple["Config", Any, Any, Any]]:
-        """Yields config, model, parameters and data set of the run in the workdir, or of a model without training."""
+        """Yields config, model, parameters and data set of the run in the workdir, or of an untrained model."""
         if self.workdir is None:
             with self.untrained() as (model, params, data):
                 yield self.config, model, params, data
