@@ -1,7 +1,7 @@
 """A trained autoencoder of texts as one object."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,7 +26,7 @@ from hae_jax.training.progress import bar
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrainedModel:
     """A trained autoencoder: a Flax module, its parameters, and the tokenizer and config that it was trained with.
 
@@ -48,10 +48,10 @@ class TrainedModel:
         (True, 2)
     """
 
-    config: Config
-    tokenizer: Tokenizer
-    module: Hierarchical | Flat
-    params: PyTree
+    config: Config = field(repr=False)
+    tokenizer: Tokenizer = field(repr=False)
+    module: Hierarchical | Flat = field(repr=False)
+    params: PyTree = field(repr=False)
     step: int
     workdir: Path
 

