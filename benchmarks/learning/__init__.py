@@ -1,1 +1,1 @@
-"""Does the model train, what makes it train, and how much does a code hold?"""
+"""Does the model train, which ingredients matter, and how much does a code store?"""

@@ -1,1 +1,1 @@
-"""Speed and memory beside Flax, Keras, Equinox and PyTorch."""
+"""Speed and memory compared with Flax, Keras and PyTorch."""

@@ -17,42 +17,42 @@ def scan(
     inputs: Float[Array, "part time feat"] | None,
     mask: Bool[Array, "batch time"],
     weights: LSTMWeights,
-    noise: RecurrentDropout = RecurrentDropout(),
-    nudge: Float[Array, "batch time hidden"] | None = None,
+    dropout: RecurrentDropout = RecurrentDropout(),
+    perturbation: Float[Array, "batch time hidden"] | None = None,
     context: Float[Array, "batch vec"] | None = None,
     hoist: bool = False,
 ) -> tuple[LSTMState, Float[Array, "batch time hidden"], Gates]:
-    """Does what `lstm_scan` does, without noise, and leaves the gradient to JAX.
+    """Computes `lstm_scan` without dropout and perturbations; JAX differentiates the loop.
 
     Args:
-        state: see `lstm_scan`, as all that follow.
-        inputs: what is read.
-        mask: True where a step is real.
-        weights: the layer's parameters, without normalisation in the cell.
-        noise: must be none.
-        nudge: must be None.
-        context: what is read at every step.
-        hoist: multiplies the inputs of all steps at once, before the loop; otherwise each in its step.
+        state: as in `lstm_scan`, like the following ones.
+        inputs: inputs of all steps.
+        mask: True where a step is valid.
+        weights: the layer's parameters, without normalization in the cell.
+        dropout: must be empty.
+        perturbation: must be None.
+        context: second input, the same at every step.
+        hoist: whether to project the inputs of all steps before the loop, instead of each in its step.
     """
     batch, time = mask.shape
     if inputs is not None:
         inputs = jnp.tile(inputs, (batch // len(inputs), 1, 1)).swapaxes(0, 1)
 
-    def multiply(inputs: Array | None) -> Array:
+    def project(inputs: Array | None) -> Array:
         total = jnp.zeros((batch, weights.recurrent.shape[-1]), state.hidden.dtype)
         for x, kernel in ((inputs, weights.kernel), (context, weights.context)):
             total = total if x is None or kernel is None else total + x @ kernel.astype(x.dtype)
         return total if weights.bias is None else total + weights.bias.astype(total.dtype)
 
-    ready = jax.vmap(multiply, axis_size=time)(inputs) if hoist else None
+    projected = jax.vmap(project, axis_size=time)(inputs) if hoist else None
 
     def advance(state: LSTMState, step: tuple) -> tuple[LSTMState, tuple[Array, Gates]]:
-        inputs, ready, real = step
-        new, gates = lstm_step(state, multiply(inputs) if ready is None else ready, weights)
-        state = LSTMState(*(jnp.where(real[:, None], n, o) for n, o in zip(new, state, strict=True)))
+        inputs, projected, valid = step
+        new, gates = lstm_step(state, project(inputs) if projected is None else projected, weights)
+        state = LSTMState(*(jnp.where(valid[:, None], n, o) for n, o in zip(new, state, strict=True)))
         return state, (state.hidden, gates)
 
-    state, (hidden, gates) = jax.lax.scan(advance, state, (inputs, ready, mask.T))
+    state, (hidden, gates) = jax.lax.scan(advance, state, (inputs, projected, mask.T))
     return state, hidden.swapaxes(0, 1), jax.tree.map(lambda x: jax.lax.stop_gradient(x).swapaxes(0, 1), gates)
 
 
