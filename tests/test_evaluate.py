@@ -1,3 +1,5 @@
+"""Scores of whole documents, against plain loops and the metrics of their texts."""
+
 import dataclasses
 import json
 import math

@@ -91,7 +91,7 @@ def test_zclip_follows_the_paper(norms):
 
 
 @pytest.mark.parametrize(("clip", "bound"), [(c, 0.1) for c in CLIPS if c not in {"none", "zclip", "autoclip"}])
-def test_binding_says_whether_the_clip_changed_the_gradient(clip, bound):
+def test_binding_is_whether_the_clip_changed_the_gradient(clip, bound):
     watched = clipping.record_clipping(optim.CLIPPERS[clip][0](bound))
     for norm, binding in ((1e-4, False), (31.0, True)):
         _, state = watched.update(gradient(norm), watched.init(PARAMS), PARAMS)

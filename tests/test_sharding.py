@@ -53,8 +53,8 @@ print("all-reduce" in text, "all-gather" in text)
 def test_a_layers_products_stay_divided_among_devices():
     # Values would be right, too, if every device did all the work.
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
-    said = subprocess.run([sys.executable, "-c", LAYER], env=os.environ | flags, check=True, capture_output=True)
-    assert said.stdout.split() == [b"True", b"False"]
+    ended = subprocess.run([sys.executable, "-c", LAYER], env=os.environ | flags, check=True, capture_output=True)
+    assert ended.stdout.split() == [b"True", b"False"]
 
 
 def train_on(devices, folder):
