@@ -12,11 +12,11 @@
 # ---
 
 # %% [markdown]
-# # How far does a gradient reach, and who decides?
+# # How far does a gradient reach?
 #
-# "Use Glorot's initialisation, clip the gradients, perhaps remove the biases": that is what one hears when an LSTM
-# does not train. Here we look at the gradient itself, before the first step of training, on its way back through
-# 50 steps; we ask a theory where it should have got to; and then we train, to see whether it matters.
+# "Use Glorot's initialization, clip the gradients, perhaps remove the biases" is common advice for an LSTM that does
+# not train. This notebook measures the gradient itself through 50 time steps before training, compares it with
+# mean-field theory, and then trains, to test whether it matters.
 
 # %%
 import jax
@@ -35,8 +35,7 @@ COLOURS = ("#9aa0a6", "#d1495b", "#e0a030", "#1f6f8b", "#2b8a3e")
 plt.rcParams |= {"axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 110}
 
 # %% [markdown]
-# Five ways to make a fresh LSTM. They differ in kernels, in the forget gate's first bias, and in whether there are
-# biases at all.
+# Five initializations of an LSTM. They differ in the kernels, the initial forget bias, and the presence of biases.
 
 # %%
 SCHEMES = {
@@ -48,25 +47,25 @@ SCHEMES = {
 }
 
 # %% [markdown]
-# ## The gradient on its way back
+# ## The gradient at initialization
 #
-# Zeros added to the hidden states change nothing, but the derivative with respect to them is dL/dh_t, for every t. The
-# loss here is a random projection of the last hidden state; any other that looks at the last state alone would do.
+# Zeros added to the hidden states change no value, but the derivative with respect to them is dL/dh_t, for every t. The
+# loss here is a random projection of the last hidden state; any other function of the last state would do.
 
 # %%
 inputs = jax.random.normal(jax.random.key(0), (BATCH, TIME, HIDDEN))
 mask = jnp.ones((BATCH, TIME), bool)
-pull = jax.random.normal(jax.random.key(1), (HIDDEN,))
+projection = jax.random.normal(jax.random.key(1), (HIDDEN,))
 
 
 def curve_of(config):
-    """Root mean square of dL/dh_t by steps before the last one, measured and as theory expects it."""
+    """Root mean square of dL/dh_t by steps before the last one, measured, and predicted by theory."""
     lstm = LSTM(config, HIDDEN, HIDDEN)
     params = lstm.init(jax.random.key(2), inputs, mask)["params"]
 
     def loss(zeros):
         states, _ = lstm.apply({"params": params, "perturbations": zeros}, inputs, mask)
-        return (states[-1].hidden @ pull).sum()
+        return (states[-1].hidden @ projection).sum()
 
     zeros = {"hidden_0_0": jnp.zeros((BATCH, TIME, HIDDEN))}
     gradient = jax.jit(jax.grad(loss))(zeros)["hidden_0_0"]
@@ -80,16 +79,16 @@ curves = {name: curve_of(config) for name, config in SCHEMES.items()}
 figure, axes = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
 for colour, (name, (curve, expected)) in zip(COLOURS, curves.items(), strict=True):
     measured = float(slope(curve))
-    axes.plot(np.log10(curve / curve[0]), color=colour, linewidth=2, label=f"{name}: {measured:+.2f} nat a step")
+    axes.plot(np.log10(curve / curve[0]), color=colour, linewidth=2, label=f"{name}: {measured:+.2f} nats per step")
     axes.plot(np.array(expected.curve) / np.log(10), color="black", linestyle=":", linewidth=1)
 axes.set_xlabel("steps before the last")
 axes.set_ylabel("decades of |dL/dh|")
-axes.set_title("Gradients of fresh LSTMs; dotted: theory", loc="left")
+axes.set_title("Gradients of untrained LSTMs; dotted: theory", loc="left")
 axes.legend(fontsize=8)
 # %% [markdown]
-# Over 50 steps Flax's default loses ten powers of ten, and Glorot's numbers in place of Flax's change nothing. The
-# forget gate's bias does it: at 0 the gate is 0.5, and halves what a cell remembers at every step; a bias of 2 opens it
-# to 0.84. (So does the kernel's gain: eight times an orthogonal matrix makes the gradient explode.)
+# Over 50 steps the gradient of Flax's default shrinks by ten powers of ten, and Glorot's kernels change nothing. What
+# matters is the forget bias: at 0 the gate is 0.5 and halves the cell state at every step; a bias of 2 opens the gate
+# to 0.84. (The gain of the kernel matters too: eight times an orthogonal matrix makes the gradient explode.)
 #
 # The dotted lines were computed without any gradient, from one forward pass:
 
@@ -101,20 +100,21 @@ for name, (curve, expected) in curves.items():
     )
 
 # %% [markdown]
-# The textbook version takes the recurrent kernel to be drawn anew at each step. It is not: an LSTM multiplies by the
-# *same* matrix 50 times, and paths that cross it equally often add up in phase. A theory that knows this comes close.
+# Textbook theory assumes a recurrent kernel drawn independently at each step. But an LSTM multiplies by the *same*
+# matrix 50 times, and paths that cross it equally often add up coherently. A theory of tied weights is close to the
+# measurement.
 #
-# ## Does it matter?
+# ## Does it matter for training?
 #
-# A vanished gradient is no proof that a model cannot learn, so we try. Eight symbols, one after the other, then 30
-# steps of noise; at the end the *first* symbol has to be said. Chance is ln 8 = 2.08 nats.
+# A vanishing gradient does not prove that a model cannot learn, so we train. The input is eight random symbols and then
+# 30 steps of noise; the target is the *first* symbol. Chance is ln 8 = 2.08 nats.
 
 # %%
 UNITS, SYMBOLS, GAP, STEPS = 32, 8, 30, 250
 
 
 def task(key):
-    """A batch: what is read, and the symbol that has to be said."""
+    """A batch of inputs and targets."""
     first, noise = jax.random.split(key)
     symbols = jax.random.randint(first, (32, 8), 0, SYMBOLS)
     blanks = jnp.zeros((32, GAP, SYMBOLS)) + 0.3 * jax.random.normal(noise, (32, GAP, SYMBOLS))
@@ -127,17 +127,17 @@ def learn(config):
     real = jnp.ones((32, 8 + GAP), bool)
     params = {
         "lstm": lstm.init(jax.random.key(3), task(jax.random.key(0))[0], real)["params"],
-        "say": jax.random.normal(jax.random.key(4), (UNITS, SYMBOLS)) / np.sqrt(UNITS),
+        "output": jax.random.normal(jax.random.key(4), (UNITS, SYMBOLS)) / np.sqrt(UNITS),
     }
 
     def step(state, key):
         params, moments = state
-        read, said = task(key)
+        inputs, targets = task(key)
 
         def loss(params):
-            states, _ = lstm.apply({"params": params["lstm"]}, read, real)
-            logits = states[-1].hidden @ params["say"]
-            return optax.softmax_cross_entropy_with_integer_labels(logits, said).mean()
+            states, _ = lstm.apply({"params": params["lstm"]}, inputs, real)
+            logits = states[-1].hidden @ params["output"]
+            return optax.softmax_cross_entropy_with_integer_labels(logits, targets).mean()
 
         value, gradient = jax.value_and_grad(loss)(params)
         updates, moments = optimizer.update(gradient, moments, params)
@@ -157,10 +157,10 @@ axes.axhline(np.log(SYMBOLS), color="black", linewidth=0.8)
 axes.text(STEPS * 0.99, np.log(SYMBOLS) + 0.03, "chance", ha="right", fontsize=8)
 axes.set_xlabel("steps of training")
 axes.set_ylabel("nats")
-axes.set_title("Who learns to remember the first symbol", loc="left")
+axes.set_title("Recall of the first symbol, training loss", loc="left")
 axes.legend(fontsize=8)
 
 # %% [markdown]
-# So the slope is a good guide where something has to be carried over many steps. It is not a law: how the same schemes
-# fare on long documents and on real text, with layer normalisation, clips and dropout, stands in
-# [the laboratory's tables](../docs/gradients.md). For a model of your own, fresh or trained: `hae gradients`.
+# So the slope is a good predictor where information has to be carried over many steps. It is not a law:
+# [docs/gradients.md](../docs/gradients.md) has results of the same initializations on long documents and on real text,
+# with layer normalization, clipping and dropout. `hae gradients` measures models of your own, untrained or trained.
