@@ -83,6 +83,12 @@ class TrainedModel:
                 f"workdir must hold a run, got no config.json in {workdir}. Train one: hae train --workdir {workdir}"
             )
         config = Config.load(path)
+        if not (workdir / "data").is_dir():
+            # As `hae doctor --repair` leaves it: a config to train.
+            raise ValueError(
+                f"workdir must hold a trained run, got a config alone in {workdir}. "
+                f"Train it: hae train --workdir {workdir}"
+            )
         tokenizer = load_tokenizer(workdir / "data")
         module = build(config.model, tokenizer.vocab_size)
         # Parameters have the same shapes for any batch: one document of one token suffices.

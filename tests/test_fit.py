@@ -232,6 +232,20 @@ def test_a_workdir_of_another_config_is_refused(config, whole, section, change):
         fit(other, whole[0])
 
 
+def test_a_workdir_of_a_model_of_series_is_refused_and_kept(config, tmp_path):
+    for name in ("config.json", "facts.json"):
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(ValueError, match=r"workdir must be new or hold a run on text, got one on series in .*Use an"):
+        fit(config, tmp_path)
+    assert (tmp_path / "config.json").read_text() == "{}"
+
+
+def test_a_config_alone_is_no_trained_run(config, tmp_path):
+    config.save(tmp_path / "config.json")
+    with pytest.raises(ValueError, match=r"must hold a trained run, got a config alone in .* Train it: hae train --wo"):
+        TrainedModel.load(tmp_path)
+
+
 def test_a_workdir_that_cannot_be_written_is_refused(config, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match=r"workdir must be a folder that can be written to, got .*file"):

@@ -223,6 +223,15 @@ def test_any_iterable_of_texts_is_accepted(model):
         np.testing.assert_array_equal(model.encode(texts), model.encode(TEXTS))
 
 
+@pytest.mark.parametrize(
+    ("decoding", "got"), [("beam", "'beam'"), (BeamSearch, "BeamSearch"), (4, "4"), (None, "None")]
+)
+def test_anything_but_a_decoding_method_is_refused(model, decoding, got):
+    for function in (iter_decode, iter_reconstruct):
+        with pytest.raises(ValueError, match=f"decoding must be a Greedy, Sampling or BeamSearch, got {got}. Use"):
+            list(getattr(function, "__wrapped__", function)(model, TEXTS, decoding))
+
+
 def test_an_interpolation_has_two_points_at_least(model):
     with pytest.raises(ValueError, match="points must be at least 2, got 1"):
         model.interpolate(*TEXTS[:2], points=1)

@@ -60,7 +60,7 @@ def preset(name: str) -> Config:
         200
     """
     if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, 1)
+        near = difflib.get_close_matches(str(name), PRESETS, 1)
         hint = f"Did you mean {near[0]!r}?" if near else "Choose one of them."
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {name!r}. {hint}")
     return PRESETS[name]

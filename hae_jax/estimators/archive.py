@@ -48,6 +48,9 @@ class Archive:
             arrays, params = (_arrays(folder / name) for name in ("arrays.npz", "params.npz"))
             return cls(texts[0], json.loads(texts[1]), arrays, unflatten_dict(params, sep="/"))
         except (OSError, ValueError, BadZipFile, EOFError) as error:
+            if isinstance(error, FileNotFoundError):
+                repair = "Save one there, or train one: hae train --preset series."
+                raise ValueError(f"folder must hold a saved estimator, got none in {folder}. {repair}") from None
             raise ValueError(f"folder must hold a saved estimator, got {folder}: {error}. Save it again.") from None
 
 

@@ -231,6 +231,8 @@ class SeriesAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Outli
         if isinstance(self.config, str) and self.config not in SERIES:
             raise ValueError(f"config must be one of {', '.join(SERIES)}, got {self.config!r}. Or a SeriesConfig.")
         config = SERIES[self.config] if isinstance(self.config, str) else self.config
+        if not isinstance(config, SeriesConfig):
+            raise ValueError(f"config must be a SeriesConfig, got {type(config).__name__}. Or the name of a preset.")
         if self.spans is not None and not self.spans and config.memory:
             config = replace(config, memory=0, cell=replace(config.cell, initializer="orthogonal"))
         chosen = {

@@ -111,6 +111,24 @@ def check_texts(texts: Any, first: int = 1) -> list[str]:
     return checked
 
 
+def check_decoding(decoding: Any) -> None:
+    """Checks that a decoding method is one.
+
+    Raises:
+        ValueError: if it is a class or a name instead of an object.
+
+    Example:
+        >>> check_decoding("beam")
+        Traceback (most recent call last):
+        ValueError: decoding must be a Greedy, Sampling or BeamSearch, got 'beam'. Use BeamSearch(4), for example.
+    """
+    if isinstance(decoding, type) or not callable(decoding):
+        got = decoding.__name__ if isinstance(decoding, type) else repr(decoding)
+        raise ValueError(
+            f"decoding must be a Greedy, Sampling or BeamSearch, got {got}. Use BeamSearch(4), for example."
+        )
+
+
 def iter_encode(model: TextModel, texts: Iterable[str]) -> Iterator[Encoding]:
     """Encodes texts.
 
@@ -172,6 +190,7 @@ def iter_decode(model: TextModel, codes: np.ndarray, decoding: Decoding = GREEDY
     Raises:
         ValueError: if the codes have another shape or are not finite, or the model has attention.
     """
+    check_decoding(decoding)
     data = model.config.data
     like = jax.eval_shape(
         lambda batch: encode(model.module, model.params, batch),
@@ -216,6 +235,7 @@ def iter_reconstruct(model: TextModel, texts: Iterable[str], decoding: Decoding 
     Raises:
         ValueError: as `iter_encode`.
     """
+    check_decoding(decoding)
     for number, (part, batch, documents, truncated) in enumerate(_batches(model, texts)):
         code = encode(model.module, model.params, batch)
         outputs = decode_batch(model, code, len(part), decoding, number)

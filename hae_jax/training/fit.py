@@ -107,7 +107,7 @@ def open_workdir(config: Config, workdir: Path) -> None:
     """Creates the workdir, or checks that it contains a run of this config.
 
     Raises:
-        ValueError: if it is not writable, or contains a run of another config.
+        ValueError: if it is not writable, or contains a run of another config, or one on series.
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -118,6 +118,8 @@ def open_workdir(config: Config, workdir: Path) -> None:
             f"workdir must be a folder that can be written to, got {workdir} ({error.strerror}). Choose another one."
         ) from None
     path = workdir / "config.json"
+    if (workdir / "facts.json").exists():
+        raise ValueError(f"workdir must be new or hold a run on text, got one on series in {workdir}. Use another one.")
     if path.exists() and steps(workdir / "checkpoints"):
         old = Config.load(path)
         changed = [
@@ -127,7 +129,7 @@ def open_workdir(config: Config, workdir: Path) -> None:
         if changed:
             raise ValueError(
                 f"workdir must hold a run of the same config, got {workdir} with another {', '.join(changed)}. "
-                "Use a new workdir, or the options that run was started with."
+                "Use a new workdir, or that run's config, which hae train takes if only --workdir is given."
             )
 
 
