@@ -1,4 +1,4 @@
-"""The one door to all measurements."""
+"""The command line of all benchmarks: `python -m benchmarks list`, `run NAME` or `report`."""
 
 import argparse
 import shutil
@@ -63,8 +63,8 @@ MODULES = {
     "repairs": repairs,
     "courses": loss_curves,
 }
-"""All benchmarks by name; the docstring of each says what it asks, on which device, how long, and what to expect."""
-_MADE = [table for module in MODULES.values() for table in module.BENCHMARKS]
+"""All benchmarks by name; the docstring of each states its question, device, duration and expected outcome."""
+_MEASURED = [table for module in MODULES.values() for table in module.BENCHMARKS]
 SUMMARIES = (
     gradients_summary.SUMMARY,
     prediction.SUMMARY,
@@ -73,25 +73,25 @@ SUMMARIES = (
     speed_summary.SUMMARY,
     *highlights.SUMMARIES,
 )
-TABLES: dict[str, Benchmark | Summary] = {table.table: table for table in (*_MADE, *SUMMARIES)}
+TABLES: dict[str, Benchmark | Summary] = {table.table: table for table in (*_MEASURED, *SUMMARIES)}
 """All tables by name; a benchmark has one or more."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Lists, runs or reports; returns the exit code."""
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
-    doors = parser.add_subparsers(dest="door", required=True)
-    doors.add_parser("list", help="name the benchmarks, and the questions they answer")
-    door = doors.add_parser("run", help="measure what has not been measured yet on this device")
-    door.add_argument("name", choices=MODULES)
-    door.add_argument("--quick", action="store_true", help="less of everything, to see whether it works")
-    door.add_argument("--force", action="store_true", help="measure everything anew")
-    doors.add_parser("report", help="put the results into the README and the docs")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="print the names of all benchmarks, and the questions they answer")
+    command = commands.add_parser("run", help="measure what has not been measured yet on this device")
+    command.add_argument("name", choices=MODULES)
+    command.add_argument("--quick", action="store_true", help="a short run that checks whether the benchmark works")
+    command.add_argument("--force", action="store_true", help="measure everything again")
+    commands.add_parser("report", help="render the results into the README and the docs")
     chosen = parser.parse_args(arguments)
-    if chosen.door == "list":
+    if chosen.command == "list":
         for name, module in MODULES.items():
             print(f"{name:12} {(module.__doc__ or '').splitlines()[0]}")
-    elif chosen.door == "run":
+    elif chosen.command == "run":
         return max(run(table, chosen.quick, chosen.force) for table in MODULES[chosen.name].BENCHMARKS)
     else:
         report.update(ROOT, TABLES, RESULTS)
@@ -102,43 +102,43 @@ def run(benchmark: Benchmark, quick: bool, force: bool, results: Path = RESULTS,
     """Measures the cells that have no record yet, and writes each as soon as it is measured.
 
     Args:
-        benchmark: what to measure.
-        quick: whether to measure less; such results stand in a file of their own that no table is made of.
-        force: whether to forget the records there are.
+        benchmark: the benchmark.
+        quick: whether to measure less; such results are written to a file of their own, and not rendered.
+        force: whether to measure cells again that have a record.
         results: folder of the records.
-        folders: where each cell has its own folder, in which a measurement that was stopped can go on.
+        folders: folder with one folder per cell, in which an interrupted measurement is resumed.
 
     Returns:
-        The exit code: 1 if a cell was begun with other code and so cannot go on.
+        The exit code: 1 if a cell was started by another revision of the code, so that it cannot be resumed.
     """
     name = f"{benchmark.table}-{slug()}{'-quick' if quick else ''}"
     path = results / f"{name}.json"
     for cell in benchmark.cells(quick):
         folder = folders / name / "".join(c if c.isalnum() else "-" for c in cell.name)
-        known = {record["cell"] for record in read(path)}
+        measured = {record["cell"] for record in read(path)}
         if force:
             shutil.rmtree(folder, ignore_errors=True)
-        elif cell.name in known:
-            print(f"{cell.name}: measured before")
+        elif cell.name in measured:
+            print(f"{cell.name}: already measured")
             continue
-        begun = begin(cell, folder, benchmark.peers)
-        if begun["revision"] != revision():
+        started = start_record(cell, folder, benchmark.peers)
+        if started["revision"] != revision():
             print(
-                f"{folder} must have been begun with this code, got commit {begun['revision']['commit']}. "
-                "Measure anew: --force.",
+                f"{folder} must have been started by this revision, got commit {started['revision']['commit']}. "
+                "Measure again: --force.",
                 file=sys.stderr,
             )
             return 1
         numbers = benchmark.measure(cell, folder)
         skipped = numbers.get("skipped", ())
-        raced = {name: number for name, number in begun["versions"].items() if name not in skipped}
-        write(path, begun | {"versions": raced, "numbers": numbers, "finished": now()})
+        versions_used = {name: version for name, version in started["versions"].items() if name not in skipped}
+        write(path, started | {"versions": versions_used, "numbers": numbers, "finished": now()})
         print(f"{cell.name}: {path}")
     return 0
 
 
-def begin(cell: Cell, folder: Path, peers: tuple[str, ...]) -> Record:
-    """Returns where the numbers of a cell come from, as it was when the cell was begun."""
+def start_record(cell: Cell, folder: Path, peers: tuple[str, ...]) -> Record:
+    """Returns the provenance of a cell's numbers, as of the start of its measurement."""
     path = folder / "begun.json"
     if not read(path):
         record: Record = {

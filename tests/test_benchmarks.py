@@ -98,7 +98,7 @@ def test_a_measurement_is_not_continued_with_other_code(tmp_path, capsys):
     write(begun, found | {"revision": {"commit": "0123abc", "dirty": False}})
     benchmark, measured = counting()
     assert run(benchmark, False, False, tmp_path, tmp_path / "work") == 1
-    assert "must have been begun with this code, got commit 0123abc" in capsys.readouterr().err
+    assert "must have been started by this revision, got commit 0123abc" in capsys.readouterr().err
     assert run(benchmark, False, True, tmp_path, tmp_path / "work") == 0
     assert measured == ["a", "bb", "c d"]
 

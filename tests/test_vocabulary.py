@@ -36,6 +36,7 @@ AREAS = {
         for path in sorted((ROOT / "benchmarks").iterdir())
         if path.is_dir() and path.name not in ("__pycache__", "results")
     },
+    "benchmarks": ["benchmarks/*.py"],
     "tests": ["tests/**/*.py"],
 }
 
