@@ -70,16 +70,6 @@ def residuals(model: Series, params: PyTree, scaler: Scaler, series: Sequence[Se
     return [scaler.apply(other) - scaler.apply(one) for one, other in zip(series, decoded, strict=True)]
 
 
-def errors(
-    model: Series, params: PyTree, scaler: Scaler, series: Sequence[SeriesArray]
-) -> list[Float[np.ndarray, "_"]]:
-    """Returns the mean squared error of every step over its observed channels, in units of the scaled data.
-
-    Steps where nothing was observed are NaN.
-    """
-    return [squares(one) for one in residuals(model, params, scaler, series)]
-
-
 def squares(residual: SeriesArray) -> Float[np.ndarray, "_"]:
     """Returns the mean square of every step over its observed channels."""
     total, count = np.square(np.nan_to_num(residual)).sum(axis=1), (~np.isnan(residual)).sum(axis=1)
