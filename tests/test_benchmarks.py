@@ -1,4 +1,4 @@
-"""The one door to the benchmarks, and README tables that come from its files."""
+"""The command line of the benchmarks, their records, and the tables rendered from them."""
 
 import json
 from importlib.metadata import version
@@ -78,7 +78,7 @@ def test_a_record_says_where_its_numbers_come_from(tmp_path):
     assert record["started"] <= record["finished"]
 
 
-def test_versions_of_peers_that_raced_stand_under_the_table(tmp_path):
+def test_versions_of_measured_peers_are_listed_under_the_table(tmp_path):
     benchmark, _ = counting(peers=("scipy", "no-such-package"))
     run(benchmark, False, False, tmp_path, tmp_path / "work")
     first, *_, last = read(results(tmp_path))
@@ -103,7 +103,7 @@ def test_a_measurement_is_not_continued_with_other_code(tmp_path, capsys):
     assert measured == ["a", "bb", "c d"]
 
 
-def test_a_table_stands_between_its_markers_and_nothing_else_changes(tmp_path):
+def test_a_table_replaces_what_is_between_its_markers_and_nothing_else_changes(tmp_path):
     benchmark, _ = counting()
     run(benchmark, False, False, tmp_path, tmp_path / "work")
     text = "before\n<!-- table:counting -->\nold\n<!-- end -->\nafter"
@@ -151,31 +151,33 @@ def test_the_first_run_can_be_measured_quickly_and_rendered(tmp_path):
     assert f"| {record['numbers']['loss']:.2f} | {record['numbers']['code_gap']:.2f} |" in table
 
 
-def test_any_beginning_of_the_doctors_patients_is_a_fair_sample_of_odd_variants():
+def test_any_beginning_of_the_doctors_cells_is_a_fair_sample_of_odd_variants():
     cells = [cell for cell in accuracy.first_cells() if "thread" not in cell.config]
     round_of = 2 * len(fault_injection.causes())
     for start in range(0, len(cells), round_of):
-        sick, well = (cells[start + at : start + round_of : 2] for at in (0, 1))
-        assert sorted(cell.config["fault"] for cell in sick) == fault_injection.causes()
-        assert {cell.config["fault"] for cell in well} == {"healthy"}
-        assert {cell.config["style"] for cell in well} == set(fault_injection.STYLES)
+        faulty, healthy = (cells[start + at : start + round_of : 2] for at in (0, 1))
+        assert sorted(cell.config["fault"] for cell in faulty) == fault_injection.causes()
+        assert {cell.config["fault"] for cell in healthy} == {"healthy"}
+        assert {cell.config["style"] for cell in healthy} == set(fault_injection.STYLES)
     assert all(cell.config["seed"] % 2 for cell in cells)
     assert len({cell.name for cell in cells}) == len(cells) >= 600
 
 
-def test_patients_that_count_for_others_are_as_many_new_and_of_their_kind():
+def test_replacing_cells_are_new_and_as_many_of_the_same_kind():
     cells, later = list(accuracy.first_cells()), list(accuracy.replacing_cells())
     assert not {cell.name for cell in later} & {cell.name for cell in cells}
     assert all(accuracy.is_replaced(cell.config) and cell.config["seed"] % 2 for cell in later)
     records = [{"cell": cell.name, "config": cell.config} for cell in (*cells, *later)]
-    ill, well = accuracy.held_out(records)
+    faulty, healthy = accuracy.held_out(records)
     names = {cell.name for cell in accuracy.first_cells(accuracy.TUNED_ON)}
     before = [cell for cell in cells if cell.name not in names and "thread" not in cell.config]
-    assert len(ill) + len(well) == len(before)
-    assert {r["cell"] for r in (*ill, *well) if accuracy.is_replaced(r["config"])} == {cell.name for cell in later}
+    assert len(faulty) + len(healthy) == len(before)
+    assert {r["cell"] for r in (*faulty, *healthy) if accuracy.is_replaced(r["config"])} == {
+        cell.name for cell in later
+    }
 
 
-def test_the_doctors_verdicts_can_be_given_anew_from_what_was_measured(tmp_path):
+def test_the_doctors_verdicts_can_be_recomputed_from_stored_evidence(tmp_path):
     path = tmp_path / f"doctor-{slug()}.json"
     numbers = {"causes": [], "healthy": True, "abstained": [], "seconds": 3.0, "steps": 0}
     write(path, {"cell": "plain | state-swapped | 99", "config": {"fault": "state-swapped"}, "numbers": numbers})
