@@ -1,9 +1,8 @@
 """A trained autoencoder of texts as one object."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import jax
 import numpy as np
@@ -21,9 +20,7 @@ from hae_jax.inference.evaluate import Evaluation, evaluate
 from hae_jax.models import Flat, Hierarchical, build
 from hae_jax.training import fit
 from hae_jax.training.checkpoint import Log, load_params
-from hae_jax.training.progress import bar
-
-Result = TypeVar("Result")
+from hae_jax.training.progress import collect
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +112,7 @@ class TrainedModel:
             (1, 15)
         """
         texts = streams.check_texts(texts)
-        found = _collect(streams.iter_encode(self, texts), "encoding", len(texts), progress)
+        found = collect(streams.iter_encode(self, texts), "encoding", len(texts), progress)
         return np.stack([encoding.code for encoding in found])
 
     def decode(self, codes: ArrayLike, decoding: Decoding = GREEDY, *, progress: bool = False) -> list[str]:
@@ -139,7 +136,7 @@ class TrainedModel:
             1
         """
         array = np.asarray(codes)
-        return _collect(streams.iter_decode(self, array, decoding), "decoding", len(array), progress)
+        return collect(streams.iter_decode(self, array, decoding), "decoding", len(array), progress)
 
     def reconstruct(self, texts: Iterable[str], decoding: Decoding = GREEDY, *, progress: bool = False) -> list[str]:
         """Encodes texts and decodes their codes; with attention the decoder reads the sentence states as well.
@@ -161,7 +158,7 @@ class TrainedModel:
             True
         """
         texts = streams.check_texts(texts)
-        found = _collect(streams.iter_reconstruct(self, texts, decoding), "reconstructing", len(texts), progress)
+        found = collect(streams.iter_reconstruct(self, texts, decoding), "reconstructing", len(texts), progress)
         return [each.reconstruction for each in found]
 
     def interpolate(self, start: str, end: str, points: int = 7, decoding: Decoding = GREEDY) -> list[str]:
@@ -234,7 +231,7 @@ class TrainedModel:
             [(2, 5), (1, 5)]
         """
         texts = streams.check_texts(texts)
-        return _collect(streams.iter_embed_sentences(self, texts), "embedding", len(texts), progress)
+        return collect(streams.iter_embed_sentences(self, texts), "embedding", len(texts), progress)
 
     def log_likelihood(self, texts: Iterable[str], *, progress: bool = False) -> Float[np.ndarray, "text"]:
         """Scores texts, teacher-forced, each decoded from its own code.
@@ -255,7 +252,7 @@ class TrainedModel:
             True
         """
         texts = streams.check_texts(texts)
-        return np.array(_collect(streams.iter_log_likelihood(self, texts), "scoring", len(texts), progress))
+        return np.array(collect(streams.iter_log_likelihood(self, texts), "scoring", len(texts), progress))
 
 
 load = TrainedModel.load
@@ -292,14 +289,3 @@ def train(config: Config, workdir: Path | str, *, progress: bool = False) -> Tra
     if result.signal is not None:
         raise KeyboardInterrupt(f"stopped by signal {result.signal} at step {result.step}")
     return TrainedModel.load(workdir)
-
-
-def _collect(results: Iterator[Result], name: str, total: int, progress: bool) -> list[Result]:
-    """Collects results, and shows a progress bar on standard error if requested."""
-    with bar(Console(stderr=True), progress) as display:
-        task = display.add_task(name, total=total, numbers="")
-        found = []
-        for result in results:
-            found.append(result)
-            display.update(task, advance=1)
-    return found

@@ -1,7 +1,8 @@
 """Progress display: a bar on a terminal, plain lines elsewhere, and tables of reconstructions."""
 
+from collections.abc import Iterator
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -9,6 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from hae_jax.inference.evaluate import Evaluation
+
+Result = TypeVar("Result")
 
 
 class ProgressDisplay:
@@ -74,6 +77,17 @@ def bar(console: Console, visible: bool) -> Progress:
         # Standard output is reserved for results.
         console=console, disable=not visible, redirect_stdout=False,
     )  # fmt: skip
+
+
+def collect(results: Iterator[Result], name: str, total: int, visible: bool) -> list[Result]:
+    """Returns the elements of an iterator as a list; shows a progress bar on standard error if `visible`."""
+    with bar(Console(stderr=True), visible) as display:
+        task = display.add_task(name, total=total, numbers="")
+        found = []
+        for result in results:
+            found.append(result)
+            display.update(task, advance=1)
+    return found
 
 
 def format_metrics(values: dict[str, Any]) -> str:
