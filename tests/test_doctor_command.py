@@ -49,6 +49,11 @@ def test_a_faulty_run_is_not_changed_and_a_config_that_helps_is_written_beside_i
     assert Config.load(Path(found["config"])).optim.clip_norm > 1e-3
 
 
+def test_options_that_the_run_does_not_have_are_refused(trained, capsys):
+    assert main(["doctor", "--workdir", str(trained), "--model.hidden_dim", "7", "--optim.eps", "1e-3"]) == 2
+    assert "got another model.hidden_dim, optim.eps. Remove them" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -9,7 +9,8 @@ import numpy as np
 import optax
 import pytest
 
-from hae_jax.config import Clip, OptimConfig
+from hae_jax.cli.parser import parse
+from hae_jax.config import Clip, OptimConfig, preset
 from hae_jax.training import clipping, optim
 
 CLIPS = get_args(Clip)
@@ -159,3 +160,18 @@ def test_accumulated_batches_move_the_parameters_once_by_their_mean():
             found = optax.apply_updates(found, updates)
         np.testing.assert_allclose(found["kernel"], wanted["kernel"], rtol=1e-6)
         assert bool(optim.binding(piece)) == bool(optim.binding(state))
+
+
+@pytest.mark.parametrize(
+    ("words", "clip", "threshold"),
+    [
+        ([], "global_norm", preset("small").optim.clip_norm),
+        (["--optim.clip", "agc"], "agc", None),
+        (["--optim.clip", "agc", "--optim.clip_norm", "0.02"], "agc", 0.02),
+        (["--optim.clip", "global_norm"], "global_norm", preset("small").optim.clip_norm),
+        (["--optim.clip_norm", "None"], "global_norm", None),
+    ],
+)
+def test_a_threshold_of_a_preset_holds_for_its_own_clip(words, clip, threshold):
+    optim = parse(["config", *words]).config.optim
+    assert (optim.clip, optim.clip_norm) == (clip, threshold)

@@ -64,9 +64,8 @@ class Doctor(Configured):
                 yield self.config, model, params, data
             return
         from hae_jax.data import Dataset
-        from hae_jax.trained import TrainedModel
 
-        run = TrainedModel.load(self.workdir)
+        run = self.load_run(self.workdir)
         yield run.config, run.module, run.params, Dataset.load(self.workdir / "data")
 
     def examined(self, config: "Config", model: Any, params: Any, data: Any) -> "Report":

@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import arg
 
 from hae_jax.cli.options import Configured
-from hae_jax.config import differences
 
 if TYPE_CHECKING:
     from hae_jax.gradients.report import GradientReport
     from hae_jax.trained import TrainedModel
 
-MODEL_FIELDS = ("model.", "data.")
-"""Sections of the config that a trained model fixes."""
-FREE = "data.batch_size"
-"""The exception among them: memory may require another batch size."""
+FREE = ("optim.", "train.", "data.batch_size")
+"""Fields of the config that may differ from those of a trained model: memory may require another batch size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +35,7 @@ class Gradients(Configured):
         """Prints the report and draws the figure."""
         if self.batches < 1:
             raise ValueError(f"batches must be at least 1, got {self.batches}. More batches reduce the variance.")
-        model = self.load_run(self.workdir) if self.workdir else None
+        model = self.load_run(self.workdir, FREE) if self.workdir else None
         png = self.png or (self.workdir or Path()) / "gradients.png"
         if not png.parent.is_dir() or png.is_dir() or not os.access(png.parent, os.W_OK):
             raise ValueError(f"png must be a file in a writable folder, got {png}. Choose another path.")
@@ -56,21 +53,6 @@ class Gradients(Configured):
 
             show_gradients(report, title)
             print(png)
-
-    def load_run(self, workdir: Path) -> "TrainedModel":
-        """Loads a run; the options must not contradict its config."""
-        from hae_jax.trained import TrainedModel
-
-        model = TrainedModel.load(workdir)
-        changed = [
-            name for name in differences(model.config, self.config) if name.startswith(MODEL_FIELDS) and name != FREE
-        ]
-        if changed:
-            raise ValueError(
-                f"options must be those of the run in {workdir}, got another {', '.join(changed)}. "
-                "Remove them, or remove --workdir to measure an untrained model."
-            )
-        return model
 
     def trained(self, model: "TrainedModel") -> "tuple[GradientReport, str]":
         """Reports the gradients of a trained model, and of its training so far."""

@@ -58,8 +58,8 @@ def codes_of(path: Path) -> np.ndarray:
     data = path.read_bytes()
     try:
         codes = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, BadZipFile) as error:
-        raise ValueError(f"codes must be a whole .npy file of numbers, got {path}: {error}. Encode anew.") from None
+    except (ValueError, EOFError, BadZipFile):
+        raise ValueError(f"codes must be a whole .npy file of numbers, got {path}. Encode texts anew.") from None
     if not isinstance(codes, np.ndarray):
         raise ValueError(f"codes must be one array in a .npy file, got the archive {path}. Save the array by itself.")
     return codes

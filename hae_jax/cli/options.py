@@ -5,12 +5,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import arg
 
-from hae_jax.config import Config
+from hae_jax.config import Config, differences
 from hae_jax.config.presets import PRESETS
+
+if TYPE_CHECKING:
+    from hae_jax.trained import TrainedModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +35,27 @@ class Configured(Config):
     def config(self) -> Config:
         """The config without the options of the command."""
         return Config(self.model, self.data, self.optim, self.train)
+
+    def load_run(self, workdir: Path, free: tuple[str, ...] = ()) -> "TrainedModel":
+        """Loads a run.
+
+        Args:
+            workdir: its folder.
+            free: fields or sections of the config in which the options may differ from the run.
+
+        Raises:
+            ValueError: if there is no run, or the options contradict its config.
+        """
+        from hae_jax.trained import TrainedModel
+
+        model = TrainedModel.load(workdir)
+        changed = [name for name in differences(model.config, self.config) if not name.startswith(free)]
+        if changed:
+            raise ValueError(
+                f"options must be those of the run in {workdir}, got another {', '.join(changed)}. "
+                "Remove them, or remove --workdir for an untrained model."
+            )
+        return model
 
     @contextmanager
     def untrained(self) -> Iterator[tuple[Any, Any, Any]]:

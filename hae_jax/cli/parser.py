@@ -21,7 +21,8 @@ from hae_jax.cli.options import Configured, Trained
 from hae_jax.cli.series import SeriesTrain
 from hae_jax.config import Config
 from hae_jax.config.migration import VALUES, new_name
-from hae_jax.config.presets import preset
+from hae_jax.config.presets import PRESETS, preset
+from hae_jax.config.run import Clip
 from hae_jax.config.series import SERIES
 
 TOPIC = """Hierarchical LSTM autoencoders: documents are encoded into one vector each, and decoded again.
@@ -35,7 +36,7 @@ TOPIC = """Hierarchical LSTM autoencoders: documents are encoded into one vector
 
 `hae COMMAND --help` lists the options of a command."""
 
-DEFAULTS = "Defaults are those of the preset, or of the run that is resumed. -H explains every option."
+DEFAULTS = "Defaults are those of the preset, or of the run in the workdir. -H explains every option."
 HELP = ("-h", "--help", "-H", "--help-verbose")
 NUMBERS: dict[object, str] = {int: "a whole number", float: "a number"}
 
@@ -53,7 +54,10 @@ def parse(argv: Sequence[str]) -> Command:
     name, *rest = argv
     if name not in COMMANDS:
         raise ValueError(f"command must be one of {', '.join(COMMANDS)}, got {name!r}. {suggestion(name, COMMANDS)}")
-    kind = SeriesTrain if name == "train" and preset_name(rest) in SERIES else COMMANDS[name]
+    wanted, presets = preset_name(rest), [*PRESETS, *SERIES]
+    if name == "train" and wanted and wanted not in presets:
+        raise ValueError(f"--preset must be one of {', '.join(presets)}, got {wanted!r}. {suggestion(wanted, presets)}")
+    kind = SeriesTrain if name == "train" and wanted in SERIES else COMMANDS[name]
     if any(word in HELP for word in rest):
         build(name, kind, [word for word in rest if word in HELP][:1], {})
     given, texts = split_arguments(name, rest, options(kind))
@@ -135,6 +139,8 @@ def check_value(name: str, value: str, hint: Any) -> str:
     if not value:
         raise ValueError(f"--{name} must have a value, got an empty one. Write --{name} VALUE.")
     if get_origin(hint) is types.UnionType:
+        if value == "None":
+            return value
         hint = get_args(hint)[0]
     choices: tuple[str, ...] = ("True", "False") if hint is bool else ()
     if hint is bool:
@@ -183,8 +189,14 @@ def defaults(kind: type[Command], given: dict[str, str]) -> Any:
         return tyro.MISSING_NONPROP
     workdir = Path(given.get("workdir", ""))
     stored = workdir / "config.json"
-    resumed = "workdir" in given and "preset" not in given and stored.is_file()
+    on_text = stored.is_file() and not (workdir / "facts.json").is_file()
+    resumed = "workdir" in given and "preset" not in given and on_text
     config = Config.load(stored) if resumed else preset(given.get("preset", "small"))
+    clip = given.get("optim.clip", config.optim.clip)
+    if clip != config.optim.clip:
+        # A threshold belongs to its clip: another clip has its usual one.
+        optim = dataclasses.replace(config.optim, clip=cast(Clip, clip), clip_norm=None)
+        config = dataclasses.replace(config, optim=optim)
     values: dict[str, Any] = vars(config) | ({"workdir": workdir} if issubclass(kind, Trained) else {})
     return kind(**values)
 

@@ -85,8 +85,8 @@ class OptimConfig:
     clip: Clip = "global_norm"
     """Method of gradient clipping; see `hae_jax.training.optim`."""
     clip_norm: float | None = None
-    """Clipping threshold; by default 1 for a norm or a value, 0.01 for agc, the 10th percentile for autoclip, 2.5
-    standard deviations for zclip."""
+    """Clipping threshold; None for the usual one: 1 for a norm or a value, 0.01 for agc, the 10th percentile for
+    autoclip, 2.5 standard deviations for zclip. On the command line a preset's threshold holds for its own clip."""
     b1: float = 0.9
     """Adam's decay of the first moment."""
     b2: float = 0.999
