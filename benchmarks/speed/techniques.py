@@ -1,6 +1,6 @@
 """How much does each technique contribute? From the naive step to ours, one after the other; see `speed`.
 
-To add a technique, give `Techniques` a field, teach `workload.switched` to turn it off, and put a line into `LADDER`.
+To add a technique, add a field to `Techniques`, its replacement to `workload.substituted`, and a row to `LADDER`.
 """
 
 import dataclasses

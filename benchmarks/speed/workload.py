@@ -54,7 +54,7 @@ class Techniques:
         scan: `loop`: inputs are projected inside the loop, which JAX differentiates; `hoisted`: they are projected
             before it; `own`: the loop has a custom gradient.
         loss: with the logits of all tokens, or in tiles.
-        layout: documents as dense tensors, or as tables of sentences by length.
+        layout: documents as dense tensors, or as length buckets of sentences.
         donate: whether the new state reuses the memory of the old one.
         clip: the fused clip of `hae_jax.training.clipping`, or `optax.clip_by_global_norm`.
     """
