@@ -12,7 +12,7 @@ from benchmarks.harness.stopwatch import compare
 from benchmarks.learning.quickstart import as_json
 from benchmarks.speed.table import format_amount, format_interval
 from benchmarks.speed.workload import QUICK, Techniques, config_of, step, workload
-from hae_jax.config import Config
+from hae_jax.config import Config, DataConfig, ModelConfig
 from hae_jax.config.presets import preset
 
 NAIVE = Techniques(scan="loop", loss="full", layout="dense", donate=False)
@@ -111,12 +111,24 @@ def render(records: list[Record]) -> str:
     for name, *_ in ALTERNATIVES:
         if name in found:
             row = found[name]["instead"]
+            speedup, memory = naive and naive["ratio"] / row["ratio"], row["memory"]
+            if naive and step_config(found[name]["record"]) != step_config(found["naive"]["record"]):
+                speedup = memory = None
             lines.append(
-                f"| not ours: {name} | {format_amount(naive and naive['ratio'] / row['ratio'], '.2f')} "
-                f"| {format_ratio(row)} | {format_amount(row['memory'], ',.0f', 1e6)} "
+                f"| not ours: {name} | {format_amount(speedup, '.2f')} "
+                f"| {format_ratio(row)} | {format_amount(memory, ',.0f', 1e6)} "
                 f"| {format_amount(row['compile_seconds'], '.1f')} |"
             )
     return "\n".join(lines)
+
+
+def step_config(record: Record) -> tuple[ModelConfig, DataConfig] | None:
+    """Returns what determines the step of a record, None if unknown: a preset may change between two measurements, and
+    rows of different steps cannot be compared."""
+    if "config" not in record:
+        return None
+    config = config_of(Cell("", config=record["config"]))
+    return config.model, config.data
 
 
 def format_ratio(row: dict[str, Any]) -> str:
