@@ -181,7 +181,7 @@ class TrainedModel:
             3
         """
         if points < 2:
-            raise ValueError(f"points must be at least 2, got {points}. Both ends are points.")
+            raise ValueError(f"points must be at least 2, got {points}. Use 2 for the ends alone.")
         first, last = self.encode([start, end])
         share = np.linspace(0, 1, points, dtype=np.float32)[:, None]
         return self.decode((1 - share) * first + share * last, decoding)

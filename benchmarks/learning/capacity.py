@@ -35,7 +35,7 @@ NAIVE: dict[str, Any] = {
     "reverse": False, "tie_embeddings": False, "feedback": "word", "embed_dim": 64,
 }  # fmt: skip
 """The model of the issue: Keras' initialization, without any ingredient of the recipe."""
-OPTIM: dict[str, Any] = {"final": 0.02}
+OPTIM: dict[str, Any] = {"final": 0.02, "clip_norm": 1.0}
 """Fields of the optimizer's config that differ from the preset."""
 WIDE = 512
 """Least units of a flat layer that is trained with the sentence level's learning rate."""

