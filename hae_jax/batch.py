@@ -21,10 +21,13 @@ class Batch(NamedTuple):
             its document with EOD, followed by PAD. Unused rows consist of PAD.
         row_index: for each sentence of each document, its row in the concatenated buckets; -1 where the document has no
             such sentence. Unused documents consist of -1.
+        next_tokens: token ids of the next document of the same group, without end marks, followed by PAD; PAD alone
+            where there is none. Batches of a training run have it; evaluation does not need it.
     """
 
     buckets: tuple[Int[Array, "row word"], ...]
     row_index: Int[Array, "doc sent"]
+    next_tokens: Int[Array, "doc token"] | None = None
 
 
 class Signals(NamedTuple):
