@@ -18,6 +18,7 @@ ORDER = [
     "data",
     "inference",
     "training",
+    "latent",
     "trained",
     "diagnosis",
     "estimators",

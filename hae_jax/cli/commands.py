@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import FlagConversionOff, Positional, arg
+from tyro.conf import FlagConversionOff, arg
 
 from hae_jax.cli.doctor import Doctor
 from hae_jax.cli.gradients import Gradients
 from hae_jax.cli.io import codes_of, progress_over, save, stream_of, texts_of, warn_of_truncated, write
+from hae_jax.cli.latent import Interpolate
 from hae_jax.cli.options import Columns, Configured, Reading, Trained, Writing
 from hae_jax.cli.series import Score, SeriesTrain
 
@@ -140,24 +141,6 @@ class Decode(Writing):
             for text in texts:
                 write([{"reconstruction": text}])
                 count("")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Interpolate(Writing):
-    """Decodes points on the line between the codes of two texts; writes JSON lines."""
-
-    texts: Positional[tuple[str, str]]
-    """The texts at the first and the last point, in quotes."""
-    points: int = 7
-    """Number of points, both ends included."""
-
-    def run(self) -> None:
-        """Writes one line per point."""
-        from hae_jax.trained import TrainedModel
-
-        decoding, model = self.decoding, TrainedModel.load(self.workdir)
-        texts = model.interpolate(*self.texts, self.points, decoding)
-        write({"share": at / (self.points - 1), "reconstruction": text} for at, text in enumerate(texts))
 
 
 Command = (
