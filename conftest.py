@@ -21,7 +21,7 @@ def saved_run(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def example_names(request, doctest_namespace, monkeypatch):
     """Names that examples with a trained model use; their working directory holds `letters.txt`."""
-    if request.node.nodeid.startswith(("hae_jax/trained.py", "hae_jax/latent/")):
+    if request.node.nodeid.startswith(("hae_jax/trained.py", "hae_jax/trainer.py", "hae_jax/latent/")):
         import hae_jax
 
         folder = request.getfixturevalue("saved_run")

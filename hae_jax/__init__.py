@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hae_jax import latent as latent
     from hae_jax.config import Config as Config
     from hae_jax.config import DataConfig as DataConfig
     from hae_jax.config import ModelConfig as ModelConfig
@@ -27,13 +28,13 @@ if TYPE_CHECKING:
     from hae_jax.inference.decoding import Sampling as Sampling
     from hae_jax.trained import TrainedModel as TrainedModel
     from hae_jax.trained import load as load
-    from hae_jax.trained import train as train
+    from hae_jax.trainer import train as train
 
 __version__ = "0.4.0"
 
 _MODULES = {
     "load": "hae_jax.trained",
-    "train": "hae_jax.trained",
+    "train": "hae_jax.trainer",
     "TrainedModel": "hae_jax.trained",
     "Greedy": "hae_jax.inference.decoding",
     "Sampling": "hae_jax.inference.decoding",
@@ -54,6 +55,8 @@ __all__ = list(_MODULES)
 
 def __getattr__(name: str) -> Any:
     """Imports a public name when it is first used (PEP 562)."""
+    if name == "latent":
+        return import_module("hae_jax.latent")
     if name not in _MODULES:
         raise AttributeError(f"module 'hae_jax' has no attribute {name!r}")
     return globals().setdefault(name, getattr(import_module(_MODULES[name]), name))

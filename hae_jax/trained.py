@@ -1,8 +1,10 @@
 """A trained autoencoder of texts as one object."""
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, overload
 
 import jax
 import numpy as np
@@ -17,18 +19,21 @@ from hae_jax.data.cache import load_tokenizer
 from hae_jax.inference import texts as streams
 from hae_jax.inference.decoding import GREEDY, Decoding
 from hae_jax.inference.evaluate import Evaluation, evaluate
+from hae_jax.inference.texts import Part, Windows
+from hae_jax.latent.interpolation import interpolate
 from hae_jax.models import Flat, Hierarchical, build
-from hae_jax.training import fit
 from hae_jax.training.checkpoint import Log, load_params
 from hae_jax.training.progress import collect
+from hae_jax.training.workdir import trained_config
 
 
 @dataclass(frozen=True, eq=False)
 class TrainedModel:
     """A trained autoencoder: a Flax module, its parameters, and the tokenizer and config that it was trained with.
 
-    Texts are lists of strings, one document each. A document is cut to `config.data.max_sentences` sentences of at most
-    `config.data.max_tokens` tokens. For more texts than memory holds see `hae_jax.inference.texts`.
+    Texts are lists of strings. A code holds `config.data.max_sentences` rows of at most `config.data.max_tokens`
+    tokens. A longer sentence is continued in further rows; a longer text has several codes, its windows. For more texts
+    than memory holds see `hae_jax.inference.texts`.
 
     Attributes:
         config: the config of the run.
@@ -69,23 +74,7 @@ class TrainedModel:
             40
         """
         workdir = Path(workdir)
-        path = workdir / "config.json"
-        if (workdir / "facts.json").is_file():
-            raise ValueError(
-                f"workdir must hold a run on text, got one on series in {workdir}. Use hae score, or "
-                "hae_jax.estimators.SeriesAutoencoder.load."
-            )
-        if not path.is_file():
-            raise ValueError(
-                f"workdir must hold a run, got no config.json in {workdir}. Train one: hae train --workdir {workdir}"
-            )
-        config = Config.load(path)
-        if not (workdir / "data").is_dir():
-            # As `hae doctor --repair` leaves it: a config to train.
-            raise ValueError(
-                f"workdir must hold a trained run, got a config alone in {workdir}. "
-                f"Train it: hae train --workdir {workdir}"
-            )
+        config = trained_config(workdir)
         tokenizer = load_tokenizer(workdir / "data")
         module = build(config.model, tokenizer.vocab_size)
         # Parameters have the same shapes for any batch: one document of one token suffices.
@@ -94,37 +83,62 @@ class TrainedModel:
         params, info = load_params(workdir / "checkpoints", like, log)
         return cls(config, tokenizer, module, params, info.step, workdir)
 
-    def encode(self, texts: Iterable[str], *, progress: bool = False) -> Float[np.ndarray, "text code"]:
-        """Encodes texts.
+    @overload
+    def encode(
+        self, texts: Iterable[str], part: Part = "all", windows: Literal[False] = False, *, progress: bool = False
+    ) -> Float[np.ndarray, "text code"]: ...
+
+    @overload
+    def encode(
+        self, texts: Iterable[str], part: Part = "all", *, windows: Literal[True], progress: bool = False
+    ) -> Windows: ...
+
+    def encode(
+        self, texts: Iterable[str], part: Part = "all", windows: bool = False, *, progress: bool = False
+    ) -> Float[np.ndarray, "text code"] | Windows:
+        """Encodes texts. Warns if some exceed one code, of which the first window is then encoded.
 
         Args:
             texts: a list of strings.
+            part: the part of the codes to return: `order`, `topic`, or `all` of it, which alone can be decoded.
+            windows: encodes whole texts, each in as many codes as it needs.
             progress: shows a progress bar on standard error.
 
         Returns:
-            The code of each text, float32.
+            The code of each text, float32; with `windows`, those of all windows and the index of the text of each.
 
         Raises:
-            ValueError: if `texts` is one string, is empty, or holds a blank text or anything but strings.
+            ValueError: if `texts` is one string, is empty, or holds a blank text or anything but strings; or if the
+                model has no such part.
 
         Example:
             >>> model.encode(["The rain began."]).shape
             (1, 15)
+            >>> codes, text = model.encode(["The rain began.", "The bridge held. " * 4], windows=True)
+            >>> codes.shape, text.tolist()
+            ((3, 15), [0, 1, 1])
         """
         texts = streams.check_texts(texts)
-        found = collect(streams.iter_encode(self, texts), "encoding", len(texts), progress)
-        return np.stack([encoding.code for encoding in found])
+        encodings = streams.iter_encode(self, texts, part, windows)
+        found = collect(encodings, "encoding", None if windows else len(texts), progress)
+        codes = np.stack([encoding.code for encoding in found])
+        if windows:
+            return Windows(codes, np.array([encoding.text for encoding in found]))
+        if longer := sum(encoding.windows > 1 for encoding in found):
+            message = streams.excess(longer, len(texts), self.config.data)
+            warnings.warn(f"{message} See encode(windows=True).", stacklevel=2)
+        return codes
 
-    def decode(self, codes: ArrayLike, decoding: Decoding = GREEDY, *, progress: bool = False) -> list[str]:
+    def decode(self, codes: ArrayLike | Windows, decoding: Decoding = GREEDY, *, progress: bool = False) -> list[str]:
         """Decodes codes.
 
         Args:
-            codes: [text, code], as returned by `encode`, or near such codes.
+            codes: [text, code], as returned by `encode`, or near such codes; or windows, which are joined to texts.
             decoding: a decoding method, as `hae_jax.Sampling` or `hae_jax.BeamSearch`; greedy by default.
             progress: shows a progress bar on standard error.
 
         Returns:
-            The text of each code.
+            The text of each code, or of all windows of a text.
 
         Raises:
             ValueError: if the codes have another shape or are not finite, or the model has attention, whose decoder
@@ -135,11 +149,12 @@ class TrainedModel:
             >>> len(model.decode(codes, hae_jax.BeamSearch(beam=2)))
             1
         """
-        array = np.asarray(codes)
-        return collect(streams.iter_decode(self, array, decoding), "decoding", len(array), progress)
+        given = codes if isinstance(codes, Windows) else np.asarray(codes)
+        total = len(np.unique(given.text)) if isinstance(given, Windows) else len(given)
+        return collect(streams.iter_decode(self, given, decoding), "decoding", total, progress)
 
     def reconstruct(self, texts: Iterable[str], decoding: Decoding = GREEDY, *, progress: bool = False) -> list[str]:
-        """Encodes texts and decodes their codes; with attention the decoder reads the sentence states as well.
+        """Encodes whole texts and decodes their codes; with attention the decoder reads the sentence states as well.
 
         Args:
             texts: a list of strings.
@@ -147,7 +162,8 @@ class TrainedModel:
             progress: shows a progress bar on standard error.
 
         Returns:
-            The reconstruction of each text, in the words and spelling of the tokenizer.
+            The reconstruction of each text, in the words and spelling of the tokenizer; each run of white space of the
+            source, blank lines included, is one space.
 
         Raises:
             ValueError: as `encode`.
@@ -180,17 +196,14 @@ class TrainedModel:
             >>> len(model.interpolate("The rain began.", "The bridge held.", points=3))
             3
         """
-        if points < 2:
-            raise ValueError(f"points must be at least 2, got {points}. Use 2 for the ends alone.")
-        first, last = self.encode([start, end])
-        share = np.linspace(0, 1, points, dtype=np.float32)[:, None]
-        return self.decode((1 - share) * first + share * last, decoding)
+        return interpolate(self, start, end, points, decoding)
 
     def evaluate(self, texts: Iterable[str] | None = None, *, progress: bool = False) -> Evaluation:
         """Evaluates the model: teacher-forced loss, code gap, and scores of free-running reconstructions.
 
         Args:
-            texts: a list of strings; the held-out documents of the run if None.
+            texts: a list of strings, each of which is as many documents as it has windows; the held-out documents of
+                the run if None.
             progress: shows on standard error that it is evaluating.
 
         Returns:
@@ -213,15 +226,15 @@ class TrainedModel:
             batches = sequential_batches(documents, data, data.batch_size)
             return evaluate(self.module, self.params, batches, self.tokenizer)
 
-    def embed_sentences(self, texts: Iterable[str], *, progress: bool = False) -> list[Float[np.ndarray, "sent vec"]]:
-        """Encodes the sentences of texts, each by itself.
+    def embed_sentences(self, texts: Iterable[str], *, progress: bool = False) -> list[Float[np.ndarray, "row vec"]]:
+        """Encodes the sentences of texts, each by itself; a long one is several rows (`config.data.max_tokens`).
 
         Args:
             texts: a list of strings.
             progress: shows a progress bar on standard error.
 
         Returns:
-            For each text the vector of each of its sentences, float32.
+            For each text the vector of each of its rows, float32.
 
         Raises:
             ValueError: as `encode`, or if the model is flat.
@@ -234,7 +247,7 @@ class TrainedModel:
         return collect(streams.iter_embed_sentences(self, texts), "embedding", len(texts), progress)
 
     def log_likelihood(self, texts: Iterable[str], *, progress: bool = False) -> Float[np.ndarray, "text"]:
-        """Scores texts, teacher-forced, each decoded from its own code.
+        """Scores whole texts, teacher-forced, each window decoded from its own code.
 
         Args:
             texts: a list of strings.
@@ -256,36 +269,3 @@ class TrainedModel:
 
 
 load = TrainedModel.load
-
-
-def train(config: Config, workdir: Path | str, *, progress: bool = False) -> TrainedModel:
-    """Trains a model, or resumes its training, and returns it; `hae_jax.training.fit` has more options.
-
-    Args:
-        config: what to train, for example a preset.
-        workdir: folder of the run; created if necessary. The same call on the same folder resumes an interrupted run,
-            or loads a complete one.
-        progress: shows progress and evaluations on standard error.
-
-    Returns:
-        The model of the checkpoint with the lowest evaluation loss.
-
-    Raises:
-        ValueError: if a field of the config or the corpus is invalid, or the workdir holds a run of another config.
-        NonFinite: if training diverges.
-        KeyboardInterrupt: after Ctrl-C or SIGTERM; a checkpoint is saved first.
-
-    Example:
-        >>> from dataclasses import replace
-        >>> config = hae_jax.preset("tiny")
-        >>> data, steps = replace(config.data, corpus="letters.txt"), replace(config.train, steps=2)
-        >>> model = hae_jax.train(replace(config, data=data, train=steps), "runs/letters")
-        >>> model.step, model.encode(["The rain began."]).shape
-        (2, (1, 96))
-    """
-    if not isinstance(config, Config):
-        raise ValueError(f"config must be a Config, got {config!r}. Use hae_jax.preset('tiny'), for example.")
-    result = fit(config, Path(workdir), Console(stderr=True, quiet=not progress))
-    if result.signal is not None:
-        raise KeyboardInterrupt(f"stopped by signal {result.signal} at step {result.step}")
-    return TrainedModel.load(workdir)

@@ -20,6 +20,7 @@ ORDER = [
     "training",
     "latent",
     "trained",
+    "trainer",
     "diagnosis",
     "estimators",
     "plots",

@@ -2,7 +2,6 @@
 
 import io
 import itertools
-import re
 import shutil
 import signal
 import subprocess
@@ -11,6 +10,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from support.command import FORM, error_of
 from support.trained_run import OPTIONS, corpus, trained
 
 from hae_jax import training
@@ -20,28 +20,11 @@ from hae_jax.data.tokenizer import Tokenizer
 from hae_jax.training import checkpoint
 from hae_jax.training.compiled import CompiledStep
 
-__all__ = ["corpus", "trained"]
+__all__ = ["corpus", "error_of", "trained"]
 # When a file is damaged, threads of TensorStore still call the event loop that Orbax has closed already.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 # The module: the package has a function of that name.
 FIT = sys.modules["hae_jax.training.fit"]
-FORM = re.compile(r"hae: .+ must .+, got .+\. .+\.\n|hae: .+ must .+, got .+\?\n|hae: .+ must .+: hae train .+\n")
-
-
-@pytest.fixture
-def error_of(capsys):
-    """Runs a command that must fail with exit code 2; returns its error."""
-
-    def run(*words):
-        capsys.readouterr()
-        code = main([str(word) for word in words])
-        written = capsys.readouterr()
-        assert code == 2
-        assert written.err.count("\n") == 1, written.err
-        assert FORM.fullmatch(written.err), written.err
-        return written.err
-
-    return run
 
 
 @pytest.fixture

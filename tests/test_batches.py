@@ -1,5 +1,6 @@
 """Batches: nothing lost, nothing twice, nothing out of place; and the same ones in every process."""
 
+import dataclasses
 import hashlib
 import itertools
 import subprocess
@@ -81,6 +82,27 @@ def test_every_sentence_is_stored_once_in_its_row(lengths, size, buckets, seed, 
     assert len(batch.buckets) <= buckets
     assert all(len(table) % ROWS == 0 for table in batch.buckets)
     assert batch.buckets[-1].shape[1] == 13 + 1
+
+
+@given(sizes, st.integers(1, 7), st.integers(0, 10**6))
+def test_training_batches_have_the_next_document_of_each_group(lengths, size, step):
+    documents = documents_of(lengths)
+    config = DataConfig(max_sentences=7, max_tokens=13, batch_size=size)
+    groups = np.arange(len(documents)) // 3
+    corpus = dataclasses.replace(Corpus.from_documents(documents), groups=groups)
+    batch = Batches(corpus, config, 0).batch(step)
+    assert (batch.next_tokens.shape, batch.next_tokens.dtype) == ((size, 7 * 13), np.int32)
+    for number, row in zip(Batches(corpus, config, 0).documents(step), batch.next_tokens.tolist(), strict=True):
+        following = [] if number % 3 == 2 or number + 1 == len(documents) else documents[number + 1]
+        ids = [token for sentence in following for token in sentence]
+        assert row == ids + [PAD] * (7 * 13 - len(ids))
+
+
+def test_only_training_batches_have_next_documents():
+    corpus = Corpus.from_documents(random_documents(11))
+    assert not Batches(corpus, CONFIG, 0).batch(0).next_tokens.any(), "the groups are unknown"
+    assert next(sequential_batches(corpus, CONFIG, 3))[0].next_tokens is None
+    assert StreamBatcher(CONFIG).batch(random_documents(3)).next_tokens is None
 
 
 @given(sizes, st.integers(1, 7), st.integers(1, 5))

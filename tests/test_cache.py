@@ -7,13 +7,13 @@ import re
 import numpy as np
 import pytest
 
+from hae_jax.batch import PAD
 from hae_jax.config import DataConfig
 from hae_jax.data import cache, corpora
 from hae_jax.data.cache import Dataset, prepare
 from hae_jax.data.corpora import CorpusError
 from hae_jax.data.documents import ARRAYS, Corpus
-from hae_jax.data.manifest import CacheError
-from hae_jax.data.text import split_sentences
+from hae_jax.data.manifest import CacheError, write_manifest
 
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven")
 
@@ -31,7 +31,7 @@ def config(tmp_path):
     (tmp_path / "corpus").mkdir()
     for group in range(11):
         (tmp_path / "corpus" / f"{group}.txt").write_text(address(group))
-    return DataConfig(corpus=str(tmp_path / "corpus"), vocab_size=97, max_sentences=3, max_tokens=4, holdout=0.2)
+    return DataConfig(corpus=str(tmp_path / "corpus"), vocab_size=97, max_sentences=3, max_tokens=5, holdout=0.2)
 
 
 def texts(corpus, tokenizer):
@@ -42,13 +42,76 @@ def content(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_paragraphs_become_windows_of_cut_sentences(config, tmp_path):
+def test_paragraphs_become_windows_of_rows_and_nothing_is_lost(config, tmp_path):
+    data = prepare(dataclasses.replace(config, max_tokens=4), tmp_path / "data")
+    # 5 sentences of 5 tokens, "Name said number things .", are 10 rows of 2 or 3: windows of 2, 3, 2 and 3 rows.
+    assert [len(d) for d in texts(data.train, data.tokenizer)] == [2, 3, 2, 3] * (len(data.train) // 4)
+    assert len(data.train) + len(data.heldout) == 11 * 3 * 4
+    for part in (data.train, data.heldout):
+        joined = [row for document in texts(part, data.tokenizer) for row in document]
+        sentences = [" ".join(pair) for pair in zip(joined[::2], joined[1::2], strict=True)]
+        assert all(re.fullmatch(r"(name\d+|<unk>) said (\w+|<unk>) things \.", sentence) for sentence in sentences)
+        assert {len(ids) for i in range(len(part)) for ids in part.document(i)} == {2, 3}
+
+
+def test_the_next_document_is_the_next_window_or_paragraph_of_the_same_address(config, tmp_path):
+    config = dataclasses.replace(config, tokenizer="bpe", vocab_size=260, max_tokens=99)
     data = prepare(config, tmp_path / "data")
-    # 5 sentences give windows of 3 and 2; "Name said number things." loses its point.
-    assert [len(d) for d in texts(data.train, data.tokenizer)] == [3, 2] * (len(data.train) // 2)
-    assert len(data.train) + len(data.heldout) == 11 * 3 * 2
-    whole = {" ".join(s.lower().split()[1:])[:-1] for p in address(0, 7).split("\n\n") for s in split_sentences(p)}
-    assert {s.split(" ", 1)[1] for d in texts(data.train, data.tokenizer) for s in d} == whole
+    for part in (data.train, data.heldout):
+        number = len(part)
+        following = part.next_tokens(np.arange(number), 3 * 99)
+        names = [data.tokenizer.decode(part.document(i)[0]).split()[0] for i in range(number)]
+        last = 0
+        for i in range(number):
+            found = following[i][following[i] != PAD].tolist()
+            if i + 1 < number and names[i] == names[i + 1]:
+                assert found == [int(token) for row in part.document(i + 1) for token in row]
+            else:
+                assert not found
+                last += 1
+        assert last == len(set(names)) > 1
+
+
+def test_texts_of_a_table_have_their_own_windows_alone(config, tmp_path):
+    lines = [json.dumps({"text": address(i, 1)}) for i in range(11)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    data = prepare(dataclasses.replace(config, corpus=str(tmp_path / "rows.jsonl")), tmp_path / "data")
+    # Two windows each: the last one has no next document.
+    known = data.train.next_tokens(np.arange(len(data.train)), 15).any(axis=1)
+    assert known.tolist() == [True, False] * (len(data.train) // 2)
+
+
+def old_format(folder):
+    """Rewrites a cache as versions before 0.5 wrote it."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for part in ("train", "heldout"):
+        (folder / part / "groups").unlink()
+        del manifest["files"][f"{part}/groups"]
+    del manifest["types"]["groups"], manifest["checksum"], manifest["files"]
+    (folder / "manifest.json").unlink()
+    write_manifest(folder, manifest | {"format": 1})
+
+
+def test_a_cache_without_groups_is_used_and_has_no_next_documents(config, tmp_path):
+    data = prepare(config, tmp_path / "data")
+    old_format(tmp_path / "data")
+    before = content(tmp_path / "data")
+    old = prepare(config, tmp_path / "data")
+    assert content(tmp_path / "data") == before
+    assert texts(old.train, old.tokenizer) == texts(data.train, data.tokenizer)
+    assert old.train.groups is None
+    assert not old.train.next_tokens(np.arange(len(old.train)), 15).any()
+    assert data.train.next_tokens(np.arange(len(data.train)), 15).any()
+
+
+def test_a_cache_of_an_unknown_format_is_refused(config, tmp_path):
+    prepare(config, tmp_path / "data")
+    manifest = json.loads((tmp_path / "data" / "manifest.json").read_text())
+    del manifest["checksum"], manifest["files"]
+    (tmp_path / "data" / "manifest.json").unlink()
+    write_manifest(tmp_path / "data", manifest | {"format": 99})
+    with pytest.raises(CacheError, match=r"got another format\. Use a new folder"):
+        prepare(config, tmp_path / "data")
 
 
 def test_a_remainder_that_is_too_short_is_left_out(config, tmp_path):
@@ -190,7 +253,7 @@ def test_a_folder_of_something_else_is_left_alone(config, tmp_path):
 def test_other_options_are_reported_by_name(config, tmp_path):
     prepare(config, tmp_path / "data")
     with pytest.raises(CacheError, match=r"got another data.vocab_size, data.max_tokens. Use a new folder"):
-        prepare(dataclasses.replace(config, max_tokens=5, vocab_size=31), tmp_path / "data")
+        prepare(dataclasses.replace(config, max_tokens=6, vocab_size=31), tmp_path / "data")
 
 
 def test_another_corpus_is_reported(config, tmp_path):

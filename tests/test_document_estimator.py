@@ -10,11 +10,14 @@ pytest.importorskip("sklearn", reason="the estimators need hae_jax[sklearn]")
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from support.trained_run import PARAGRAPHS
+from support.trained_run import PARAGRAPHS, windows
 
 from hae_jax.cli import main
 from hae_jax.estimators import DocumentAutoencoder
 from hae_jax.trained import TrainedModel
+
+SHORT = [text for text in PARAGRAPHS if windows(text) == 1]
+"""Texts that fit into one code."""
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +27,34 @@ def fitted():
 
 @pytest.mark.slow
 def test_texts_are_encoded_and_codes_decoded(fitted):
-    codes = fitted.transform(PARAGRAPHS[:5])
+    codes = fitted.transform(SHORT[:5])
     assert codes.shape == (5, 96)
-    assert fitted.inverse_transform(codes) == fitted.reconstruct(PARAGRAPHS[:5])
+    assert fitted.inverse_transform(codes) == fitted.reconstruct(SHORT[:5])
     assert fitted.get_feature_names_out()[-1] == "documentautoencoder95"
-    assert make_pipeline(fitted, StandardScaler()).fit_transform(PARAGRAPHS).shape == (41, 96)
+    assert make_pipeline(fitted, StandardScaler()).fit_transform(SHORT).shape == (len(SHORT), 96)
+
+
+@pytest.mark.slow
+def test_texts_longer_than_a_code_have_one_row_and_a_warning(fitted):
+    longer = len(PARAGRAPHS) - len(SHORT)
+    with pytest.warns(UserWarning, match=f"{longer} of 41 texts exceed one code"):
+        assert fitted.transform(PARAGRAPHS).shape == (41, 96)
+    assert len(fitted.reconstruct(PARAGRAPHS)) == 41
+
+
+@pytest.mark.slow
+def test_a_part_of_a_code_is_a_choice_of_the_estimator(fitted, tmp_path):
+    fitted.save(tmp_path)
+    order = DocumentAutoencoder.load(tmp_path).set_params(part="order")
+    # This model has no topic part.
+    np.testing.assert_array_equal(order.transform(SHORT[:3]), fitted.transform(SHORT[:3]))
+    assert len(order.get_feature_names_out()) == 96
+    with pytest.raises(ValueError, match=r"part must be 'all' to decode codes, got 'order'\. Use set_params"):
+        order.inverse_transform(order.transform(SHORT[:3]))
+    message = "part must be all or order for a model without a topic part, got topic"
+    for call in (lambda topic: topic.fit(SHORT), lambda topic: topic.transform(SHORT[:3])):
+        with pytest.raises(ValueError, match=message):
+            call(DocumentAutoencoder.load(tmp_path).set_params(config="tiny", part="topic"))
 
 
 @pytest.mark.slow
@@ -43,7 +69,7 @@ def test_scores_of_a_text_do_not_depend_on_the_others(fitted):
 def test_a_saved_estimator_is_a_workdir(fitted, tmp_path, capsys):
     fitted.save(tmp_path / "run")
     loaded = DocumentAutoencoder.load(tmp_path / "run")
-    np.testing.assert_array_equal(loaded.transform(PARAGRAPHS[:3]), fitted.transform(PARAGRAPHS[:3]))
+    np.testing.assert_array_equal(loaded.transform(SHORT[:3]), fitted.transform(SHORT[:3]))
     loaded.save(tmp_path / "copy")
     assert main(["interpolate", "--workdir", str(tmp_path / "copy"), "--points", "2", "One bridge.", "The rain."]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
@@ -81,6 +107,6 @@ def test_verbose_shows_the_training(capfd):
     out, err = capfd.readouterr()
     assert "step 2/2" in err
     assert "held-out loss" in err
-    assert model.transform(PARAGRAPHS[:3]).shape == (3, 96)
+    assert model.transform(SHORT[:3]).shape == (3, 96)
     assert "3/3" in capfd.readouterr().err
     assert not out

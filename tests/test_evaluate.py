@@ -13,7 +13,6 @@ from support.markov_text import Markov
 
 from hae_jax.batch import EOD, EOS, PAD, UNK, Batch
 from hae_jax.config import ModelConfig
-from hae_jax.data.text import join_sentences
 from hae_jax.data.tokenizer import Tokenizer
 from hae_jax.inference import metrics
 from hae_jax.inference.evaluate import evaluate
@@ -58,19 +57,19 @@ def batches(texts, size, spare=0):
         yield Batch((narrow, wide), slots), len(places)
 
 
-def markov(seed=0):
-    model = Markov(VOCAB, CODE)
+def markov(seed=0, vocab=VOCAB):
+    model = Markov(vocab, CODE)
     batch = next(batches(documents(1), 1))[0]
     params = jax.jit(model.init)(jax.random.key(seed), batch)["params"]
     return model, {**params, "follow": params["follow"].at[:, EOD].add(1.0)}
 
 
-def constant(chain):
+def constant(chain, vocab=VOCAB):
     """A model that decodes every code to the same text."""
-    model, params = markov()
-    follow = np.full((VOCAB, VOCAB), -50.0, np.float32)
+    model, params = markov(vocab=vocab)
+    follow = np.full((vocab, vocab), -50.0, np.float32)
     follow[[PAD, *chain[:-1]], chain] = 50.0
-    return model, {**params, "follow": jnp.array(follow), "project": jnp.zeros((CODE, VOCAB))}
+    return model, {**params, "follow": jnp.array(follow), "project": jnp.zeros((CODE, vocab))}
 
 
 def teacher_forced(model, params, given):
@@ -78,7 +77,7 @@ def teacher_forced(model, params, given):
 
 
 def text_of(document):
-    return " ".join(TOKENIZER.decode(sentence) for sentence in document)
+    return " ".join(TOKENIZER.decode(sentence) for sentence in document if sentence)
 
 
 def flat(document):
@@ -132,7 +131,7 @@ def test_free_running_scores_equal_the_metrics_of_the_texts():
     model, params = markov()
     codes = jnp.array([code_of(params, document) for document in texts], jnp.float32)
     written = split(greedy(model, params, Code(codes), SENTS * WIDE))
-    sources, outputs = [text_of(d) for d in texts], [join_sentences(map(TOKENIZER.decode, d)) for d in written]
+    sources, outputs = [text_of(d) for d in texts], [text_of(d) for d in written]
     result = evaluate(model, params, batches(texts, 5), TOKENIZER)
     assert result.bleu == metrics.bleu(sources, outputs)
     assert {name: getattr(result, name) for name in metrics.ROUGE} == metrics.rouge(sources, outputs)
@@ -174,6 +173,17 @@ def test_a_perfect_reconstruction_has_perfect_scores():
     assert (result.bleu_limit, result.exact_limit) == (100.0, 1.0)
     assert (result.rouge1, result.rouge2, result.rougeL) == (1.0, 1.0, 1.0)
     assert set(result.examples) == {("ant bee cat dog eel fox gnu",) * 2}
+
+
+def test_a_word_divided_between_rows_is_one_word():
+    tokenizer = Tokenizer.train(["-"], "bpe", 260)
+    space, b, l, a, c, k, s, m, i, t, h = tokenizer.encode("blacksmith")  # noqa: E741  # all different, one per byte
+    model, params = constant([space, b, l, a, EOS, c, k, s, m, i, t, h, EOD], 260)
+    result = evaluate(model, params, batches([[[space, b, l], [a, c, k, s, m, i], [t, h]]], 1), tokenizer)
+    assert result.examples == (("blacksmith", "blacksmith"),)
+    assert (result.exact_match, result.rouge1) == (1.0, 1.0)
+    assert {part.exact_match for part in result.by_length.values()} == {1.0}
+    assert {part.exact_match for part in result.by_position.values()} == {0.0}, "rows are compared one by one"
 
 
 def test_an_unknown_word_repeated_is_no_match():

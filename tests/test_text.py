@@ -14,6 +14,12 @@ def test_sentences_end_at_blank_lines_but_not_at_line_breaks():
     ]
 
 
-@given(st.text(st.characters(), max_size=97))
-def test_splitting_keeps_every_sign_but_space(text):
-    assert "".join("".join(split_sentences(text)).split()) == "".join(clean(text).split())
+@given(st.text(st.characters() | st.sampled_from(" .!?\n\"'()我é\u3000"), max_size=97))
+def test_sentences_joined_by_spaces_are_the_text(text):
+    sentences = split_sentences(text)
+    assert " ".join(sentences) == " ".join(clean(text).split())
+    assert all(sentences)
+
+
+def test_a_sentence_ends_at_a_space():
+    assert split_sentences('He said "Stop."Then he left. Yes!') == ['He said "Stop."Then he left.', "Yes!"]

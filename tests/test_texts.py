@@ -1,42 +1,20 @@
 """A trained model as one object: texts to codes and back, streams of texts, and what is refused."""
 
 import itertools
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from support.random_model import DATA, SHORT, SIZE, TEXTS, trained
 
-from hae_jax.config import Config, DataConfig, ModelConfig
 from hae_jax.data.batches import sequential_batches
-from hae_jax.data.tokenizer import Tokenizer, encode_text
+from hae_jax.data.rows import encode_text
+from hae_jax.inference import text_batches
 from hae_jax.inference import texts as streams
 from hae_jax.inference.decoding import GREEDY, BeamSearch, Sampling
 from hae_jax.inference.evaluate import evaluate
 from hae_jax.inference.texts import iter_decode, iter_encode, iter_reconstruct
-from hae_jax.models import build
 from hae_jax.trained import TrainedModel
-
-TEXTS = [
-    "The cat sat. The dog ran away from it! It rained.",
-    "One fox.",
-    "A dog ran. A cat ran away. The fox sat.",
-    "It rained on the cat and on the dog and on the fox and on and on.",
-    "A fox. A dog. A cat. A gnu. A hen.",
-]
-DATA = DataConfig(max_sentences=3, max_tokens=7)
-SIZE = 19
-
-
-def trained(**options):
-    """A model with parameters so large that every code is decoded to another text."""
-    tokenizer = Tokenizer.train(TEXTS, "word", 50)
-    config = ModelConfig(**{"embed_dim": 11, "hidden_dim": 13, "sentence_dim": SIZE, "sentence_loss": 0.0} | options)
-    module = build(config, tokenizer.vocab_size)
-    batch = next(sequential_batches(encode_text(TEXTS, tokenizer, DATA)[0], DATA, 5))[0]
-    shapes, random = jax.eval_shape(module.init, jax.random.key(0), batch)["params"], np.random.default_rng(0)
-    params = jax.tree.map(lambda x: random.normal(0, 0.7, x.shape).astype(np.float32), shapes)
-    return TrainedModel(Config(config, DATA), tokenizer, module, params, 0, Path("none"))
 
 
 def same(one, other):
@@ -58,42 +36,46 @@ def model():
     ids=lambda decoding: type(decoding).__name__,
 )
 def test_decoding_the_codes_of_texts_reconstructs_them(model, decoding):
-    decoded = model.decode(model.encode(TEXTS), decoding)
+    decoded = model.decode(model.encode(TEXTS, windows=True), decoding)
     assert decoded == model.reconstruct(TEXTS, decoding)
     assert decoded == [each.reconstruction for each in iter_reconstruct(model, TEXTS, decoding)]
     assert len(set(decoded)) > 1
 
 
 def test_codes_are_rows_of_numbers(model):
-    codes = model.encode(TEXTS)
-    assert (codes.shape, codes.dtype) == ((len(TEXTS), SIZE), np.float32)
-    assert len(np.unique(codes, axis=0)) == len(TEXTS)
+    codes = model.encode(SHORT)
+    assert (codes.shape, codes.dtype) == ((len(SHORT), SIZE), np.float32)
+    assert len(np.unique(codes, axis=0)) == len(SHORT)
     assert model.decode(codes.tolist()) == model.decode(codes)
 
 
 @pytest.mark.parametrize("docs", [1, 2, 3])
 def test_results_do_not_depend_on_the_size_of_batches(model, docs, monkeypatch):
-    codes, decoded, vectors = model.encode(TEXTS), model.decode(model.encode(TEXTS)), model.embed_sentences(TEXTS)
-    scores = model.log_likelihood(TEXTS)
-    monkeypatch.setattr(streams, "DOCS", docs)
-    np.testing.assert_allclose(model.encode(TEXTS), codes, atol=1e-5)
+    windows, vectors = model.encode(TEXTS, windows=True), model.embed_sentences(TEXTS)
+    scores, decoded = model.log_likelihood(TEXTS), model.decode(windows)
+    monkeypatch.setattr(text_batches, "DOCS", docs)
+    again = model.encode(TEXTS, windows=True)
+    np.testing.assert_allclose(again.codes, windows.codes, atol=1e-5)
+    np.testing.assert_array_equal(again.text, windows.text)
     np.testing.assert_allclose(model.log_likelihood(TEXTS), scores, rtol=1e-5)
     jax.tree.map(same, model.embed_sentences(TEXTS), vectors)
-    assert model.decode(codes) == decoded == model.reconstruct(TEXTS)
+    assert model.decode(windows) == decoded == model.reconstruct(TEXTS)
 
 
-def test_streams_report_which_texts_were_truncated(model):
+def test_streams_report_the_windows_of_each_text(model):
     result = list(iter_reconstruct(model, TEXTS))
     assert [each.source for each in result] == TEXTS
-    assert [each.truncated for each in result] == [False, False, False, True, True]
-    assert [each.truncated for each in iter_encode(model, TEXTS)] == [False, False, False, True, True]
-    # Punctuation marks are tokens; of the last two, 7 tokens of a sentence and 3 sentences are encoded.
-    assert [each.words for each in result] == [4 + 7 + 3, 3, 4 + 5 + 4, 7, 3 + 3 + 3]
+    assert [each.windows for each in result] == [1, 1, 1, 1, 2]
+    # Punctuation marks are tokens.
+    assert [each.words for each in result] == [4 + 7 + 3, 3, 4 + 5 + 4, 18, 5 * 3]
+    assert [(each.text, each.windows) for each in iter_encode(model, TEXTS)] == [(0, 1), (1, 1), (2, 1), (3, 1), (4, 2)]
+    every = list(iter_encode(model, TEXTS, windows=True))
+    assert [(each.text, each.windows) for each in every] == [(0, 1), (1, 1), (2, 1), (3, 1), (4, 2), (4, 2)]
 
 
 @pytest.mark.parametrize("function", [iter_encode, iter_reconstruct])
 def test_streams_read_one_batch_of_texts_ahead(model, monkeypatch, function):
-    monkeypatch.setattr(streams, "DOCS", 2)
+    monkeypatch.setattr(text_batches, "DOCS", 2)
     alone = [next(function(model, [text])) for text in TEXTS]
     taken = []
 
@@ -107,12 +89,12 @@ def test_streams_read_one_batch_of_texts_ahead(model, monkeypatch, function):
         found.append(each)
         most = max(most, len(taken) - len(found))
     for i, each in enumerate(found):
-        jax.tree.map(same, each, alone[i % len(TEXTS)])
+        jax.tree.map(same, each, alone[i % len(TEXTS)]._replace(**({"text": i} if "text" in each._fields else {})))
     assert most == 1, "a batch is two texts"
 
 
 def test_streams_number_a_blank_text_among_all(model, monkeypatch):
-    monkeypatch.setattr(streams, "DOCS", 2)
+    monkeypatch.setattr(text_batches, "DOCS", 2)
     results = iter_reconstruct(model, [*TEXTS[:3], " "])
     assert [next(results).source, next(results).source] == TEXTS[:2]
     with pytest.raises(ValueError, match="got ' ' as text 4"):
@@ -129,18 +111,20 @@ def test_an_interpolation_starts_and_ends_with_the_reconstructions(model):
 
 def test_an_evaluation_of_texts_has_the_mean_of_their_likelihoods(model):
     scores = model.evaluate(TEXTS)
-    documents, _ = encode_text(TEXTS, model.tokenizer, DATA)
+    documents, owners = encode_text(TEXTS, model.tokenizer, DATA)
+    assert scores.documents == len(documents) == 6
     direct = evaluate(model.module, model.params, sequential_batches(documents, DATA, 2), model.tokenizer)
     np.testing.assert_allclose(scores.loss, direct.loss, rtol=1e-5)
     assert scores.examples == direct.examples
     # Each sentence has an end mark.
-    tokens = [sum(len(sentence) + 1 for sentence in document) for document in documents]
+    tokens = np.bincount(owners, [sum(len(row) + 1 for row in document) for document in documents])
     np.testing.assert_allclose(-np.average(model.log_likelihood(TEXTS), weights=tokens), scores.loss, rtol=1e-5)
 
 
 def test_sentence_vectors_belong_to_the_sentences_alone(model):
     vectors = model.embed_sentences(TEXTS)
-    assert [each.shape for each in vectors] == [(3, 13), (1, 13), (3, 13), (1, 13), (3, 13)]
+    assert [each.shape for each in vectors] == [(3, 13), (1, 13), (3, 13), (3, 13), (5, 13)]
+    np.testing.assert_allclose(model.embed_sentences(["A hen."])[0][0], vectors[4][4], atol=1e-5)
     np.testing.assert_allclose(model.embed_sentences(["The fox sat."])[0][0], vectors[2][2], atol=1e-5)
     with pytest.raises(ValueError, match=r"model\.kind must be hierarchical to embed sentences, got flat"):
         trained(kind="flat").embed_sentences(TEXTS)
@@ -152,33 +136,33 @@ def test_samples_are_functions_of_their_seed(model):
 
 
 def test_batches_of_one_call_are_sampled_independently(model, monkeypatch):
-    monkeypatch.setattr(streams, "DOCS", 1)
+    monkeypatch.setattr(text_batches, "DOCS", 1)
     codes = np.repeat(model.encode(TEXTS[:1]), 5, axis=0)
     assert len(set(model.decode(codes, Sampling(temperature=3.0)))) > 1
 
 
 def test_texts_are_decoded_batch_by_batch(model, monkeypatch):
-    monkeypatch.setattr(streams, "DOCS", 2)
+    monkeypatch.setattr(text_batches, "DOCS", 2)
     parts, decode_batch = [], streams.decode_batch
     monkeypatch.setattr(streams, "decode_batch", lambda *args: parts.append(args) or decode_batch(*args))
-    result = iter_decode(model, model.encode(TEXTS))
+    result = iter_decode(model, model.encode(TEXTS, windows=True).codes)
     assert not parts
     next(result)
     assert len(parts) == 1
-    assert [next(result) for _ in TEXTS[1:]]
+    assert len(list(result)) == 5
     assert len(parts) == 3
 
 
 def test_codes_of_half_precision_models_are_stored_as_float32(tmp_path):
     model = trained(dtype="bfloat16")
-    np.save(tmp_path / "codes.npy", model.encode(TEXTS))
-    assert model.decode(np.load(tmp_path / "codes.npy")) == model.reconstruct(TEXTS)
+    np.save(tmp_path / "codes.npy", model.encode(SHORT))
+    assert model.decode(np.load(tmp_path / "codes.npy")) == model.reconstruct(SHORT)
 
 
 def test_with_attention_texts_are_reconstructed_but_codes_are_not_decoded():
     model = trained(attention=True)
     assert len(model.reconstruct(TEXTS)) == len(TEXTS)
-    for call in (lambda: model.decode(model.encode(TEXTS)), lambda: model.interpolate(*TEXTS[:2])):
+    for call in (lambda: model.decode(model.encode(SHORT)), lambda: model.interpolate(*TEXTS[:2])):
         with pytest.raises(ValueError, match="codes must come with the encoder's sentence states"):
             call()
 
@@ -219,8 +203,8 @@ def test_anything_but_a_list_of_texts_is_refused(model, method, texts, message):
 
 
 def test_any_iterable_of_texts_is_accepted(model):
-    for texts in (tuple(TEXTS), iter(TEXTS), np.array(TEXTS), dict.fromkeys(TEXTS)):
-        np.testing.assert_array_equal(model.encode(texts), model.encode(TEXTS))
+    for texts in (tuple(SHORT), iter(SHORT), np.array(SHORT), dict.fromkeys(SHORT)):
+        np.testing.assert_array_equal(model.encode(texts), model.encode(SHORT))
 
 
 @pytest.mark.parametrize(
@@ -239,14 +223,14 @@ def test_an_interpolation_has_two_points_at_least(model):
 
 def test_progress_is_shown_on_standard_error_if_requested(model, capfd):
     calls = (
-        lambda **options: model.encode(TEXTS, **options),
-        lambda **options: model.decode(model.encode(TEXTS), **options),
-        lambda **options: model.reconstruct(TEXTS, **options),
+        lambda **options: model.encode(SHORT, **options),
+        lambda **options: model.decode(model.encode(TEXTS, windows=True), **options),
+        lambda **options: model.reconstruct(SHORT, **options),
     )
     for call in calls:
         call()
         assert capfd.readouterr() == ("", "")
         call(progress=True)
         out, err = capfd.readouterr()
-        assert "5/5" in err
+        assert "4/4" in err or "5/5" in err
         assert not out

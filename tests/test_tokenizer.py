@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hae_jax.batch import EOD, EOS, PAD, SPECIALS, UNK
-from hae_jax.config import DataConfig
 from hae_jax.data.text import clean, split_sentences
-from hae_jax.data.tokenizer import BYTES, Tokenizer, TokenizerError, encode_text
+from hae_jax.data.tokenizer import BYTES, Tokenizer, TokenizerError
 
 TEXTS = [
     "The nation's farms, 12,000.5 of them, prosper.",
@@ -147,20 +146,3 @@ def test_a_missing_or_foreign_tokenizer_is_reported(tmp_path):
     path.write_text(json.dumps(description), encoding="utf-8")
     with pytest.raises(TokenizerError, match="must start with the ids"):
         Tokenizer.load(path)
-
-
-def test_new_text_is_truncated_and_marked():
-    tokenizer = Tokenizer.train(["a b c d e f g ."], "word", 97)
-    config = DataConfig(max_sentences=2, max_tokens=4)
-    texts = ["A b c.", "A b c d e f.", "A!\n\nB?\n\nC", "g"]
-    documents, truncated = encode_text(texts, tokenizer, config)
-    decoded = [[tokenizer.decode(ids) for ids in document] for document in documents]
-    assert decoded == [["a b c ."], ["a b c d"], ["a <unk>", "b <unk>"], ["g"]]
-    assert truncated == [False, True, True, False]
-
-
-@pytest.mark.parametrize("blank", ["", " \n\n\t", "\ufeff"])
-def test_blank_text_is_reported_with_its_number(blank):
-    tokenizer = Tokenizer.train(["a b"], "word", 97)
-    with pytest.raises(ValueError, match=r"must hold at least one word, got .* as text 2"):
-        encode_text(["a", blank], tokenizer, DataConfig())

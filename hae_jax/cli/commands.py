@@ -8,13 +8,13 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import FlagConversionOff, arg
 
 from hae_jax.cli.doctor import Doctor
 from hae_jax.cli.gradients import Gradients
-from hae_jax.cli.io import codes_of, progress_over, save, stream_of, texts_of, warn_of_truncated, write
+from hae_jax.cli.io import array_of, progress_over, save, stream_of, texts_of, write
 from hae_jax.cli.latent import Interpolate
 from hae_jax.cli.options import Columns, Configured, Reading, Trained, Writing
 from hae_jax.cli.series import Score, SeriesTrain
@@ -58,13 +58,11 @@ class Evaluate(Trained):
 
     def run(self) -> None:
         """Prints the scores."""
-        from hae_jax.data import encode_text
         from hae_jax.trained import TrainedModel
 
         model, texts = TrainedModel.load(self.workdir), None
         if self.input is not None:
             texts = texts_of(self.input, self.data.field or model.config.data.field)
-            warn_of_truncated(encode_text(texts, model.tokenizer, model.config.data)[1])
         evaluation = model.evaluate(texts)
         if self.json:
             write([evaluation.to_dict()])
@@ -76,7 +74,7 @@ class Evaluate(Trained):
 
 @dataclass(frozen=True, kw_only=True)
 class Reconstruct(Writing, Reading):
-    """Encodes texts and decodes their codes; writes JSON lines of source and reconstruction."""
+    """Encodes whole texts and decodes their codes; writes JSON lines of source and reconstruction."""
 
     def run(self) -> None:
         """Writes each line as soon as it is available, with progress on standard error."""
@@ -101,26 +99,39 @@ class Encode(Reading):
 
     output: Path
     """File to write."""
+    part: Literal["all", "order", "topic"] = "all"
+    """Part of the codes to write; all can be decoded, topic is for search, clusters and classes."""
+    windows: Annotated[FlagConversionOff[bool], arg(metavar="", help_behavior_hint="")] = False
+    """Encodes whole texts, each in as many codes as it needs. A second file, for example codes.numbers.npy beside
+    codes.npy, has the number of each code's text, from 0. Without this option, a long text has the code of its
+    beginning."""
 
     def run(self) -> None:
         """Writes all codes or nothing, with progress on standard error."""
         import numpy as np
 
-        from hae_jax.inference.texts import iter_encode
+        from hae_jax.inference.texts import excess, iter_encode
         from hae_jax.trained import TrainedModel
 
         if not self.output.parent.is_dir() or self.output.is_dir():
             raise ValueError(f"output must be a file in an existing folder, got {self.output}. Choose another path.")
         model = TrainedModel.load(self.workdir)
         with stream_of(self.input, self.data.field or model.config.data.field) as (total, texts):
-            codes, truncated = [], []
+            codes: list[np.ndarray] = []
+            numbers: list[int] = []
+            longer = 0
             with progress_over("encoding", total, printed=False) as count:
-                for encoding in iter_encode(model, texts):
+                for encoding in iter_encode(model, texts, self.part, self.windows):
+                    if encoding.text not in numbers[-1:]:
+                        longer += encoding.windows > 1
+                        count("")
                     codes.append(encoding.code)
-                    truncated.append(encoding.truncated)
-                    count("")
+                    numbers.append(encoding.text)
+        if self.windows:
+            save(np.array(numbers), self.output.with_suffix(".numbers.npy"))
+        elif longer:
+            print(f"hae: {excess(longer, total, model.config.data)} Use --windows.", file=sys.stderr)
         save(np.stack(codes), self.output)
-        warn_of_truncated(truncated)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,15 +140,18 @@ class Decode(Writing):
 
     input: Path
     """A .npy with one code per row, as written by `hae encode`."""
+    numbers: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")] = None
+    """The second file of `hae encode --windows`, codes.numbers.npy for example: the codes of a text are joined."""
 
     def run(self) -> None:
         """Writes each line as soon as it is available, with progress on standard error."""
-        from hae_jax.inference.texts import iter_decode
+        from hae_jax.inference.texts import Windows, iter_decode
         from hae_jax.trained import TrainedModel
 
-        decoding, codes, model = self.decoding, codes_of(self.input), TrainedModel.load(self.workdir)
-        texts = iter_decode(model, codes, decoding)
-        with progress_over("decoding", len(codes)) as count:
+        decoding, codes, model = self.decoding, array_of(self.input), TrainedModel.load(self.workdir)
+        numbers = None if self.numbers is None else array_of(self.numbers, "numbers")
+        texts = iter_decode(model, codes if numbers is None else Windows(codes, numbers), decoding)
+        with progress_over("decoding", len(codes if numbers is None else set(numbers.flat))) as count:
             for text in texts:
                 write([{"reconstruction": text}])
                 count("")

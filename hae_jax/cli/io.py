@@ -53,24 +53,24 @@ def stream_of(source: Path, field: str) -> Iterator[tuple[int, Iterator[str]]]:
         yield sum(1 for _ in read(corpus, field)), (document.text for document in read(corpus, field))
 
 
-def codes_of(path: Path) -> np.ndarray:
+def array_of(path: Path, name: str = "codes") -> np.ndarray:
     """Reads a .npy; the model checks its shape and type."""
     data = path.read_bytes()
     try:
         codes = np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError, BadZipFile):
-        raise ValueError(f"codes must be a whole .npy file of numbers, got {path}. Encode texts anew.") from None
+        raise ValueError(f"{name} must be a whole .npy file of numbers, got {path}. Encode texts anew.") from None
     if not isinstance(codes, np.ndarray):
-        raise ValueError(f"codes must be one array in a .npy file, got the archive {path}. Save the array by itself.")
+        raise ValueError(f"{name} must be one array in a .npy file, got the archive {path}. Save the array by itself.")
     return codes
 
 
-def save(codes: np.ndarray, path: Path) -> None:
+def save(array: np.ndarray, path: Path) -> None:
     """Writes a .npy atomically."""
     part = path.with_name(f".{path.name}.part")
     try:
         with part.open("wb") as stream:
-            np.save(stream, codes)
+            np.save(stream, array)
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
@@ -108,12 +108,3 @@ def progress_over(what: str, total: int, printed: bool = True) -> Iterator[Calla
     with bar(console, console.is_terminal and not (printed and sys.stdout.isatty())) as progress:
         task = progress.add_task(what, total=total, numbers="")
         yield lambda numbers: progress.update(task, advance=1, numbers=numbers)
-
-
-def warn_of_truncated(truncated: list[bool]) -> None:
-    """Warns on standard error of texts that exceed the limits of the model."""
-    if any(truncated):
-        print(
-            f"hae: {sum(truncated)} of {len(truncated)} texts exceed the limits of the model and were truncated.",
-            file=sys.stderr,
-        )

@@ -36,11 +36,11 @@ class DataConfig:
     vocab_size: int = 4000
     """Number of ids, the four special ones included."""
     max_sentences: int = 4
-    """Maximum sentences of a document; longer paragraphs are split into several documents."""
+    """Maximum rows of a document; a longer text becomes several documents, one after the other."""
     max_tokens: int = 16
-    """Maximum tokens of a sentence, without its end mark; longer sentences are truncated."""
+    """Maximum tokens of a row, without its end mark; a longer sentence is continued in further rows."""
     min_sentences: int = 2
-    """Shorter documents are not used in training."""
+    """Paragraphs of fewer sentences, and documents of fewer rows, are not used in training."""
     holdout: float = 0.05
     """Share of the groups (addresses, files, paragraphs) that is held out for evaluation."""
     batch_size: int = 32

@@ -45,6 +45,7 @@ class Batches:
             raise ValueError("corpus must have at least one document, got none. Lower data.min_sentences.")
         self._corpus, self._seed = corpus, seed
         self._size, self._sentences = config.batch_size, config.max_sentences
+        self._tokens = config.max_sentences * config.max_tokens
         self.widths: tuple[int, ...] = optimal_widths(sentence_lengths(corpus, config), config.buckets)
         """Columns of each bucket, end mark included."""
         token_edges = corpus.sentences[corpus.documents]
@@ -56,13 +57,15 @@ class Batches:
         self._epoch = lru_cache(maxsize=2)(self._order)
 
     def batch(self, step: SupportsIndex) -> Batch:
-        """Returns the batch of one step, as NumPy arrays.
+        """Returns the batch of one step, as NumPy arrays, with the next document of each.
 
         Raises:
             ValueError: if `step` is negative.
         """
         documents = self.documents(step)
-        return pack(self._corpus, documents, self.widths, self.rows, self._size, self._sentences)
+        batch = pack(self._corpus, documents, self.widths, self.rows, self._size, self._sentences)
+        following = self._corpus.next_tokens(documents, self._tokens)
+        return batch._replace(next_tokens=following)  # type: ignore[arg-type]  # as in `pack`
 
     def documents(self, step: SupportsIndex) -> Int[np.ndarray, "doc"]:
         """Returns the indices of the documents in one step's batch.

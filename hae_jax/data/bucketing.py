@@ -69,7 +69,7 @@ def sentence_lengths(corpus: Corpus, config: DataConfig) -> Int[np.ndarray, "len
     return counts
 
 
-_TOO_LARGE = "documents must have at most {2} {0} (data.{1}), got {3}. Use `encode_text`, which truncates them."
+_TOO_LARGE = "documents must have at most {2} {0} (data.{1}), got {3}. Use `encode_text`, which divides them."
 
 
 def rows_needed(

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,13 +17,17 @@ from hae_jax.data import corpora
 from hae_jax.data.corpora import CorpusError
 from hae_jax.data.documents import Corpus, CorpusWriter
 from hae_jax.data.manifest import NAME, CacheError, check_file, read_manifest, write_manifest
+from hae_jax.data.rows import split_rows, split_windows
 from hae_jax.data.text import split_sentences
 from hae_jax.data.tokenizer import Tokenizer
 
 Progress = Callable[[str, int, int | None], None]
 """Called repeatedly with the name of the stage, the number of paragraphs done, and their total, or None if unknown."""
 
-FORMAT = 1
+FORMAT = 2
+"""2: sentences longer than a row are continued in further rows, and groups are stored."""
+READABLE = (1, FORMAT)
+"""1, of versions before 0.5: they were truncated. Its documents are used as they are, also to resume a training run."""
 _CHUNK = 1000
 
 
@@ -68,10 +72,11 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 def prepare(config: DataConfig, folder: Path, progress: Progress | None = None) -> Dataset:
     """Opens the cache in `folder`, and builds it first if there is none.
 
-    Paragraphs are split into sentences and tokenized. Sentences are truncated to `max_tokens` tokens; a paragraph of
-    more than `max_sentences` sentences becomes several documents, of which a last one shorter than `min_sentences` is
-    dropped. Groups are held out as a whole, those whose names have the lowest hashes; the tokenizer is trained on the
-    other groups only. The cache appears atomically when it is complete, and is a function of corpus and options.
+    Paragraphs are split into sentences and tokenized. A sentence of more than `max_tokens` tokens becomes several rows;
+    a paragraph of more than `max_sentences` rows becomes several documents, its windows. Paragraphs of fewer than
+    `min_sentences` sentences and windows of fewer rows are dropped. Groups are held out as a whole, those whose names
+    have the lowest hashes; the tokenizer is trained on the other groups only. The cache appears atomically when it is
+    complete, and is a function of corpus and options.
 
     Args:
         config: the corpus and its preprocessing; `batch_size` and `buckets` are ignored.
@@ -97,7 +102,7 @@ def prepare(config: DataConfig, folder: Path, progress: Progress | None = None) 
     found = read_manifest(folder)
     stored = migrate("data", found["options"])
     changed = [name for name, value in entries["options"].items() if stored.get(name) != value]
-    if changed or found["format"] != FORMAT:
+    if changed or found["format"] not in READABLE:
         raise CacheError(
             f"data options must be those that {folder} was built with, got another "
             f"{', '.join(f'data.{name}' for name in changed) or 'format'}. Use a new folder."
@@ -131,15 +136,16 @@ def _build(config: DataConfig, work: Path, entries: dict[str, Any], progress: Pr
     tokenizer = Tokenizer.train(training_sentences(), config.tokenizer, config.vocab_size)
     folder.mkdir()
     tokenizer.save(folder / "tokenizer.json")
-    types = {"tokens": "<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4", "sentences": "<i8", "documents": "<i8"}
+    token = "<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4"
+    types = {"tokens": token, "sentences": "<i8", "documents": "<i8", "groups": "<u8"}
     writers = {held: CorpusWriter(folder / part, types) for part, held in (("train", False), ("heldout", True))}
     paragraphs, done = _read_sentences(sentences), 0
     while chunk := list(islice(paragraphs, _CHUNK)):
         ids = iter(tokenizer.encode_all([sentence for _, paragraph in chunk for sentence in paragraph]))
         for group, paragraph in chunk:
-            encoded = [tokens[: config.max_tokens] for tokens in islice(ids, len(paragraph)) if tokens]
-            documents = _windows(encoded, config.max_sentences)
-            writers[group in heldout].write(each for each in documents if len(each) >= config.min_sentences)
+            windows = split_windows(split_rows(list(islice(ids, len(paragraph))), config), config)
+            kept = (window for window in windows if len(window) >= config.min_sentences)
+            writers[group in heldout].write(kept, group)
         done += len(chunk)
         progress("tokens", done, total)
     for writer in writers.values():
@@ -161,7 +167,7 @@ def _write_sentences(config: DataConfig, path: Path, progress: Progress) -> tupl
     groups, read, kept = set(), 0, 0
     with path.open("w", encoding="utf-8") as stream:
         for document in corpora.read(config.corpus, config.field):
-            sentences = [text for text in split_sentences(document.text) if text.strip()]
+            sentences = split_sentences(document.text)
             read += 1
             if len(sentences) >= config.min_sentences:
                 kept += 1
@@ -190,8 +196,3 @@ def _read_sentences(path: Path) -> Iterator[tuple[int, list[str]]]:
         for line in stream:
             group, sentences = json.loads(line)
             yield group, sentences
-
-
-def _windows(sentences: Sequence[Sequence[int]], size: int) -> Iterator[Sequence[Sequence[int]]]:
-    for start in range(0, len(sentences), size):
-        yield sentences[start : start + size]

@@ -1,7 +1,6 @@
-"""Text to sentences and back."""
+"""Text to sentences."""
 
 import re
-from collections.abc import Iterable
 
 from nupunkt import sent_tokenize
 
@@ -23,6 +22,9 @@ def clean(text: str) -> str:
 def split_sentences(text: str) -> list[str]:
     r"""Splits text into sentences; a blank line always ends one, a single line break never does.
 
+    Sentences joined by spaces are the text with each run of white space, blank lines included, as one space. So a
+    sentence never ends where the text has no space, as in languages written without any.
+
     Example:
         >>> split_sentences("Dr. Li came. He saw\nus.\n\nThe end")
         ['Dr. Li came.', 'He saw us.', 'The end']
@@ -30,15 +32,12 @@ def split_sentences(text: str) -> list[str]:
     Reference:
         Kiss & Strunk, 2006 (Punkt); the implementation is nupunkt's.
     """
-    paragraphs = (" ".join(paragraph.split()) for paragraph in _BLANK_LINES.split(clean(text)))
-    return [str(sentence) for paragraph in paragraphs for sentence in sent_tokenize(paragraph)]
-
-
-def join_sentences(sentences: Iterable[str]) -> str:
-    """Joins the sentences of a document by spaces; empty ones leave no gap.
-
-    Example:
-        >>> join_sentences(["One .", "", "Two ."])
-        'One . Two .'
-    """
-    return " ".join(sentence for sentence in sentences if sentence)
+    sentences = []
+    for paragraph in (" ".join(paragraph.split()) for paragraph in _BLANK_LINES.split(clean(text))):
+        start = end = 0
+        for sentence in map(str, sent_tokenize(paragraph)):
+            end = paragraph.index(sentence, end) + len(sentence)
+            if paragraph[end : end + 1] in ("", " "):
+                sentences.append(paragraph[start:end].strip())
+                start = end
+    return sentences

@@ -6,14 +6,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import SupportsIndex
 
-import numpy as np
-from jaxtyping import Int
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Engine
 
 from hae_jax.batch import EOD, PAD, SPECIALS, UNK
-from hae_jax.config import DataConfig
-from hae_jax.data.text import clean, split_sentences
+from hae_jax.data.text import clean
 
 WORDS = r"\d+(?:[.,]\d+)*|(?<=\w)['" "\u2019" r"]\w+|\w+|[^\w\s]"
 """Pattern of a word-level token: a number with its points and commas, a clitic ('s, 't), a run of letters, any other
@@ -35,8 +32,9 @@ class Tokenizer:
 
     `word` tokens are lower-case words and punctuation characters (see `WORDS`); those outside the vocabulary become
     UNK, and `decode` joins tokens by spaces. `bpe` tokens are byte-level pairs: case is kept, nothing is unknown, and
-    `decode(encode(sentence))` is the sentence with surrounding spaces stripped. No text is encoded as a special id: an
-    "<eos>" in the text is three words, or five bytes, like any other.
+    `decode(encode(sentence))` is the sentence with surrounding spaces stripped. A sentence begins with the token of a
+    space, so the ids of several sentences, concatenated, are decoded to the sentences joined by spaces, wherever rows
+    end. No text is encoded as a special id: an "<eos>" in the text is three words, or five bytes, like any other.
 
     Training is deterministic, also across processes: words of equal frequency are ordered alphabetically.
     """
@@ -89,7 +87,7 @@ class Tokenizer:
         return [encoding.ids for encoding in self._engine.encode_batch_fast([clean(text) for text in sentences])]
 
     def decode(self, ids: Iterable[SupportsIndex]) -> str:
-        """Returns the text of token ids; padding and end marks are omitted."""
+        """Returns the text of token ids, of one row or of all rows of a text; padding and end marks are omitted."""
         kept = [i for i in map(int, ids) if i == UNK or i > EOD]
         if self._engine.decoder is None:
             return " ".join(str(self._engine.id_to_token(i)) for i in kept)
@@ -118,33 +116,6 @@ class Tokenizer:
                 f"tokenizer must start with the ids {SPECIALS}, got {path}. Use one trained by hae_jax."
             )
         return cls(engine)
-
-
-def encode_text(
-    texts: Sequence[str], tokenizer: Tokenizer, config: DataConfig, first: int = 1
-) -> tuple[list[list[Int[np.ndarray, "_"]]], list[bool]]:
-    """Encodes new texts as documents of token ids, truncated to the model's limits.
-
-    Args:
-        texts: one document each, of any length.
-        tokenizer: the run's tokenizer.
-        config: `max_sentences` and `max_tokens` are used.
-        first: number of the first text in error messages.
-
-    Returns:
-        The documents, each a list of sentences without end marks; and for each whether it was truncated.
-
-    Raises:
-        ValueError: if a text is blank.
-    """
-    documents, truncated = [], []
-    for number, text in enumerate(texts, first):
-        encoded = [ids for ids in tokenizer.encode_all(split_sentences(text)) if ids]
-        if not encoded:
-            raise ValueError(f"text must hold at least one word, got {text!r} as text {number}. Remove it.")
-        documents.append([np.asarray(ids[: config.max_tokens], np.int32) for ids in encoded[: config.max_sentences]])
-        truncated.append(len(encoded) > config.max_sentences or max(map(len, encoded)) > config.max_tokens)
-    return documents, truncated
 
 
 def _with_specials(engine: Engine) -> Engine:

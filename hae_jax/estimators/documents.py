@@ -16,8 +16,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from hae_jax.config.presets import preset
 from hae_jax.estimators.archive import refuse
-from hae_jax.inference.texts import check_texts
-from hae_jax.trained import TrainedModel, train
+from hae_jax.inference.texts import Part, check_part, check_texts
+from hae_jax.trained import TrainedModel
+from hae_jax.trainer import train
 
 
 class DocumentAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -31,6 +32,7 @@ class DocumentAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         vocab_size: number of token ids.
         random_state: seed of parameters, batches and noise.
         verbose: shows progress on standard error.
+        part: the part of a code that `transform` returns: `order`, `topic`, or `all` of it, which alone can be decoded.
 
     Attributes:
         model_: the trained model, a `hae_jax.TrainedModel`.
@@ -52,6 +54,7 @@ class DocumentAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         vocab_size: int | None = None,
         random_state: int = 0,
         verbose: bool | int = False,
+        part: Part = "all",
     ) -> None:
         self.config = config
         self.steps = steps
@@ -60,6 +63,7 @@ class DocumentAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         self.vocab_size = vocab_size
         self.random_state = random_state
         self.verbose = verbose
+        self.part = part
 
     def fit(self, X: Iterable[str], y: Any = None) -> "DocumentAutoencoder":
         """Trains the model. Some texts are held out, to select the best checkpoint.
@@ -71,14 +75,14 @@ class DocumentAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         Raises:
             ValueError: if a setting or a text is invalid, or there are too few texts.
         """
-        texts = check_texts(X)
+        texts, start = check_texts(X), preset(self.config)
+        check_part(start.model, self.part)
         folder = Path(mkdtemp(prefix="hae_jax-"))
         # The files are deleted together with the estimator.
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         corpus = folder / "texts.jsonl"
         with corpus.open("w", encoding="utf-8") as stream:
             stream.writelines(json.dumps({"text": text}) + "\n" for text in texts)
-        start = preset(self.config)
         chosen: dict[str, dict[str, Any]] = {
             "data": {
                 "corpus": str(corpus), "field": "text", "batch_size": self.batch_size, "vocab_size": self.vocab_size,
@@ -94,17 +98,23 @@ class DocumentAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         return self
 
     def transform(self, X: Iterable[str]) -> Float[np.ndarray, "text code"]:
-        """Returns the codes of texts, float32."""
+        """Returns the codes of texts, or a part of them, float32; warns of texts that exceed one code."""
         check_is_fitted(self)
-        return self.model_.encode(X, progress=bool(self.verbose))
+        return self.model_.encode(X, self.part, progress=bool(self.verbose))
 
     def inverse_transform(self, codes: Any) -> list[str]:
-        """Returns the texts decoded greedily from codes, [text, code]."""
+        """Returns the texts decoded greedily from codes, [text, code].
+
+        Raises:
+            ValueError: if `part` is not `all`, or the codes have another shape or are not finite.
+        """
         check_is_fitted(self)
+        if self.part != "all":
+            raise ValueError(f"part must be 'all' to decode codes, got {self.part!r}. Use set_params(part='all').")
         return self.model_.decode(np.asarray(codes), progress=bool(self.verbose))
 
     def reconstruct(self, X: Iterable[str]) -> list[str]:
-        """Returns the reconstructions of texts."""
+        """Returns the reconstructions of whole texts."""
         check_is_fitted(self)
         return self.model_.reconstruct(X, progress=bool(self.verbose))
 
@@ -137,4 +147,4 @@ class DocumentAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
 
     @property
     def _n_features_out(self) -> int:
-        return self.model_.encode(["One."]).shape[1]
+        return self.model_.encode(["One."], self.part).shape[1]

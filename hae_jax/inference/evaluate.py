@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -13,7 +14,6 @@ import numpy as np
 from jaxtyping import Bool, PyTree
 
 from hae_jax.batch import SPECIALS, UNK, Batch
-from hae_jax.data.text import join_sentences
 from hae_jax.data.tokenizer import Tokenizer
 from hae_jax.inference import metrics
 from hae_jax.inference.generate import greedy, sentences, split
@@ -34,10 +34,20 @@ SHORTEST = 8
 
 
 class TextPair(NamedTuple):
-    """The sentences of a document and those of its reconstruction, as text."""
+    """A document and its reconstruction, as text.
 
-    source: list[str]
-    output: list[str]
+    Attributes:
+        source: the text of the document: its rows, joined before they are decoded, since a word may continue in the
+            next row.
+        output: the text of its reconstruction, likewise.
+        source_rows: the text of each row by itself.
+        output_rows: the text of each row of the reconstruction by itself.
+    """
+
+    source: str
+    output: str
+    source_rows: list[str]
+    output_rows: list[str]
 
 
 class FreeRunningScores(NamedTuple):
@@ -93,10 +103,10 @@ class Evaluation:
         rougeL: F1 of the longest common subsequence.
         exact_match: share of documents reconstructed exactly.
         exact_limit: exact_match of a perfect reconstruction: share of documents without unknown words.
-        coherence: disorder of the sentences, 0 is best; see `metrics.coherence`. nan if none can be ordered.
+        coherence: disorder of the rows, 0 is best; see `metrics.coherence`. nan if none can be ordered.
         by_length: scores of documents grouped by their number of tokens, as in "17-32".
-        by_position: scores of sentences grouped by their position, "1" being the first of each document; missing
-            sentences count as empty.
+        by_position: scores of rows grouped by their position, "1" being the first of each document; missing rows
+            count as empty. A row is a sentence, or a part of a long one.
         documents: number of documents.
         tokens: number of tokens, end marks included.
         examples: the first few documents as (source, reconstruction).
@@ -133,7 +143,7 @@ def evaluate(
     """Evaluates an autoencoder on documents, teacher-forced and free-running.
 
     All scores are ratios of sums over all documents, independent of batch size and empty documents. Reconstructions
-    are compared with the sources as encoded: truncated to the limits of the model, and with unknown words replaced.
+    are compared with the sources as encoded: in the spelling of the tokenizer, and with unknown words replaced.
 
     Args:
         model: an autoencoder of `hae_jax.models`.
@@ -156,7 +166,7 @@ def evaluate(
         **free_running_scores(pairs)._asdict(),
         by_length=by_length(tokens, masked),
         by_position=by_position(tokens, masked),
-        examples=tuple((join_sentences(pair.source), join_sentences(pair.output)) for pair in pairs[:EXAMPLES]),
+        examples=tuple((pair.source, pair.output) for pair in pairs[:EXAMPLES]),
     )
 
 
@@ -168,36 +178,37 @@ def reconstruct_batch(model: nn.Module, params: PyTree, encoded: EncodedBatch, t
     sources = [sentences(token for row in document if row >= 0 for token in rows[row]) for document in row_index]
     limit = batch.row_index.shape[1] * max(bucket.shape[1] for bucket in batch.buckets)
     outputs = split(greedy(model, params, code, limit))[:documents]
-    texts = ([[tokenizer.decode(ids) for ids in document] for document in side] for side in (sources, outputs))
-    return [TextPair(*pair) for pair in zip(*texts, strict=True)]
+    joined = ([tokenizer.decode(chain.from_iterable(document)) for document in side] for side in (sources, outputs))
+    rows_alone = ([[tokenizer.decode(ids) for ids in document] for document in side] for side in (sources, outputs))
+    return [TextPair(*pair) for pair in zip(*joined, *rows_alone, strict=True)]
 
 
 def free_running_scores(pairs: Sequence[TextPair]) -> FreeRunningScores:
     """Compares at least one reconstruction with its source."""
     masked = list(map(mask_unknown, pairs))
+    sources, outputs = [pair.source for pair in masked], [pair.output for pair in masked]
     # A perfect reconstruction repeats the source, unknown words included.
-    perfect = [join_sentences(pair.source) for pair in pairs]
-    sources = [join_sentences(pair.source) for pair in masked]
-    outputs = [join_sentences(pair.output) for pair in masked]
+    perfect = [pair.source for pair in pairs]
     return FreeRunningScores(
         bleu=metrics.bleu(sources, outputs),
         bleu_limit=metrics.bleu(sources, perfect),
         **metrics.rouge(sources, outputs),
         exact_match=metrics.exact_match(sources, outputs),
         exact_limit=metrics.exact_match(sources, perfect),
-        coherence=metrics.coherence([pair.source for pair in masked], [pair.output for pair in masked]),
+        coherence=metrics.coherence([pair.source_rows for pair in masked], [pair.output_rows for pair in masked]),
     )
 
 
 def mask_unknown(pair: TextPair) -> TextPair:
     """Replaces the unknown words of a source, so that a predicted `<unk>` is not counted as a match."""
     unknown = f"(?<!\\S){re.escape(SPECIALS[UNK])}(?!\\S)"
-    return TextPair([re.sub(unknown, UNMATCHABLE, sentence) for sentence in pair.source], pair.output)
+    source, *rows = (re.sub(unknown, UNMATCHABLE, text) for text in (pair.source, *pair.source_rows))
+    return pair._replace(source=source, source_rows=rows)
 
 
 def by_length(tokens: TokenScores, masked: Sequence[TextPair]) -> dict[str, GroupScores]:
     """Scores documents grouped by length; the upper bounds of the groups double."""
-    texts = [(join_sentences(pair.source), join_sentences(pair.output)) for pair in masked]
+    texts = [(pair.source, pair.output) for pair in masked]
     length = np.bincount(tokens.doc)
     upper = 2 ** np.ceil(np.log2(np.maximum(length, SHORTEST))).astype(int)
     groups = {}
@@ -209,13 +220,13 @@ def by_length(tokens: TokenScores, masked: Sequence[TextPair]) -> dict[str, Grou
 
 
 def by_position(tokens: TokenScores, masked: Sequence[TextPair]) -> dict[str, GroupScores]:
-    """Scores sentences grouped by their position in the document."""
+    """Scores rows grouped by their position in the document."""
     groups = {}
     for position in np.unique(tokens.sent).tolist():
         texts = [
-            (pair.source[position], pair.output[position] if position < len(pair.output) else "")
+            (pair.source_rows[position], pair.output_rows[position] if position < len(pair.output_rows) else "")
             for pair in masked
-            if position < len(pair.source)
+            if position < len(pair.source_rows)
         ]
         groups[str(position + 1)] = group_scores(tokens, tokens.sent == position, texts)
     return groups

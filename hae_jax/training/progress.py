@@ -79,7 +79,7 @@ def bar(console: Console, visible: bool) -> Progress:
     )  # fmt: skip
 
 
-def collect(results: Iterator[Result], name: str, total: int, visible: bool) -> list[Result]:
+def collect(results: Iterator[Result], name: str, total: int | None, visible: bool) -> list[Result]:
     """Returns the elements of an iterator as a list; shows a progress bar on standard error if `visible`."""
     with bar(Console(stderr=True), visible) as display:
         task = display.add_task(name, total=total, numbers="")

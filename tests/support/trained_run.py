@@ -3,6 +3,7 @@
 import pytest
 
 from hae_jax.cli import main
+from hae_jax.config.presets import preset
 
 PEOPLE = ("the ferryman", "a clockmaker", "our neighbour", "the young botanist", "a retired pilot")
 DEEDS = ("mended the old bridge", "counted the swallows", "drew a map of the valley", "waited for the morning train")
@@ -38,3 +39,10 @@ def trained(tmp_path_factory, corpus):
         assert main(["train", "--workdir", str(part), "--data.corpus", str(corpus), *OPTIONS]) == 0
         part.rename(workdir)
     return workdir
+
+
+def windows(text):
+    """Number of codes of a text of words and full stops, which are tokens."""
+    data = preset("tiny").data
+    sentences = [sentence.rstrip(".") for sentence in text.split(". ")]
+    return -(-sum(-(-(len(sentence.split()) + 1) // data.max_tokens) for sentence in sentences) // data.max_sentences)
