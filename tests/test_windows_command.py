@@ -10,7 +10,7 @@ from hae_jax.config.presets import preset
 __all__ = ["corpus", "error_of", "hae", "trained"]
 
 
-def test_reconstruct_keeps_the_order_and_brings_back_whole_texts(hae, trained, corpus):
+def test_reconstruct_keeps_the_order_and_returns_whole_texts(hae, trained, corpus):
     found = rows(hae("reconstruct", "--workdir", trained, "--input", corpus))
     assert [row["source"] for row in found] == PARAGRAPHS
     assert all(isinstance(row["reconstruction"], str) for row in found)
@@ -53,7 +53,7 @@ def test_encode_writes_one_code_per_text_and_warns_of_longer_ones(trained, corpu
     np.testing.assert_array_equal(np.load(path), codes)
 
 
-def test_a_sentence_of_500_words_and_a_text_of_400_sentences_come_back_whole(hae, trained, tmp_path, monkeypatch):
+def test_a_sentence_of_500_words_and_a_text_of_400_sentences_are_reconstructed_whole(hae, trained, tmp_path, monkeypatch):
     sentence = " ".join(["the rain began soon after"] * 100) + "."
     many = " ".join(["Nobody had asked for it. It took the whole afternoon."] * 200)
     path = tmp_path / "long.txt"

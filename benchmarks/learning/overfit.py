@@ -76,10 +76,11 @@ def first_paragraphs(number: int) -> Iterator[str]:
 
 
 def one_batch() -> tuple[Batch, list[list[list[int]]], int]:
-    """Returns the batch, its documents as sentences of ids, and the vocabulary size."""
+    """Returns a batch of the first windows, the same as rows of ids, and the vocabulary size."""
     texts = list(first_paragraphs(DATA.batch_size))
     tokenizer = Tokenizer.train(texts, "word", DATA.vocab_size)
-    documents, _ = encode_text(texts, tokenizer, DATA)
+    windows, owners = encode_text(texts, tokenizer, DATA)
+    documents = [windows[owners.index(number)] for number in range(len(texts))]
     ((batch, _),) = sequential_batches(documents, DATA, DATA.batch_size)
     return batch, [[np.asarray(s).tolist() for s in document] for document in documents], tokenizer.vocab_size
 

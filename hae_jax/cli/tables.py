@@ -44,7 +44,7 @@ def show(evaluation: Evaluation, title: str, console: Console | None = None) -> 
         table.add_row(name, number(getattr(evaluation, name)), meaning)
     console.print(table)
     console.print(breakdown("tokens in document", evaluation.by_length))
-    console.print(breakdown("sentence", evaluation.by_position))
+    console.print(breakdown("row", evaluation.by_position))
 
 
 def breakdown(by: str, parts: Mapping[str, GroupScores]) -> Table:
