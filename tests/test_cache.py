@@ -44,8 +44,8 @@ def content(folder):
 
 def test_paragraphs_become_windows_of_rows_and_nothing_is_lost(config, tmp_path):
     data = prepare(dataclasses.replace(config, max_tokens=4), tmp_path / "data")
-    # 5 sentences of 5 tokens, "Name said number things .", are 10 rows of 2 or 3: windows of 2, 3, 2 and 3 rows.
-    assert [len(d) for d in texts(data.train, data.tokenizer)] == [2, 3, 2, 3] * (len(data.train) // 4)
+    # 5 sentences of 5 tokens, "Name said number things .", are 10 rows of 3 or 2: windows of 3, 3, 2 and 2 rows.
+    assert [len(d) for d in texts(data.train, data.tokenizer)] == [3, 3, 2, 2] * (len(data.train) // 4)
     assert len(data.train) + len(data.heldout) == 11 * 3 * 4
     for part in (data.train, data.heldout):
         joined = [row for document in texts(part, data.tokenizer) for row in document]

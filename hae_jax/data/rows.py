@@ -16,14 +16,15 @@ Items = TypeVar("Items", bound=Sequence | np.ndarray)
 
 
 def divide(items: Items, most: int) -> list[Items]:
-    """Divides a sequence into the fewest parts of at most `most` elements, all of nearly the same length.
+    """Divides a sequence into the fewest parts of at most `most` elements: of nearly equal lengths, the longer first.
 
     Example:
         >>> divide("abcdefghij", 4)
-        ['abc', 'def', 'ghij']
+        ['abcd', 'efg', 'hij']
     """
     parts = -(-len(items) // most)
-    edges = [len(items) * part // parts for part in range(parts + 1)] if parts else []
+    size, longer = divmod(len(items), max(parts, 1))
+    edges = [part * size + min(part, longer) for part in range(parts + 1)]
     return [items[start:end] for start, end in pairwise(edges)]  # type: ignore[misc]  # a slice has the same type
 
 
@@ -32,7 +33,7 @@ def split_rows(sentences: Sequence[Ids], config: DataConfig) -> list[Ids]:
 
     Example:
         >>> split_rows([[5, 6, 7, 8, 9], [], [4]], DataConfig(max_tokens=3))
-        [[5, 6], [7, 8, 9], [4]]
+        [[5, 6, 7], [8, 9], [4]]
     """
     return [row for sentence in sentences for row in divide(sentence, config.max_tokens)]
 
@@ -45,7 +46,7 @@ def split_windows(rows: Sequence[Ids], config: DataConfig) -> list[Sequence[Ids]
 
     Example:
         >>> split_windows([[4], [5], [6], [7], [8]], DataConfig(max_sentences=4))
-        [[[4], [5]], [[6], [7], [8]]]
+        [[[4], [5], [6]], [[7], [8]]]
     """
     windows, most = divide(rows, config.max_sentences), config.max_sentences
     if min(map(len, windows), default=0) < config.min_sentences:
