@@ -40,9 +40,12 @@ HOSTILE = {
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_text_is_split_and_encoded(kind, text):
     tokenizer = Tokenizer.train([*TEXTS, text], kind, 307)
-    for ids in tokenizer.encode_all(split_sentences(text)):
+    sentences = tokenizer.encode_all(split_sentences(text))
+    for ids in sentences:
         assert all(i == UNK or EOD < i < tokenizer.vocab_size for i in ids)
         tokenizer.decode(ids).encode()
+    joined = tokenizer.decode(i for ids in sentences for i in ids)
+    assert kind == "word" or joined == " ".join(clean(text).split())
 
 
 def test_words_are_lower_case_numbers_clitics_letters_and_single_signs():
