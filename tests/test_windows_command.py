@@ -53,7 +53,7 @@ def test_encode_writes_one_code_per_text_and_warns_of_longer_ones(trained, corpu
     np.testing.assert_array_equal(np.load(path), codes)
 
 
-def test_a_sentence_of_500_words_and_a_text_of_400_sentences_are_reconstructed_whole(hae, trained, tmp_path, monkeypatch):
+def test_a_sentence_of_500_words_and_a_text_of_400_sentences_are_whole(hae, trained, tmp_path):
     sentence = " ".join(["the rain began soon after"] * 100) + "."
     many = " ".join(["Nobody had asked for it. It took the whole afternoon."] * 200)
     path = tmp_path / "long.txt"
