@@ -30,11 +30,12 @@ from benchmarks.learning import (
     ablation,
     capacity,
     flat_tuning,
+    frontier,
     long_reviews,
     overfit,
-    probing,
     quickstart,
     reconstruction,
+    usefulness,
 )
 from benchmarks.series import anomalies, classification, diagnosis, keras_examples, speed
 from benchmarks.speed import long_step
@@ -48,7 +49,8 @@ MODULES = {
     "reconstruction": reconstruction,
     "standard": flat_tuning,
     "long_reviews": long_reviews,
-    "content": probing,
+    "content": usefulness,
+    "frontier": frontier,
     "gradient_stability": stability,
     "gradient_map": phase_diagram,
     "probe_overhead": probe_overhead,

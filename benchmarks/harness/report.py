@@ -9,6 +9,7 @@ from benchmarks.harness.record import Benchmark, Record, Summary, read
 PAGES = (
     "README.md",
     "docs/results.md",
+    "docs/usefulness.md",
     "docs/gradients.md",
     "docs/remedies.md",
     "docs/series.md",

@@ -9,25 +9,13 @@ Reference:
     https://arxiv.org/abs/1906.03656
 """
 
-from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
-import flax.linen as nn
-import jax
 import numpy as np
-from jaxtyping import Bool, Float, Int, PyTree
+from jaxtyping import Bool, Float, Int
 
-from hae_jax.batch import Batch
-from hae_jax.config import DataConfig
-from hae_jax.config.validate import require
-from hae_jax.data.batches import sequential_batches
-from hae_jax.data.documents import Corpus
-from hae_jax.inference.decode_loop import bind
-from hae_jax.inference.teacher_forcing import encode
-
-BATCH_SIZE = 64
-"""Documents that are encoded together."""
+from hae_jax.data import Corpus
 
 
 class ProbingTask(NamedTuple):
@@ -44,73 +32,19 @@ class ProbingTask(NamedTuple):
     answers: Bool[np.ndarray, "question"]
 
 
-def encode_corpus(
-    model: nn.Module, params: PyTree, corpus: Corpus, config: DataConfig
-) -> Float[np.ndarray, "doc code"]:
-    """Encodes all documents of a corpus.
-
-    Args:
-        model: an autoencoder of `hae_jax.models`.
-        params: its parameters.
-        corpus: documents encoded with its vocabulary.
-        config: the data config it was trained with.
-    """
-    parts = [
-        np.asarray(encode(model, params, batch).document[:count], np.float32)
-        for batch, count in sequential_batches(corpus, config, BATCH_SIZE)
-    ]
-    return np.concatenate(parts)
-
-
-@partial(jax.jit, static_argnums=(0, 3))
-def _decode_vectors(model: nn.Module, params: PyTree, batch: Batch, sentences: int):
-    code = bind(model, params, "encode")(batch)
-    return bind(model, params, "decode_sentence_vectors")(code, sentences)
-
-
-@partial(jax.jit, static_argnums=0)
-def _embed(model: nn.Module, params: PyTree, batch: Batch):
-    return bind(model, params, "embed_sentences")(batch)
-
-
 def decoder_similarities(
-    model: nn.Module, params: PyTree, corpus: Corpus, config: DataConfig, task: ProbingTask
+    decoded: Float[np.ndarray, "doc sent vec"], sentences: Float[np.ndarray, "sentence vec"], task: ProbingTask
 ) -> Float[np.ndarray, "question feature"]:
-    """Returns features from the model's own decoder: the similarity of each sentence's vector to the sentence vectors
-    that the decoder produces from the code.
+    """Returns the features of a probe of the model's own decoder: for each sentence of an example its cosine
+    similarities to the decoded vectors of the document, and their maximum.
 
     Args:
-        model: a hierarchical autoencoder with `feedback="none"`.
-        params: its parameters.
-        corpus: the documents.
-        config: the data config it was trained with.
-        task: examples about these.
-
-    Returns:
-        For each sentence of an example its cosine similarities to the decoded vectors, and their maximum.
-
-    Raises:
-        ValueError: if the model's sentence decoder depends on words.
+        decoded: `decoded_vectors` of a corpus.
+        sentences: `sentence_vectors` of the same.
+        task: examples about it.
     """
-    require(
-        model.config.feedback == "none", "model.feedback", "be 'none' to decode sentence vectors",
-        repr(model.config.feedback), "Decode texts instead.",
-    )  # fmt: skip
-    decoded = np.concatenate(
-        [
-            np.asarray(_decode_vectors(model, params, batch, config.max_sentences), np.float32)[:count]
-            for batch, count in sequential_batches(corpus, config, BATCH_SIZE)
-        ]
-    )
-    encoded = np.concatenate(
-        [
-            np.asarray(_embed(model, params, batch), np.float32)[:count, 0]
-            for batch, count in sequential_batches(sentences_as_documents(corpus), config, BATCH_SIZE)
-        ]
-    )
-    decoded, encoded = (x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-9) for x in (decoded, encoded))
     documents, parts = decoded[task.document], []
-    for sentence in encoded[task.sentences].swapaxes(0, 1):
+    for sentence in sentences[task.sentences].swapaxes(0, 1):
         cosines = np.einsum("qsv,qv->qs", documents, sentence)
         parts += [cosines, cosines.max(axis=1, keepdims=True)]
     return np.concatenate(parts, axis=1)
