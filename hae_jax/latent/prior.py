@@ -51,7 +51,7 @@ class Prior:
             raise ValueError(f"documents must be at least 2, got {len(documents)}. Add some hundreds.")
         return cls(np.concatenate(documents), np.array([len(document) for document in documents]))
 
-    def draw(self, count: int, spread: float = 0.3, seed: int = 0) -> list[Float[np.ndarray, "_ vec"]]:
+    def draw(self, count: int, spread: float = 0.5, seed: int = 0) -> list[Float[np.ndarray, "_ vec"]]:
         """Draws the sentence vectors of documents.
 
         Args:
@@ -65,7 +65,7 @@ class Prior:
         if count < 1:
             raise ValueError(f"count must be at least 1, got {count}. Use 10.")
         if not 0 <= spread <= 1:
-            raise ValueError(f"spread must lie in [0, 1], got {spread}. Use 0.3.")
+            raise ValueError(f"spread must lie in [0, 1], got {spread}. Use 0.5.")
         random = np.random.default_rng(seed)
         starts = np.cumsum(self.lengths) - self.lengths
         mean = self.vectors.mean(0)
@@ -84,7 +84,7 @@ def sample(
     model: TextModel,
     prior: Prior,
     count: int = 10,
-    spread: float = 0.3,
+    spread: float = 0.5,
     seed: int = 0,
     decoding: Decoding = GREEDY,
 ) -> list[str]:
