@@ -68,3 +68,15 @@ def test_decoded_words_are_projected_as_the_words_of_documents_are(found, model,
     )
     fresh = module.representations(model, TRAIN)
     np.testing.assert_allclose(fresh[module.DECODED](TEST), words, atol=1e-6)
+
+
+def test_a_topic_part_has_a_row_and_a_baseline_of_its_own_size():
+    model = mirrored(hidden_dim=32, sentence_dim=128)
+    # The parts are slices of the code, whatever trained them.
+    object.__setattr__(model.config.model, "topic_dim", 8)
+    found = module.representations(model, TRAIN)
+    assert list(found)[:3] == [module.CODE, module.ORDER, module.TOPIC]
+    assert {"LSA, 35", "LSA, 8"} <= set(found)
+    parts = [found[name](TEST) for name in (module.ORDER, module.TOPIC)]
+    assert parts[1].shape == found["LSA, 8"](TEST).shape == (len(TEST), 8)
+    np.testing.assert_array_equal(np.hstack(parts), found[module.CODE](TEST))

@@ -22,8 +22,8 @@ def record(corpus, seed, questions=("sentiment",), rows=("code", "LSA, 1,024", "
     classes = {question: {"negative": 40, "positive": 60} for question in questions}
     row = {
         "size": 1024,
-        "linear": dict.fromkeys(questions, [90 - seed, 100]),
-        "neighbours": dict.fromkeys(questions, [70, 100]),
+        "linear": dict.fromkeys(questions, (90 - seed, 100)),
+        "neighbours": dict.fromkeys(questions, (70, 100)),
         "clusters": dict.fromkeys(questions, 0.25),
         "occurrence": [100, 100],
         "order": [50, 100],
@@ -83,9 +83,7 @@ def test_the_table_has_a_row_for_each_representation():
         "| code | 1,024 | 90.0 [82.6, 94.5] | 70.0 | 0.25 | 100.0 [96.3, 100.0] | 50.0 [40.4, 59.6] | 0.50 "
         "| 100.0 / 90.0 / 50.0 |"
     )
-    assert (
-        rows[4] == "| code, unfolded | 1,024 | - | - | - | 100.0 [96.3, 100.0] | 50.0 [40.4, 59.6] | 0.50 | - / - / - |"
-    )
+    assert rows[4] == "| code, unfolded | 1,024 | - | - | - | 100.0 [96.3, 100.0] | 50.0 [40.4, 59.6] | 0.50 | - |"
     assert lines[-1] == (
         "4,000 training and 100 held-out documents, of which 30 are searched. Held-out sentiment: negative 40, "
         "positive 60. BLEU-4 of the model 80.0 of 100.0; 1 seed."
@@ -93,7 +91,7 @@ def test_the_table_has_a_row_for_each_representation():
 
 
 def test_seeds_are_averaged_and_corpora_have_tables_of_their_own():
-    text = tables.render([record("bbc", 0, ("topic",)), record("sotu", 2, ("era", "century")), record("sotu", 0)])
+    text = tables.render([record("bbc", 0, ("topic",)), record("sotu", 0, ("era", "century"))])
     assert text.index("State of the Union") < text.index("BBC")
     found = tables.render([record("reviews", 0), record("reviews", 2)])
     assert "| code | 1,024 | 89.0 [80.2, 94.5] | 70.0 | 0.25 |" in found

@@ -62,7 +62,7 @@ def table(seeds: Sequence[dict[str, Any]]) -> str:
             line += [_cell(rows, form, kind, question) for kind, form in scores.items()]
         if searched:
             line += [_cell(rows, mean if score == "sentence_rank" else accuracy, score) for score in SEARCHES]
-            line.append(" / ".join(_cell(rows, share, "replaced", number) for number in ("1", "2", "4")))
+            line.append(_cell(rows, shares, "replaced"))
         lines.append(line)
     head, *body = (f"| {' | '.join(line)} |" for line in [columns, *lines])
     return "\n".join([head, "|---" * len(columns) + "|", *body])
@@ -98,6 +98,11 @@ def accuracy(scores: Sequence[tuple[int, int]]) -> str:
 def share(scores: Sequence[tuple[int, int]]) -> str:
     """Formats an accuracy in per cent without an interval."""
     return f"{100 * fmean(correct / total for correct, total in scores):.1f}"
+
+
+def shares(scores: Sequence[dict[str, tuple[int, int]]]) -> str:
+    """Formats accuracies by the number of replaced words, as in "99.0 / 98.0 / 90.0"."""
+    return " / ".join(share([each[number] for each in scores]) for number in scores[0])
 
 
 def mean(scores: Sequence[float]) -> str:
