@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 from support.memorized import memorized, spelled, texts
+from test_texts import trained
 
 from hae_jax.batch import EOD, EOS
 from hae_jax.cli import main
@@ -77,6 +78,32 @@ def test_vectors_are_decoded_without_their_end_marks(memorized):
 def test_documents_are_encoded_as_texts_are(memorized):
     documents = [[memorized.tokenizer.encode(part) for part in parts] for parts in SENTENCES]
     np.testing.assert_allclose(encode_rows(memorized, documents), memorized.encode(THREE), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"feedback": "sentence"},
+        {"feedback": "word"},
+        {"bridge": "all_states", "layers": 2, "sentence_dim": 13},
+        {"dtype": "bfloat16"},
+    ],
+    ids=str,
+)
+def test_other_models_have_sentences_too(options):
+    """Untrained: composed codes are those of the sentences that the vectors are decoded to, whatever these are."""
+    model = trained(**options)
+    given, data = ["The cat sat. It rained.", "One fox."], model.config.data
+    vectors = model.embed_sentences(given)
+    rows = list(decode_vectors(model, np.concatenate(vectors)))
+    assert all(len(row) <= data.max_tokens for row in rows)
+    meant = encode_rows(model, [rows[:2], rows[2:]])
+    np.testing.assert_allclose(compose(model, vectors), meant, atol=1e-5)
+    found = sentences(model, meant)
+    assert [each.shape[1] for each in found] == [vectors[0].shape[1]] * 2
+    code, parts = rearrange(model, meant, [0])
+    assert (code.shape, len(parts)) == ((1, meant.shape[1]), sum(map(len, found)))
+    assert len(morph(model, *given, points=3)) == 3
 
 
 @pytest.mark.parametrize(("order", "got"), [([0, 3], "got 3"), ([-1], "got -1"), ([], "got none")])
