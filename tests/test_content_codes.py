@@ -34,8 +34,9 @@ def test_decoded_rows_are_the_reconstruction(model):
     assert len(set(found)) > 1
 
 
-def test_a_code_is_decoded_into_vectors_similar_to_its_sentences(model):
-    text = corpus()
+@pytest.mark.parametrize("feedback", ["none", "sentence"])
+def test_a_code_is_decoded_into_vectors_similar_to_its_sentences(feedback):
+    text, model = corpus(), mirrored(feedback=feedback)
     decoded, sentences = decoded_vectors(model, text), sentence_vectors(model, tasks.sentences_as_documents(text))
     np.testing.assert_allclose(np.linalg.norm(sentences, axis=1), 1, rtol=1e-5)
     task = tasks.occurrence(text, 0)
@@ -45,6 +46,6 @@ def test_a_code_is_decoded_into_vectors_similar_to_its_sentences(model):
     assert both.shape[1] == 2 * (DATA.max_sentences + 1)
 
 
-def test_a_decoder_that_depends_on_words_is_refused():
-    with pytest.raises(ValueError, match=r"model\.feedback must be 'none' to decode sentence vectors, got 'word'\."):
+def test_a_decoder_that_depends_on_states_of_the_word_decoder_is_refused():
+    with pytest.raises(ValueError, match=r"model\.feedback must be 'none' or 'sentence' to decode .*, got 'word'\."):
         decoded_vectors(mirrored(feedback="word"), corpus(2))

@@ -7,13 +7,18 @@ import numpy as np
 import pytest
 from support.documents import batch
 from support.markov_text import Markov
+from support.mirrored_model import DATA, mirrored
 from support.model_grid import VARIANTS, drawn
+from support.random_corpus import corpus
 
 from hae_jax.batch import EOD, EOS, PAD
+from hae_jax.config import ModelConfig
+from hae_jax.data import sequential_batches
 from hae_jax.inference.beam_search import beam_search
 from hae_jax.inference.decode_loop import BLOCK_SIZE, bind, scan_until
 from hae_jax.inference.generate import greedy, nucleus, sample, sentences, split, unroll
-from hae_jax.inference.parallel_greedy import SENTENCES, parallel_greedy
+from hae_jax.inference.parallel_greedy import parallel_greedy, sentence_vectors
+from hae_jax.models.autoregressive import PARALLEL_SENTENCES
 from hae_jax.models.outputs import Code
 
 DOCS, CODE, VOCAB = 7, 3, 11
@@ -79,27 +84,45 @@ def test_the_loop_checks_after_each_block_whether_all_is_done(monkeypatch, backe
     assert outputs.tolist() == [*range(1, done + 1), *[0] * (5 * BLOCK_SIZE + 1 - done)]
 
 
+ALL_STATES = {"bridge": "all_states", "conditioning": "initial_state", "layers": 2}
 PARALLEL = {
     "none": VARIANTS["none"],
     "attention": dataclasses.replace(VARIANTS["none"], attention=True),
-    "all states": dataclasses.replace(
-        VARIANTS["none"], bridge="all_states", conditioning="initial_state", layers=2, sentence_dim=3
-    ),
+    "all states": dataclasses.replace(VARIANTS["none"], **ALL_STATES, sentence_dim=3),
+}
+# Sizes with which texts of random weights have sentences and documents of many lengths.
+VARIED = {"embed_dim": 12, "hidden_dim": 16, "sentence_dim": 24, "feedback": "sentence"}
+IN_TURN = {
+    "sentence": ModelConfig(**VARIED),
+    "sentence, attention": ModelConfig(**VARIED, attention=True),
+    "sentence, forwards": ModelConfig(**VARIED, reverse=False),
+    "sentence, two layers": ModelConfig(**VARIED, layers=2),
+    "sentence, all states": ModelConfig(**VARIED | {**ALL_STATES, "sentence_dim": 16}),
 }
 
 
 def biased(name, ends):
-    """A model, parameters and codes; `ends` is added to the logits of EOS and EOD."""
-    model, params = drawn(PARALLEL[name])
-    bias = params["words"]["bias"].at[jnp.array([EOS, EOD])].add(jnp.array(ends, jnp.float32))
+    """A model that never prefers PAD, parameters and codes; `ends` is added to the logits of EOS and EOD."""
+    model, params = drawn((PARALLEL | IN_TURN)[name])
+    bias = params["words"]["bias"].at[jnp.array([EOS, EOD])].add(jnp.array(ends, jnp.float32)).at[PAD].set(-99)
     params = params | {"words": params["words"] | {"bias": bias}}
-    return model, params, bind(model, params, "encode")(batch())
+    code = bind(model, params, "encode")(batch())
+    if name in IN_TURN and code.memory is None:
+        code = Code(2 * jax.random.normal(jax.random.key(1), (17, code.document.shape[1])))
+    return model, params, code
+
+
+def most_probable(logits, position):
+    return logits.argmax(-1)
+
+
+by_tokens = jax.jit(unroll, static_argnums=(0, 3, 4))
 
 
 def both_ways(name, ends, limit):
-    """Texts of codes, decoded in parallel and sequentially."""
+    """Texts of codes, decoded by sentences and token by token."""
     model, params, code = biased(name, ends)
-    sequential = unroll(model, params, code, limit, lambda logits, _: logits.argmax(-1))
+    sequential = by_tokens(model, params, code, limit, most_probable)
     return np.asarray(greedy(model, params, code, limit)), np.asarray(sequential)
 
 
@@ -115,7 +138,101 @@ def test_texts_of_many_sentences_are_decoded_in_groups():
     np.testing.assert_array_equal(both_ways("none", (2.5, 2.0), 4)[0], found[:, :4])
     # Some end before the limit, some do not.
     assert 0 < (found == EOD).any(1).sum() < len(found)
-    assert (found == EOS).sum(1).max() > SENTENCES
+    assert (found == EOS).sum(1).max() > PARALLEL_SENTENCES
+
+
+@pytest.mark.parametrize("name", IN_TURN)
+def test_decoding_sentences_in_turn_equals_decoding_tokens(name):
+    marks = 0
+    for ends in ((1.0, 0.0), (5.0, 3.0)):
+        found, expected = both_ways(name, ends, LIMIT)
+        np.testing.assert_array_equal(found, expected)
+        marks += (found == EOS).sum()
+    assert marks > 5
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("feedback", ["none", "sentence"])
+def test_mirrored_models_decode_the_same_by_sentences_and_by_tokens(feedback, layers):
+    model = mirrored(feedback=feedback, layers=layers)
+    documents, _ = next(sequential_batches(corpus(23), DATA, 23))
+    code = bind(model.module, model.params, "encode")(jax.tree.map(jnp.asarray, documents))
+    found = np.asarray(greedy(model.module, model.params, code, LIMIT))
+    np.testing.assert_array_equal(found, by_tokens(model.module, model.params, code, LIMIT, most_probable))
+    assert len({tuple(row) for row in found.tolist()}) > 10
+
+
+def test_a_sentence_is_decoded_given_the_encoders_vectors_of_those_before_it():
+    """Teacher forcing on the decoded texts, of which every token is the most probable one."""
+    model, params, code = biased("sentence", (1.0, 0.0))
+    code = Code(code.document[:16])
+    documents = [ended_sentences(row) for row in np.asarray(greedy(model, params, code, LIMIT)).tolist()]
+    lengths = [len(sentence) for document in documents for sentence in document]
+    assert len(set(lengths)) > 3
+    assert min(map(len, documents)) == 1 < 4 < max(map(len, documents))
+    score = jax.jit(bind(model, params, "score"))
+    scores = score(code, batch(documents, widths=(LIMIT,), spare_docs=0))
+    later = np.asarray(scores.mask & (scores.sent > 1))
+    assert np.asarray(scores.correct)[np.asarray(scores.mask)].all()
+    assert later.sum() > 50
+    # Not so if the sentences before are others.
+    others = [[document[0][::-1], document[-1], *document[2:]] if document[2:] else document for document in documents]
+    scores = score(code, batch(others, widths=(LIMIT,), spare_docs=0))
+    assert not np.asarray(scores.correct)[np.asarray(scores.mask & (scores.sent > 1))].all()
+
+
+def parallel_rows(model, params, vectors, tokens):
+    """The tokens decoded from sentence vectors, each by itself."""
+    decode_token = bind(model, params, "decode_token")
+
+    def advance(carry, _):
+        states, logits = decode_token(*carry, vectors)
+        token = logits.argmax(-1).astype(jnp.int32)
+        return (states, token), token
+
+    first = bind(model, params, "init_word_state")(vectors), jnp.full(len(vectors), PAD, jnp.int32)
+    return jax.lax.scan(advance, first, None, length=tokens)[1].T
+
+
+def ended_sentences(ids):
+    """Sentences with their end marks."""
+    parts = [[]]
+    for token in ids:
+        parts[-1].append(token)
+        if token in (EOS, EOD):
+            parts.append([])
+    return [part for part in parts if part and part[0] != PAD]
+
+
+@pytest.mark.parametrize("name", ["none", "sentence"])
+def test_sentences_are_decoded_from_the_vectors_of_the_decoder(name):
+    model, params, code = biased(name, (1.0, 0.0))
+    vectors = sentence_vectors(model, params, code, 3, LIMIT)
+    assert vectors.shape[1] == 3
+    sentence = jax.jit(parallel_rows, static_argnums=(0, 3))
+    rows = np.asarray(sentence(model, params, vectors.reshape(-1, vectors.shape[-1]), LIMIT)).reshape(-1, 3, LIMIT)
+    for document, text in zip(rows, np.asarray(greedy(model, params, code, LIMIT)).tolist(), strict=True):
+        for row, expected in zip(document.tolist(), ended_sentences(text), strict=False):
+            assert row[: len(expected)] == expected
+
+
+@pytest.mark.parametrize("name", ["greedy", "sample", "beam"])
+def test_documents_decoded_in_turn_do_not_see_each_other(name):
+    model, params, code = biased("sentence", (1.0, 0.0))
+    together = np.asarray(generators(temperature=1e-3)[name](model, params, code, LIMIT))
+    for at in (0, 3, 16):
+        alone = generators(temperature=1e-3)[name](model, params, Code(code.document[at : at + 1]), LIMIT)
+        np.testing.assert_array_equal(alone[0], together[at])
+
+
+def test_a_sentence_is_encoded_only_in_steps_that_end_one():
+    """The loop of the word encoder is in one branch of a condition."""
+    model, params, code = biased("sentence", (1.0, 0.0))
+    state = bind(model, params, "start")(code, LIMIT)
+    program = jax.make_jaxpr(bind(model, params, "step"))(state, jnp.zeros(17, jnp.int32))
+    (condition,) = (equation for equation in program.eqns if equation.primitive.name == "cond")
+    assert sum("while[" in str(branch) for branch in condition.params["branches"]) == 1
+    assert str(program).count("while[") == 1
 
 
 def test_a_model_that_does_not_end_its_sentences_is_decoded_sequentially():
@@ -125,20 +242,29 @@ def test_a_model_that_does_not_end_its_sentences_is_decoded_sequentially():
     np.testing.assert_array_equal(*both_ways("none", (-9.0, -9.0), LIMIT))
 
 
+def test_a_document_that_does_not_end_its_sentence_is_filled_by_it():
+    model, params, code = biased("sentence", (-99.0, -99.0))
+    found, valid = parallel_greedy(model, params, code, LIMIT)
+    assert bool(valid)
+    assert not np.isin(found, (PAD, EOS, EOD)).any()
+
+
 @pytest.mark.usefixtures("double")
-def test_parallel_decoding_in_float64():
-    np.testing.assert_array_equal(*both_ways("none", (2.5, 2.0), LIMIT))
+@pytest.mark.parametrize("name", ["none", "sentence"])
+def test_decoding_by_sentences_in_float64(name):
+    np.testing.assert_array_equal(*both_ways(name, (2.5, 2.0), LIMIT))
 
 
-def test_the_other_couplings_wait_for_the_words():
-    assert not any(drawn(VARIANTS[name])[0].parallel_sentences for name in ("sentence, attention", "word, paper"))
+def test_sentences_are_decoded_in_parallel_unless_they_depend_on_each_other():
+    names = ("none", "sentence, attention", "word, paper")
+    assert [drawn(VARIANTS[name])[0].parallel_sentences for name in names] == [PARALLEL_SENTENCES, 1, 0]
 
 
-def generators():
+def generators(temperature=0.7):
     key = jax.random.key(3)
     return {
         "greedy": greedy,
-        "sample": lambda *args: sample(*args[:3], key, 0.7, 0.9, args[3]),
+        "sample": lambda *args: sample(*args[:3], key, temperature, 0.9, args[3]),
         "beam": lambda *args: beam_search(*args[:3], 3, args[3]),
     }
 
@@ -279,7 +405,7 @@ def test_trees_of_states_follow_their_beams():
     """Each step's state must be that of the beam it continues: here the state counts the words decoded."""
 
     class Counter(Markov):
-        def start(self, code):
+        def start(self, code, max_tokens):
             return {"code_logits": code.document @ self.project, "counts": jnp.zeros((len(code.document), self.vocab))}
 
         def step(self, state, token):

@@ -12,7 +12,7 @@ from support.tolerance import assert_close
 
 from hae_jax.cli import main
 from hae_jax.cli.parser import parse
-from hae_jax.config import Config, SeriesConfig
+from hae_jax.config import Config, ModelConfig, SeriesConfig
 from hae_jax.config.migration import RENAMED, VALUES, migrate, new_name
 from hae_jax.data import Dataset
 from hae_jax.data.cache import prepare
@@ -106,6 +106,28 @@ def test_saved_configs_are_equal_to_those_written_under_the_present_names(saved_
     series = SeriesConfig.from_json((saved_run / "series" / "config.json").read_text(encoding="utf-8"))
     assert SeriesConfig.from_json(series.to_json()) == series
     assert (series.sizes, series.cell.initializer) == ((3, 5), "mirror")
+
+
+def test_a_model_of_version_0_4_that_read_words_forwards_is_refused(copy, capsys):
+    """With feedback "sentence" it read words forwards and sentences backwards, which no present config means."""
+    saved = json.loads((copy / "config.json").read_text())
+    saved["model"] |= {"feedback": "sentence", "initializer": "orthogonal"}
+    (copy / "config.json").write_text(json.dumps(saved))
+    assert main(["evaluate", "--workdir", str(copy)]) == 2
+    error = capsys.readouterr().err
+    assert error == (
+        "hae: model.feedback must not be 'sentence' in a config of version 0.4 or earlier, got a model that reads "
+        "words forwards. Use hae_jax 0.4 for it, or train it again.\n"
+    )
+    # Other models mean the same as before.
+    for field in ({"reverse": False}, {"kind": "flat"}, {"feedback": "word"}):
+        (copy / "config.json").write_text(json.dumps(saved | {"model": saved["model"] | field}))
+        assert Config.load(copy / "config.json").model.feedback == field.get("feedback", "sentence")
+
+
+def test_present_configs_with_feedback_are_read_as_written():
+    config = Config(ModelConfig(feedback="sentence"))
+    assert Config.from_json(config.to_json()) == config
 
 
 @given(st.sampled_from(OPTIONS), st.integers(1, 100))

@@ -106,7 +106,6 @@ def test_gradients_neither_vanish_nor_explode():
     ("options", "message"),
     [
         ({"reverse": False}, "model.reverse must be"),
-        ({"feedback": "sentence"}, "model.feedback must be"),
         ({"layer_norm": "cell"}, "model.layer_norm must be"),
         ({"bridge": "all_states", "sentence_dim": 256}, "model.bridge must be"),
         ({"use_bias": False}, "model.use_bias must be"),

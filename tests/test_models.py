@@ -114,9 +114,9 @@ def test_decoding_word_by_word_gives_the_scores(name):
     model, params = drawn(config)
     _, code, scores = compiled(config)(batch())
     expected = by_sentence(scores)
-    state = model.apply({"params": params}, code, method="start")
-    step = jax.jit(lambda state, token: model.apply({"params": params}, state, token, method="step"))
     texts = [[word for sentence in document for word in sentence] for document in (*DOCUMENTS, [])]
+    state = model.apply({"params": params}, code, max(map(len, texts)), method="start")
+    step = jax.jit(lambda state, token: model.apply({"params": params}, state, token, method="step"))
     nats_of = [[] for _ in texts]
     token = jnp.zeros(len(texts), jnp.int32)
     for time in range(max(map(len, texts))):

@@ -1,4 +1,4 @@
-"""Names of config fields before version 0.4, and the conversion of configs that were saved with them."""
+"""Names of config fields before version 0.4, and the conversion of configs that earlier versions saved."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -40,7 +40,7 @@ def migrate(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
         values: fields under old or present names.
 
     Raises:
-        ValueError: if a field is given under both names.
+        ValueError: if a field is given under both names, or a model of an earlier version cannot be expressed.
 
     Example:
         >>> migrate("model", {"hidden": 5, "feed": "start"})
@@ -54,7 +54,19 @@ def migrate(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
             f"{name} and {new}", f"Remove {name}, its old name.",
         )  # fmt: skip
         migrated[new] = VALUES.get(f"{section}.{new}", {}).get(value, value) if name != new else value
+    if section == "model":
+        _check_reading_order(migrated)
     return migrated
+
+
+def _check_reading_order(values: Mapping[str, Any]) -> None:
+    """Refuses models that read sentences in reverse order and words forwards, as `reverse` meant with `feedback`
+    "sentence" up to version 0.4; configs of later versions have a field `topic_dim`."""
+    mixed = values.get("feedback") == "sentence" and values.get("kind") != "flat" and values.get("reverse", True)
+    require(
+        not mixed or "topic_dim" in values, "model.feedback", "not be 'sentence' in a config of version 0.4 or earlier",
+        "a model that reads words forwards", "Use hae_jax 0.4 for it, or train it again.",
+    )  # fmt: skip
 
 
 def migrate_cell(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,6 +76,7 @@ def migrate_cell(values: Mapping[str, Any]) -> dict[str, Any]:
         >>> migrate_cell({"initializer": "mirror", "hidden": 256, "word_dropout": 0.0})
         {'initializer': 'mirror'}
     """
+    values = {name: value for name, value in values.items() if name != "feedback"}
     return {name: value for name, value in migrate("model", values).items() if name not in TEXT_FIELDS}
 
 

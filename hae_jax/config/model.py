@@ -94,8 +94,7 @@ class ModelConfig(CellConfig):
     conditioning: Literal["initial_state", "every_step"] = "every_step"
     """Whether the sentence vector sets the word decoder's initial state only (paper), or is an input at every step."""
     reverse: bool = True
-    """The encoder reads words and sentences in reverse order, so that the last input is the first to be decoded; with
-    `feedback` "sentence" words are read forwards, in the order in which they are decoded."""
+    """The encoder reads words and sentences in reverse order, so that the last input is the first to be decoded."""
     word_dropout: float = 0.0
     """Probability that an input word of the decoder is masked in training, so that it has to use the code."""
     sentence_loss: float = 1.0
@@ -139,7 +138,6 @@ class ModelConfig(CellConfig):
         for name, good, repair in (
             ("bridge", self.bridge == "top_hidden", 'Use model.bridge "top_hidden".'),
             ("reverse", self.reverse, "The first token to be decoded must be the last to be read."),
-            ("feedback", self.feedback != "sentence", 'Sentences are then read forwards; use model.feedback "none".'),
             ("layer_norm", self.layer_norm != "cell", 'Use model.layer_norm "output" or "none".'),
         ):
             got = getattr(self, name)

@@ -61,7 +61,7 @@ def _beam(
     model: nn.Module, params: PyTree, code: Code, beam: int, max_tokens: int, length_penalty: Float[Array, ""]
 ) -> Int[Array, "doc token"]:
     step = bind(model, params, "step")
-    state = jax.tree.map(lambda x: jnp.repeat(x, beam, axis=0), bind(model, params, "start")(code))
+    state = jax.tree.map(lambda x: jnp.repeat(x, beam, axis=0), bind(model, params, "start")(code, max_tokens))
     docs = code.document.shape[0]
 
     def advance(carry, position):

@@ -1,8 +1,8 @@
 """Codes to token ids, greedily and by sampling.
 
-Two methods of a model suffice, `start(code) -> state` and `step(state, token) -> (state, logits)`, so every autoencoder
-can be decoded. The whole loop runs on the device. Where a model can decode sentences in parallel, greedy decoding does
-so first; see `parallel_greedy`.
+Two methods of a model suffice, `start(code, max_tokens) -> state` and `step(state, token) -> (state, logits)`, so every
+autoencoder can be decoded. The whole loop runs on the device. Where a model can decode whole sentences, several of a
+document in parallel or one after the other, greedy decoding does so; see `parallel_greedy`.
 """
 
 import math
@@ -44,7 +44,7 @@ def unroll(
         token = jnp.where(ended, PAD, choose(mask_pad(logits), position).astype(jnp.int32))
         return (state, token, ended | (token == EOD)), token
 
-    carry = bind(model, params, "start")(code), jnp.full(docs, PAD, jnp.int32), jnp.zeros(docs, bool)
+    carry = bind(model, params, "start")(code, max_tokens), jnp.full(docs, PAD, jnp.int32), jnp.zeros(docs, bool)
     _, tokens = scan_until(advance, lambda carry: carry[2].all(), carry, max_tokens)
     return tokens.T
 
@@ -54,10 +54,11 @@ def _greedy(model: nn.Module, params: PyTree, code: Code, max_tokens: int) -> In
     def sequential():
         return unroll(model, params, code, max_tokens, lambda logits, _: logits.argmax(-1))
 
-    if not getattr(model, "parallel_sentences", False):
+    sentences = getattr(model, "parallel_sentences", 0)
+    if sentences == 0:
         return sequential()
     tokens, complete = parallel_greedy(model, params, code, max_tokens)
-    return jax.lax.cond(complete, lambda: tokens, sequential)
+    return tokens if sentences == 1 else jax.lax.cond(complete, lambda: tokens, sequential)
 
 
 def greedy(model: nn.Module, params: PyTree, code: Code, max_tokens: int) -> Int[Array, "doc token"]:

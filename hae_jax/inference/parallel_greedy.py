@@ -1,8 +1,12 @@
-"""Greedy decoding of several sentences of a document in parallel.
+"""Greedy decoding by whole sentences: several of a document in parallel, or one after the other.
 
 Where no sentence vector depends on the words of earlier sentences, only the tokens within a sentence have to be decoded
 sequentially. Decoding then takes as many steps as the longest sentence has tokens, instead of the whole document, with
 larger matrix products. For a model that does not end its sentences this would be slower, so the steps are limited.
+
+Where a sentence vector depends on the words of the last sentence, one sentence of every document is decoded, and then
+encoded. Since all documents wait for the longest sentence, each sentence is encoded once for all of them, instead of
+whenever one of them ends a sentence.
 """
 
 from typing import NamedTuple
@@ -14,26 +18,23 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from hae_jax.batch import EOD, EOS, PAD
 from hae_jax.inference.decode_loop import bind, mask_pad, scan_until
-from hae_jax.layers.stack import States
+from hae_jax.models.autoregressive import SentenceState
 from hae_jax.models.outputs import Code
-
-SENTENCES = 4
-"""Sentences of a document that are decoded in parallel; those after the end of the document are discarded."""
 
 
 class GreedyState(NamedTuple):
-    """Loop state of parallel decoding.
+    """Loop state of decoding by sentences.
 
     Attributes:
-        states: states of the sentence decoder.
+        sentence: state of the sentence decoder.
         tokens: tokens decoded so far, PAD after them.
         length: number of tokens decoded so far.
         ended: documents that have ended.
-        budget: remaining steps.
+        budget: remaining steps; does not decrease where sentences are decoded one after the other.
         complete: whether all sentences up to the end of their document have ended.
     """
 
-    states: States
+    sentence: SentenceState
     tokens: Int[Array, "doc token"]
     length: Int[Array, " doc"]
     ended: Bool[Array, " doc"]
@@ -47,49 +48,82 @@ def parallel_greedy(
     """Decodes codes; equal to sequential greedy decoding except for ties within rounding.
 
     Args:
-        model: an autoencoder with `parallel_sentences`.
+        model: an autoencoder whose `parallel_sentences` is not 0.
         params: its parameters.
         code: the codes, as returned by the model's `encode`.
         max_tokens: maximum length of a document in tokens, end marks included; at this length it stops without EOD.
 
     Returns:
-        Token ids as from `greedy`, and whether `max_tokens // 2` steps sufficed; if not, the ids are invalid.
+        Token ids as from `greedy`, and whether they are valid: always where sentences are decoded one after the other,
+        and in parallel if `max_tokens // 2` steps sufficed.
     """
-    next_vectors = bind(model, params, "next_sentence_vectors")
-    docs, steps = len(code.document), max(max_tokens // 2, 1)
+    next_vectors, feed_back = bind(model, params, "next_sentence_vectors"), bind(model, params, "feed_back")
+    docs, sentences = len(code.document), model.parallel_sentences
+    steps = max(max_tokens // 2, 1) if sentences > 1 else max_tokens
 
     def unfinished(loop: GreedyState):
         return ~loop.ended.all() & loop.complete & (loop.budget > 0)
 
     def advance(loop: GreedyState):
-        states, vectors = next_vectors(loop.states, code, SENTENCES)
-        tokens, used, complete = _decode_sentences(model, params, vectors, loop.ended, loop.budget, steps)
+        sentence, vectors = next_vectors(loop.sentence, code, sentences)
+        room = jnp.where(loop.ended, 0, max_tokens - loop.length)
+        tokens, used, complete = _decode_sentences(model, params, vectors, room, loop.budget, steps)
         ends = (tokens == EOD).any(-1)
         kept = (tokens != PAD) & ~(_after_end(ends) | loop.ended[:, None])[..., None]
+        sentence = feed_back(sentence, jnp.where(kept, tokens, PAD)[:, -1])
         tokens, kept = (x.reshape(docs, -1) for x in (tokens, kept))
         # Tokens beyond max_tokens have an index out of range and are dropped.
         index = jnp.where(kept, loop.length[:, None] + jnp.cumsum(kept, axis=1) - 1, max_tokens)
         decoded = loop.tokens.at[jnp.arange(docs)[:, None], index].set(tokens, mode="drop")
         length = loop.length + kept.sum(1, dtype=jnp.int32)
         ended = loop.ended | ends.any(1) | (length >= max_tokens)
-        return GreedyState(states, decoded, length, ended, loop.budget - used, complete)
+        budget = loop.budget - used if sentences > 1 else loop.budget
+        return GreedyState(sentence, decoded, length, ended, budget, complete)
 
     tokens, length = jnp.full((docs, max_tokens), PAD, jnp.int32), jnp.zeros(docs, jnp.int32)
-    states = bind(model, params, "init_sentence_state")(code)
-    initial = GreedyState(states, tokens, length, jnp.zeros(docs, bool), jnp.int32(steps), jnp.array(True))
+    sentence = bind(model, params, "init_sentence_state")(code)
+    initial = GreedyState(sentence, tokens, length, jnp.zeros(docs, bool), jnp.int32(steps), jnp.array(True))
     final = jax.lax.while_loop(unfinished, advance, initial)
     return final.tokens, final.complete & final.ended.all()
+
+
+def sentence_vectors(
+    model: nn.Module, params: PyTree, code: Code, sentences: int, max_tokens: int
+) -> Float[Array, "doc sent vec"]:
+    """Returns the vectors that the decoder computes from codes alone, one for each sentence.
+
+    Args:
+        model: an autoencoder whose `parallel_sentences` is not 0.
+        params: its parameters.
+        code: the codes, as returned by the model's `encode`.
+        sentences: number of sentences; the vectors of those after the end of a document are meaningless.
+        max_tokens: maximum length of a sentence in tokens, where the next one depends on it.
+    """
+    next_vectors, feed_back = bind(model, params, "next_sentence_vectors"), bind(model, params, "feed_back")
+    state = bind(model, params, "init_sentence_state")(code)
+    if model.parallel_sentences > 1:
+        return next_vectors(state, code, sentences)[1]
+    room = jnp.full(len(code.document), max_tokens)
+
+    def advance(state, _):
+        state, vectors = next_vectors(state, code, 1)
+        tokens, *_ = _decode_sentences(model, params, vectors, room, jnp.int32(max_tokens), max_tokens)
+        return feed_back(state, tokens[:, 0]), vectors[:, 0]
+
+    return jnp.swapaxes(jax.lax.scan(advance, state, None, length=sentences)[1], 0, 1)
 
 
 def _decode_sentences(
     model: nn.Module,
     params: PyTree,
     vectors: Float[Array, "doc sent vec"],
-    ended: Bool[Array, " doc"],
+    room: Int[Array, " doc"],
     budget: Int[Array, ""],
     steps: int,
 ) -> tuple[Int[Array, "doc sent token"], Int[Array, ""], Bool[Array, ""]]:
     """Decodes sentences until all up to the end of their document have ended, or the budget is used up.
+
+    A document also ends where one of its sentences has as many tokens as the document has room for.
 
     Returns:
         Tokens, PAD after an end mark; the number of steps used; and whether all these sentences have ended.
@@ -110,7 +144,7 @@ def _decode_sentences(
 
     def complete(carry):
         end = carry[2].reshape(docs, sentences)
-        return ((end != PAD) | _after_end(end == EOD) | ended[:, None]).all()
+        return ((end != PAD) | _after_end(end == EOD) | (carry[3] >= room)[:, None]).all()
 
     padding = jnp.full(len(rows), PAD, jnp.int32)
     initial = bind(model, params, "init_word_state")(rows), padding, padding, jnp.int32(0)

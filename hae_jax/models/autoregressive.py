@@ -1,7 +1,8 @@
-"""Free-running decoding with a decoder of two levels: one token after the other, given the code alone."""
+"""Free-running decoding with a decoder of two levels, given the code alone: by sentences, or token by token."""
 
 from typing import NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -15,6 +16,21 @@ from hae_jax.models.embedding import TokenEmbedding
 from hae_jax.models.encoder import Encoder
 from hae_jax.models.outputs import Code
 
+PARALLEL_SENTENCES = 4
+"""Sentences of a document that are decoded in parallel where none depends on the others."""
+
+
+class SentenceState(NamedTuple):
+    """State of the sentence decoder between two sentences.
+
+    Attributes:
+        states: states of its LSTM stack.
+        feedback: its next input, the vector of the last sentence; None with `feedback="none"`.
+    """
+
+    states: States
+    feedback: Float[Array, "doc vec"] | None
+
 
 class DecoderState(NamedTuple):
     """State of the decoder between two tokens.
@@ -24,14 +40,14 @@ class DecoderState(NamedTuple):
         sentence: states of the sentence decoder.
         word: states of the word decoder.
         vector: vector of the current sentence.
-        encoder: with `feedback="sentence"` the word encoder's states after the current sentence's tokens; else None.
+        tokens: with `feedback="sentence"` the current sentence's tokens, PAD after them; else None.
     """
 
     code: Code
     sentence: States
     word: States
     vector: Float[Array, "doc vec"]
-    encoder: States | None
+    tokens: Int[Array, "doc token"] | None
 
 
 class AutoregressiveDecoder:
@@ -43,16 +59,26 @@ class AutoregressiveDecoder:
     sentence_decoder: SentenceDecoder
     word_decoder: WordDecoder
 
-    def start(self, code: Code) -> DecoderState:
-        """Returns the decoder's state before the first token; the first input of `step` is PAD."""
+    @property
+    def parallel_sentences(self) -> int:
+        """Sentences of a document that can be decoded at the same time; 0 if the next sentence depends on the word
+        decoder's state, so that documents are decoded token by token."""
+        return {"none": PARALLEL_SENTENCES, "sentence": 1, "word": 0}[self.config.feedback]
+
+    def start(self, code: Code, max_tokens: int) -> DecoderState:
+        """Returns the decoder's state before the first token.
+
+        Args:
+            code: the documents' codes.
+            max_tokens: number of steps that follow at most; the first input of `step` is PAD.
+        """
         config, docs = self.config, len(code.document)
-        zeros = zero_states(config, docs, config.hidden_dim, config.layers)
         return DecoderState(
             code,
-            self.init_sentence_state(code),
-            zeros,
-            jnp.zeros((docs, vector_size(config, config.hidden_dim)), config.dtype),
-            zeros if config.feedback == "sentence" else None,
+            self.init_sentence_state(code).states,
+            zero_states(config, docs, config.hidden_dim, config.layers),
+            self._no_vector(docs),
+            jnp.full((docs, max_tokens), PAD, jnp.int32) if config.feedback == "sentence" else None,
         )
 
     def step(self, state: DecoderState, token: Int[Array, "doc"]) -> tuple[DecoderState, Float[Array, "doc vocab"]]:
@@ -71,16 +97,23 @@ class AutoregressiveDecoder:
         def where_starts(new, old):
             return jax.tree.map(lambda n, o: jnp.where(starts, n, o), new, old)
 
-        encoder, feedback = None, None
+        tokens, feedback = None, None
         if config.feedback == "word":
             final_states, _ = self._read_token(state.word, token, state.vector)
             layers = self.word_decoder.recurrent.weights()
             feedback = jnp.where(continues, final_vector(final_states, layers, config), 0)
-        if state.encoder is not None:
-            layers, masks = self.encoder.word.weights(), self.encoder.word.deterministic_masks(docs)
-            encoder, *_ = stack_step(state.encoder, self.embedding(token), layers, masks, no_perturbation)
-            feedback = jnp.where(continues, final_vector(encoder, layers, config), 0)
-            encoder = where_starts(zero_states(config, docs, config.hidden_dim, config.layers), encoder)
+        if state.tokens is not None:
+            length = (state.tokens != PAD).sum(1, keepdims=True)
+            tokens = jnp.where(jnp.arange(state.tokens.shape[1]) == length, token[:, None], state.tokens)
+            # A loop as long as a sentence, which steps that end no sentence leave out.
+            feedback = nn.cond(
+                continues.any(),
+                lambda model, tokens: model.encode_sentences(tokens),
+                lambda model, _: model._no_vector(docs),
+                self,
+                jnp.where(continues, tokens, PAD),
+            )
+            feedback, tokens = jnp.where(continues, feedback, 0), jnp.where(starts, PAD, tokens)
         sentence, vector, _ = next_sentence(
             state.sentence,
             feedback,
@@ -93,26 +126,44 @@ class AutoregressiveDecoder:
         sentence, vector = where_starts((sentence, vector), (state.sentence, state.vector))
         word = where_starts(self.init_word_state(vector), state.word)
         word, logits = self.decode_token(word, jnp.where(starts[:, 0], PAD, token), vector)
-        return DecoderState(state.code, sentence, word, vector, encoder), logits
+        return DecoderState(state.code, sentence, word, vector, tokens), logits
 
-    def init_sentence_state(self, code: Code) -> States:
-        """Returns the sentence decoder's states before the first sentence."""
+    def init_sentence_state(self, code: Code) -> SentenceState:
+        """Returns the sentence decoder's state before the first sentence."""
         bridge = self.sentence_decoder.weights().bridge
-        return initial_states(code.document, bridge, self.config, self.config.layers)
+        states = initial_states(code.document, bridge, self.config, self.config.layers)
+        return SentenceState(states, None if self.config.feedback == "none" else self._no_vector(len(code.document)))
 
     def next_sentence_vectors(
-        self, states: States, code: Code, sentences: int
-    ) -> tuple[States, Float[Array, "doc sent vec"]]:
-        """Returns the sentence decoder's states after the next `sentences` sentences, and their vectors; for
-        `feedback="none"`."""
+        self, state: SentenceState, code: Code, sentences: int
+    ) -> tuple[SentenceState, Float[Array, "doc sent vec"]]:
+        """Returns the sentence decoder's state after the next sentences, and their vectors; one sentence at a time with
+        feedback, which `feed_back` sets."""
         weights, docs = self.sentence_decoder.weights(), len(code.document)
         masks, no_perturbation = self.sentence_decoder.recurrent.deterministic_masks(docs), (None,) * self.config.layers
 
         def advance(states, _):
-            return next_sentence(states, None, code, weights, masks, no_perturbation, self.config)[:2]
+            return next_sentence(states, state.feedback, code, weights, masks, no_perturbation, self.config)[:2]
 
-        states, vectors = jax.lax.scan(advance, states, None, length=sentences)
-        return states, jnp.swapaxes(vectors, 0, 1)
+        states, vectors = jax.lax.scan(advance, state.states, None, length=sentences)
+        return state._replace(states=states), jnp.swapaxes(vectors, 0, 1)
+
+    def feed_back(self, state: SentenceState, tokens: Int[Array, "doc token"]) -> SentenceState:
+        """Returns the sentence decoder's state with the last sentence as its next input, unless it has none.
+
+        Args:
+            state: the state after the last sentence.
+            tokens: the tokens of that sentence with its end mark, PAD after them.
+        """
+        return state if state.feedback is None else state._replace(feedback=self.encode_sentences(tokens))
+
+    def encode_sentences(self, tokens: Int[Array, "doc token"]) -> Float[Array, "doc vec"]:
+        """Returns the encoder's vector of one sentence of each document, given its tokens and PAD after them."""
+        return self.encoder.generated_sentences(self.embedding(tokens), tokens != PAD)
+
+    def _no_vector(self, docs: int) -> Float[Array, "doc vec"]:
+        """Returns zeros in place of the vector of a sentence before the first."""
+        return jnp.zeros((docs, vector_size(self.config, self.config.hidden_dim)), self.config.dtype)
 
     def init_word_state(self, vector: Float[Array, "row vec"]) -> States:
         """Returns the word decoder's states before the first token of sentences with these vectors."""

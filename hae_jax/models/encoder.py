@@ -1,13 +1,15 @@
 """The hierarchical encoder: words -> sentences -> document."""
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from hae_jax.batch import PAD, Batch
 from hae_jax.config import ModelConfig
 from hae_jax.layers.model_init import model_init
 from hae_jax.layers.recurrent import LSTM
+from hae_jax.layers.stack import stack_step, zero_states
 from hae_jax.models.bridge import final_vector, vector_size
 from hae_jax.models.embedding import EMBEDDING_STD, TokenEmbedding
 from hae_jax.models.outputs import Code
@@ -44,15 +46,36 @@ class Encoder(nn.Module):
     def sentences(self, embedding: TokenEmbedding, batch: Batch, train: bool = False) -> Float[Array, "row vec"]:
         """Returns one vector for each row of the concatenated buckets, unused rows included."""
         vectors = []
-        # With feedback "sentence" the decoder encodes each sentence while generating it, which is possible in forward
-        # order only.
-        backwards = self.config.reverse and self.config.feedback != "sentence"
         for part, tokens in enumerate(batch.buckets):
             # The padding is then first, where masked steps leave the zero state unchanged.
-            tokens = tokens[:, ::-1] if backwards else tokens
+            tokens = tokens[:, ::-1] if self.config.reverse else tokens
             states, _ = self.word(embedding(tokens), tokens != PAD, train=train, part=part)
             vectors.append(final_vector(states, self.word.weights(), self.config))
         return jnp.concatenate(vectors)
+
+    def generated_sentences(
+        self, inputs: Float[Array, "row word embed"], mask: Bool[Array, "row word"]
+    ) -> Float[Array, "row vec"]:
+        """Returns the vectors of sentences that were generated, in as many steps as the longest has tokens.
+
+        Args:
+            inputs: embeddings of the tokens, in rows that are wide enough for the longest possible sentence.
+            mask: True at the tokens, which are first in each row.
+        """
+        config, rows, longest = self.config, len(mask), mask.sum(1).max()
+        layers, masks, no_perturbation = (
+            self.word.weights(),
+            self.word.deterministic_masks(rows),
+            (None,) * config.layers,
+        )
+
+        def read(step, states):
+            at = longest - 1 - step if config.reverse else step
+            new, *_ = stack_step(states, inputs[:, at], layers, masks, no_perturbation)
+            return jax.tree.map(lambda new, old: jnp.where(mask[:, at, None], new, old), new, states)
+
+        zeros = zero_states(config, rows, config.hidden_dim, config.layers)
+        return final_vector(jax.lax.fori_loop(0, longest, read, zeros), layers, config)
 
     def documents(self, vectors: Float[Array, "row vec"], batch: Batch, train: bool = False) -> Code:
         """Returns the code of each document, given the vectors of its sentences."""

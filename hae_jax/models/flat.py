@@ -63,8 +63,8 @@ class Flat(nn.Module):
         doc = jnp.broadcast_to(jnp.arange(len(tokens))[:, None], tokens.shape)
         return Scores(nll, correct, (tokens != PAD).ravel(), doc.ravel(), sent.ravel())
 
-    def start(self, code: Code) -> DecoderState:
-        """Returns the decoder's state before the first token; the first input of `step` is PAD."""
+    def start(self, code: Code, max_tokens: int) -> DecoderState:
+        """Returns the decoder's state before the first token; see `Hierarchical`."""
         return DecoderState(code, self.decoder.initial_states(code.document))
 
     def step(self, state: DecoderState, token: Int[Array, "doc"]) -> tuple[DecoderState, Float[Array, "doc vocab"]]:

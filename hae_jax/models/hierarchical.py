@@ -24,7 +24,7 @@ class Hierarchical(AutoregressiveDecoder, nn.Module):
 
     ========  ======================================================================================================
     none      no input: its state alone represents the document. All sentences are decoded in parallel.
-    sentence  the previous sentence's vector: the encoder's in training, that of the generated sentence afterwards.
+    sentence  the encoder's vector of the previous sentence: the true one in training, else the generated one.
     word      the word decoder's last state, as in the paper: sentences are decoded sequentially.
     ========  ======================================================================================================
 
@@ -49,11 +49,6 @@ class Hierarchical(AutoregressiveDecoder, nn.Module):
         self.decode_losses = sequential_losses if sequential else parallel_losses
         self.decode_tokens = sequential_tokens if sequential else parallel_tokens
 
-    @property
-    def parallel_sentences(self) -> bool:
-        """Whether free-running decoding can be parallel over sentences: no sentence vector depends on tokens."""
-        return self.config.feedback == "none"
-
     def __call__(self, batch: Batch, train: bool = False) -> Losses:
         """Sums the losses of a batch: tokens decoded from the code and from sentence vectors, and vector distances.
 
@@ -76,10 +71,6 @@ class Hierarchical(AutoregressiveDecoder, nn.Module):
     def embed_sentences(self, batch: Batch) -> Float[Array, "doc sent vec"]:
         """Returns the encoder's vector of each sentence; zeros where there is none."""
         return gather_documents(self.encoder.sentences(self.embedding, batch), batch)
-
-    def decode_sentence_vectors(self, code: Code, sentences: int) -> Float[Array, "doc sent vec"]:
-        """Returns the decoder's vectors of the first `sentences` sentences, given the codes; for `feedback="none"`."""
-        return self.sentence_decoder(code, None, jnp.ones((len(code.document), sentences), bool))
 
     def score(self, code: Code, batch: Batch) -> Scores:
         """Scores the tokens of a batch, teacher-forced, decoded from the given codes."""

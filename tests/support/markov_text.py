@@ -40,7 +40,7 @@ class Markov(nn.Module):
         columns = nll, logits.argmax(-1) == words, words != PAD, doc, sent
         return Scores(*(column.reshape(-1) for column in columns))
 
-    def start(self, code: Code):
+    def start(self, code: Code, max_tokens: int):
         return {"code_logits": code.document @ self.project}
 
     def step(self, state, token):

@@ -109,8 +109,7 @@ class Oracle:
 
     def sentence_vectors(self, document):
         stack = layers(self.params["encoder"]["word"])
-        turn = -1 if self.config.reverse and self.config.feedback != "sentence" else 1
-        return [self.final_vector(self.read(sentence[::turn], stack), stack) for sentence in document]
+        return [self.final_vector(self.read(self.ordered(sentence), stack), stack) for sentence in document]
 
     def encode(self, document):
         """The code, and the encoder's top hidden state at each sentence."""

@@ -12,6 +12,7 @@ from hae_jax.config.validate import require
 from hae_jax.data import Corpus, sequential_batches
 from hae_jax.inference.decode_loop import bind
 from hae_jax.inference.generate import greedy, split
+from hae_jax.inference.parallel_greedy import sentence_vectors as decoder_vectors
 from hae_jax.inference.teacher_forcing import encode
 from hae_jax.trained import TrainedModel
 
@@ -19,10 +20,9 @@ BATCH_SIZE = 64
 """Documents that are encoded together."""
 
 
-@partial(jax.jit, static_argnums=(0, 3))
-def _decode_vectors(model: nn.Module, params: PyTree, batch: Batch, sentences: int):
-    code = bind(model, params, "encode")(batch)
-    return bind(model, params, "decode_sentence_vectors")(code, sentences)
+@partial(jax.jit, static_argnums=(0, 3, 4))
+def _decode_vectors(model: nn.Module, params: PyTree, batch: Batch, sentences: int, max_tokens: int):
+    return decoder_vectors(model, params, bind(model, params, "encode")(batch), sentences, max_tokens)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -51,22 +51,24 @@ def decoded_vectors(model: TrainedModel, corpus: Corpus) -> Float[np.ndarray, "d
     """Returns the sentence vectors that the model's own decoder produces from the code of each document.
 
     Args:
-        model: a hierarchical autoencoder with `feedback="none"`.
+        model: a hierarchical autoencoder whose `feedback` is not "word".
         corpus: the documents.
 
     Returns:
         Vectors of length 1, for as many sentences as a document may have.
 
     Raises:
-        ValueError: if the model's sentence decoder depends on words.
+        ValueError: if the model's sentence decoder depends on the states of the word decoder.
     """
     require(
-        model.config.model.feedback == "none", "model.feedback", "be 'none' to decode sentence vectors",
+        model.config.model.feedback != "word", "model.feedback", "be 'none' or 'sentence' to decode sentence vectors",
         repr(model.config.model.feedback), "Decode texts instead.",
     )  # fmt: skip
     data = model.config.data
     parts = [
-        np.asarray(_decode_vectors(model.module, model.params, batch, data.max_sentences), np.float32)[:count]
+        np.asarray(
+            _decode_vectors(model.module, model.params, batch, data.max_sentences, data.max_tokens + 1), np.float32
+        )[:count]
         for batch, count in sequential_batches(corpus, data, BATCH_SIZE)
     ]
     return _unit(np.concatenate(parts))

@@ -86,5 +86,5 @@ def greedy(model, params: PyTree, code: Code, max_tokens: int) -> Int[Array, "do
         return at + 1, state, token, ended | (token == EOD), output.at[:, at].set(token)
 
     output = jnp.full((docs, max_tokens), PAD, jnp.int32)
-    carry = (0, start(code), jnp.full(docs, PAD, jnp.int32), jnp.zeros(docs, bool), output)
+    carry = (0, start(code, max_tokens), jnp.full(docs, PAD, jnp.int32), jnp.zeros(docs, bool), output)
     return jax.lax.while_loop(more, advance, carry)[-1]
