@@ -95,6 +95,14 @@ class ModelConfig(CellConfig):
     """Whether the sentence vector sets the word decoder's initial state only (paper), or is an input at every step."""
     reverse: bool = True
     """The encoder reads words and sentences in reverse order, so that the last input is the first to be decoded."""
+    word_gain: float = 0.92
+    """Amplitude of a word in a mirrored sentence vector, relative to the word before it, which is decoded earlier: the
+    more words share a vector, the nearer to 1."""
+    sentence_gain: float = 1.0
+    """The same of a sentence in a mirrored code, relative to the sentence before it. Below 1 sentences can share units
+    of the code; requires `feedback` "sentence"."""
+    topic_dim: int = 0
+    """Size of the topic part of the code, beside the `sentence_dim` units of the order part; 0 for none."""
     word_dropout: float = 0.0
     """Probability that an input word of the decoder is masked in training, so that it has to use the code."""
     sentence_loss: float = 1.0
@@ -111,7 +119,11 @@ class ModelConfig(CellConfig):
         self._check_cell("model")
         require_positive(self, "model", "embed_dim", "hidden_dim", "sentence_dim")
         require_positive(self, "model", "layers", most=100)
-        require_finite(self, "model", "sentence_loss", "vector_loss")
+        require_finite(self, "model", "sentence_loss", "vector_loss", "word_gain", "sentence_gain")
+        for name in ("word_gain", "sentence_gain"):
+            got = getattr(self, name)
+            require(0 < got <= 1, f"model.{name}", "lie in (0, 1]", got, "1 keeps all amplitudes equal.")
+        require(self.topic_dim >= 0, "model.topic_dim", "be at least 0", self.topic_dim, "0 is a code without topic.")
         if self.initializer == "mirror":
             self._check_mirror()
         require_rate(self, "model", "word_dropout")
@@ -126,6 +138,11 @@ class ModelConfig(CellConfig):
                 self.sentence_dim == self.hidden_dim, "model.sentence_dim",
                 f'equal model.hidden_dim ({self.hidden_dim}) when model.bridge is "all_states"', self.sentence_dim,
                 'Give both levels the same size, or use model.bridge "top_hidden".',
+            )  # fmt: skip
+        if self.topic_dim:
+            require(
+                self.kind == "hierarchical", "model.kind", 'be "hierarchical" with model.topic_dim', self.kind,
+                "Use model.topic_dim 0.",
             )  # fmt: skip
         if self.attention:
             require(

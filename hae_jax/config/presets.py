@@ -17,15 +17,15 @@ MIRROR: dict[str, Any] = {
 
 PRESETS: dict[str, Config] = {
     "tiny": Config(
-        ModelConfig(embed_dim=32, hidden_dim=32, sentence_dim=96, **MIRROR),
-        DataConfig(vocab_size=1000, max_sentences=3, max_tokens=10, batch_size=8),
-        OptimConfig(warmup=20, sentence_lr_scale=0.3, clip_norm=20),
+        ModelConfig(embed_dim=32, hidden_dim=32, sentence_dim=96, topic_dim=32, **MIRROR),
+        DataConfig(tokenizer="bpe", vocab_size=1000, max_sentences=3, max_tokens=10, batch_size=8),
+        OptimConfig(learning_rate=1e-3, warmup=20, sentence_lr_scale=0.3, clip_norm=20),
         TrainConfig(steps=200, eval_every=100, eval_documents=64, save_every=100),
     ),
     "small": Config(
-        ModelConfig(sentence_dim=1024, **MIRROR),
-        DataConfig(batch_size=16),
-        OptimConfig(learning_rate=1e-3, sentence_lr_scale=0.1, clip_norm=50),
+        ModelConfig(embed_dim=192, hidden_dim=192, sentence_dim=768, topic_dim=256, **MIRROR),
+        DataConfig(tokenizer="bpe", batch_size=16),
+        OptimConfig(learning_rate=3e-4, sentence_lr_scale=0.1, clip_norm=200),
         TrainConfig(steps=2400, minutes=15, eval_every=600, save_every=600),
     ),
     "reviews": Config(

@@ -13,27 +13,26 @@ from flax.linen.initializers import Initializer
 from hae_jax.config import CellConfig
 from hae_jax.layers import mirror_init
 from hae_jax.layers.initializers import Scheme, scheme
+from hae_jax.layers.mirror_init import Register
 
 
 class ModelInit(NamedTuple):
     """Initializers of the parts of an autoencoder.
 
     Attributes:
-        encoder_layers: schemes of an encoder's LSTM layers, bottom first, given the size of an input, the standard
-            deviation of its components, and the number of layers.
-        decoder_layers: schemes of a decoder's LSTM layers, bottom first, given the size of the vector to be output at
-            each step, and the number of layers.
-        bridge: of the kernel from a vector to a decoder's initial states, given the size of the vector to be output at
-            each step, and the number of layers.
+        encoder_layers: schemes of an encoder's LSTM layers, bottom first, given its register and the number of layers.
+        decoder_layers: schemes of a decoder's LSTM layers, bottom first, given its register, the number of layers, and
+            whether its input is the vector of the previous step.
+        bridge: of the kernel from a vector to a decoder's initial states, given its register and the number of layers.
         readout: of the kernel from the sentence decoder's output to a sentence vector.
         output_projection: of the kernel from the word decoder's output to a token embedding.
         series_readout: of the kernels from a series decoder's output to values and to vectors.
         vector_std: standard deviation of the components of a sentence vector or a code.
     """
 
-    encoder_layers: Callable[[int, float, int], list[Scheme]]
-    decoder_layers: Callable[[int, int], list[Scheme]]
-    bridge: Callable[[int, int], Initializer]
+    encoder_layers: Callable[[Register, int], tuple[Scheme, ...]]
+    decoder_layers: Callable[[Register, int, bool], tuple[Scheme, ...]]
+    bridge: Callable[[Register, int], Initializer]
     readout: Initializer
     output_projection: Initializer
     series_readout: Initializer
@@ -54,9 +53,9 @@ def _random(config: CellConfig) -> ModelInit:
     layer = scheme(config.initializer, config.forget_bias, config.timescale, config.recurrent_gain)
     lecun = initializers.lecun_normal()
     return ModelInit(
-        encoder_layers=lambda input_size, input_std, layers: [layer] * layers,
-        decoder_layers=lambda output_size, layers: [layer] * layers,
-        bridge=lambda output_size, layers: lecun,
+        encoder_layers=lambda register, layers: (layer,) * layers,
+        decoder_layers=lambda register, layers, subtracts: (layer,) * layers,
+        bridge=lambda register, layers: lecun,
         readout=lecun,
         output_projection=lecun,
         series_readout=lecun,
@@ -65,19 +64,18 @@ def _random(config: CellConfig) -> ModelInit:
 
 
 def _shift_register(config: CellConfig) -> ModelInit:
-    normalized = config.layer_norm == "output"
-    vector_std = 1.0 if normalized else mirror_init.STATE_STD
-    above = mirror_init.passthrough_scheme()
+    normalized, above = config.layer_norm == "output", mirror_init.passthrough_scheme()
+    ratio = mirror_init.STATE_RATIO
     return ModelInit(
-        encoder_layers=lambda input_size, input_std, layers: [
-            mirror_init.encoder_scheme(input_size, input_std), *[above] * (layers - 1)
-        ],
-        decoder_layers=lambda output_size, layers: [mirror_init.decoder_scheme(output_size), *[above] * (layers - 1)],
-        bridge=lambda output_size, layers: mirror_init.initial_state_kernel(
-            output_size, layers, mirror_init.STATE_STD / vector_std
+        encoder_layers=lambda register, layers: (mirror_init.encoder_scheme(register), *[above] * (layers - 1)),
+        decoder_layers=lambda register, layers, subtracts: (
+            mirror_init.decoder_scheme(register, subtracts), *[above] * (layers - 1)
         ),
-        readout=mirror_init.first_block_readout(1.0 if normalized else mirror_init.STATE_STD / mirror_init.INPUT_STD),
+        bridge=lambda register, layers: mirror_init.initial_state_kernel(
+            register, layers, register.state_std if normalized else 1.0
+        ),
+        readout=mirror_init.first_block_readout(1.0 if normalized else ratio),
         output_projection=mirror_init.first_block_readout(),
-        series_readout=mirror_init.first_block_readout(1 / (mirror_init.INPUT_STD * mirror_init.GATE_GAIN)),
-        vector_std=vector_std,
+        series_readout=mirror_init.first_block_readout(1 / (mirror_init.SERIES_SIGNAL * mirror_init.GATE_GAIN)),
+        vector_std=1.0 if normalized else ratio * mirror_init.SIGNAL,
     )  # fmt: skip

@@ -14,6 +14,7 @@ from hae_jax.config import CellConfig
 from hae_jax.layers.cell import Gates, LSTMWeights, Norm, OutputNorm
 from hae_jax.layers.dropout import dropout_mask, sample_recurrent_dropout
 from hae_jax.layers.initializers import Scheme
+from hae_jax.layers.mirror_init import Register
 from hae_jax.layers.model_init import model_init
 from hae_jax.layers.stack import StackDropout, States, checkpointed_scan, stack_scan, zero_states
 
@@ -83,8 +84,7 @@ class LSTM(nn.Module):
         input_size: size of the inputs; 0 for a stack without inputs.
         context_size: size of the context, a second input of the bottom layer at every step; 0 for none.
         layers: number of layers.
-        input_std: standard deviation of a component of the inputs, for the initializer "mirror" of an encoder.
-        output_size: size of the vector that a decoder outputs at each step, for the same; 0 for an encoder.
+        schemes: weight schemes of the layers, bottom first; None for those of an encoder.
 
     Example:
         >>> lstm = LSTM(CellConfig(), hidden=5, input_size=4, layers=2)
@@ -100,15 +100,11 @@ class LSTM(nn.Module):
     input_size: int
     context_size: int = 0
     layers: int = 1
-    input_std: float = 1.0
-    output_size: int = 0
+    schemes: tuple[Scheme, ...] | None = None
 
     def setup(self) -> None:
-        init, above = model_init(self.config), self.layers - 1
-        if self.output_size:
-            schemes = init.decoder_layers(self.output_size, self.layers)
-        else:
-            schemes = init.encoder_layers(self.input_size, self.input_std, self.layers)
+        above = self.layers - 1
+        schemes = self.schemes or model_init(self.config).encoder_layers(Register(self.input_size), self.layers)
         input_sizes, context_sizes = [self.input_size] + [self.hidden] * above, [self.context_size] + [0] * above
         self.layer = [
             Layer(self.config, scheme, self.hidden, input_size, context_size)

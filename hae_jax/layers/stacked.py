@@ -5,6 +5,9 @@ from jaxtyping import Array, Bool, Float
 
 from hae_jax.config import CellConfig
 from hae_jax.layers.cell import LSTMState
+from hae_jax.layers.initializers import Scheme
+from hae_jax.layers.mirror_init import SERIES_SIGNAL, Register
+from hae_jax.layers.model_init import model_init
 from hae_jax.layers.recurrent import LSTM
 from hae_jax.layers.stack import States, stack_step, zero_states
 
@@ -40,9 +43,15 @@ class StackedLSTM(nn.Module):
         input_sizes = (self.input_size, *self.sizes[:-1])
         context_sizes = (self.context_size, *[0] * (len(self.sizes) - 1))
         self.layer = [
-            LSTM(self.config, *sizes, output_size=self.output_size)
-            for sizes in zip(self.sizes, input_sizes, context_sizes, strict=True)
+            LSTM(self.config, hidden, input_size, context_size, schemes=self._schemes(input_size))
+            for hidden, input_size, context_size in zip(self.sizes, input_sizes, context_sizes, strict=True)
         ]
+
+    def _schemes(self, input_size: int) -> tuple[Scheme, ...]:
+        """Returns the weight scheme of a layer; mirrored ones are those with which the benchmarks were measured."""
+        register = Register(self.output_size or input_size, signal=SERIES_SIGNAL, exact=False)
+        init = model_init(self.config)
+        return init.decoder_layers(register, 1, False) if self.output_size else init.encoder_layers(register, 1)
 
     def __call__(
         self,

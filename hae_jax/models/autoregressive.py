@@ -1,11 +1,11 @@
 """Free-running decoding with a decoder of two levels, given the code alone: by sentences, or token by token."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from hae_jax.batch import EOS, PAD
 from hae_jax.config import ModelConfig
@@ -14,7 +14,7 @@ from hae_jax.models.bridge import final_vector, initial_states, vector_size
 from hae_jax.models.decoder import SentenceDecoder, WordDecoder, next_sentence
 from hae_jax.models.embedding import TokenEmbedding
 from hae_jax.models.encoder import Encoder
-from hae_jax.models.outputs import Code
+from hae_jax.models.outputs import Code, order_part
 
 PARALLEL_SENTENCES = 4
 """Sentences of a document that are decoded in parallel where none depends on the others."""
@@ -105,15 +105,7 @@ class AutoregressiveDecoder:
         if state.tokens is not None:
             length = (state.tokens != PAD).sum(1, keepdims=True)
             tokens = jnp.where(jnp.arange(state.tokens.shape[1]) == length, token[:, None], state.tokens)
-            # A loop as long as a sentence, which steps that end no sentence leave out.
-            feedback = nn.cond(
-                continues.any(),
-                lambda model, tokens: model.encode_sentences(tokens),
-                lambda model, _: model._no_vector(docs),
-                self,
-                jnp.where(continues, tokens, PAD),
-            )
-            feedback, tokens = jnp.where(continues, feedback, 0), jnp.where(starts, PAD, tokens)
+            feedback, tokens = self._encode_where(continues, tokens), jnp.where(starts, PAD, tokens)
         sentence, vector, _ = next_sentence(
             state.sentence,
             feedback,
@@ -131,7 +123,7 @@ class AutoregressiveDecoder:
     def init_sentence_state(self, code: Code) -> SentenceState:
         """Returns the sentence decoder's state before the first sentence."""
         bridge = self.sentence_decoder.weights().bridge
-        states = initial_states(code.document, bridge, self.config, self.config.layers)
+        states = initial_states(order_part(code, self.config), bridge, self.config, self.config.layers)
         return SentenceState(states, None if self.config.feedback == "none" else self._no_vector(len(code.document)))
 
     def next_sentence_vectors(
@@ -160,6 +152,18 @@ class AutoregressiveDecoder:
     def encode_sentences(self, tokens: Int[Array, "doc token"]) -> Float[Array, "doc vec"]:
         """Returns the encoder's vector of one sentence of each document, given its tokens and PAD after them."""
         return self.encoder.generated_sentences(self.embedding(tokens), tokens != PAD)
+
+    def _encode_where(self, ended: Bool[Array, "doc 1"], tokens: Int[Array, "doc token"]) -> Float[Array, "doc vec"]:
+        """Returns the encoder's vectors of sentences that have ended, and zeros for the others. In most steps none has,
+        and the loop over tokens is left out."""
+        vectors = nn.cond(
+            ended.any(),
+            lambda model, tokens: model.encode_sentences(tokens),
+            lambda model, tokens: model._no_vector(len(tokens)),
+            cast(nn.Module, self),
+            jnp.where(ended, tokens, PAD),
+        )
+        return jnp.where(ended, vectors, 0)
 
     def _no_vector(self, docs: int) -> Float[Array, "doc vec"]:
         """Returns zeros in place of the vector of a sentence before the first."""

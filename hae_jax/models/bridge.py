@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from hae_jax.config import CellConfig, ModelConfig
 from hae_jax.layers.cell import LSTMState, LSTMWeights, layer_output
+from hae_jax.layers.mirror_init import Register
 from hae_jax.layers.model_init import model_init
 from hae_jax.layers.stack import States
 
@@ -64,20 +65,20 @@ class Bridge(nn.Module):
         config: options of the stack's cells.
         hidden: units of each layer of the stack.
         vector_size: size of the vector.
-        output_size: size of the vector that the stack outputs at each step.
+        register: what a mirrored stack outputs.
         layers: number of layers of the stack.
     """
 
     config: CellConfig
     hidden: int
     vector_size: int
-    output_size: int
+    register: Register
     layers: int = 1
 
     @nn.compact
     def __call__(self) -> BridgeParams:
         size = 2 * self.layers * self.hidden
-        init = model_init(self.config).bridge(self.output_size, self.layers)
+        init = model_init(self.config).bridge(self.register, self.layers)
         return BridgeParams(
             self.param("kernel", init, (self.vector_size, size)),
             self.param("bias", nn.initializers.zeros, (size,)),

@@ -17,7 +17,8 @@ from hae_jax.layers.model_init import model_init
 from hae_jax.layers.recurrent import LSTM
 from hae_jax.layers.stack import StackDropout, States, stack_step
 from hae_jax.models.bridge import Bridge, BridgeParams, final_vector, initial_states, vector_size
-from hae_jax.models.outputs import Code
+from hae_jax.models.outputs import Code, order_part
+from hae_jax.models.registers import sentence_register, word_register
 
 
 class Readout(NamedTuple):
@@ -82,7 +83,7 @@ def next_sentence(
         weights.layers,
         dropout,
         perturbations,
-        code.document if config.conditioning == "every_step" else None,
+        order_part(code, config) if config.conditioning == "every_step" else None,
     )
     return states, readout_vectors(final_vector(states, weights.layers, config), weights.readout), gates
 
@@ -108,10 +109,12 @@ class SentenceDecoder(nn.Module):
         vector, code = vector_size(config, config.hidden_dim), vector_size(config, config.sentence_dim)
         input_size = (0 if config.feedback == "none" else vector) + (hidden if config.attention else 0)
         context_size = code if config.conditioning == "every_step" else 0
-        self.recurrent = LSTM(config, hidden, input_size, context_size, config.layers, output_size=vector)
+        register = sentence_register(config)
+        schemes = init.decoder_layers(register, config.layers, config.feedback == "sentence")
+        self.recurrent = LSTM(config, hidden, input_size, context_size, config.layers, schemes)
         self.bridge = self.readout = self.attention = None
         if config.bridge == "top_hidden":
-            self.bridge = Bridge(config, hidden, code, vector, config.layers, name="opening")
+            self.bridge = Bridge(config, hidden, code, register, config.layers, name="opening")
             self.readout = Readout(
                 self.param("readout_kernel", init.readout, (hidden, vector)),
                 self.param("readout_bias", nn.initializers.zeros, (vector,)),
@@ -148,11 +151,11 @@ class SentenceDecoder(nn.Module):
             The vector of each sentence.
         """
         weights = self.weights()
-        states = initial_states(code.document, weights.bridge, self.config, self.config.layers)
+        states = initial_states(order_part(code, self.config), weights.bridge, self.config, self.config.layers)
         if self.config.attention or self.config.bridge == "all_states":
             return self._scan_sentences(states, code, previous, mask, weights, train)
         # Only the top layer's outputs are needed: the loop over sentences consists of the cell alone.
-        context = code.document if self.config.conditioning == "every_step" else None
+        context = order_part(code, self.config) if self.config.conditioning == "every_step" else None
         return readout_vectors(self.recurrent(previous, mask, states, context, train)[1], weights.readout)
 
     def _scan_sentences(self, states, code, previous, mask, weights, train):
@@ -200,10 +203,12 @@ class WordDecoder(nn.Module):
         config = self.config
         vector, embed = vector_size(config, config.hidden_dim), config.embed_dim
         context_size = vector if config.conditioning == "every_step" else 0
-        self.recurrent = LSTM(config, config.hidden_dim, embed, context_size, config.layers, output_size=embed)
+        register = word_register(config)
+        schemes = model_init(config).decoder_layers(register, config.layers, True)
+        self.recurrent = LSTM(config, config.hidden_dim, embed, context_size, config.layers, schemes)
         self.bridge = None
         if config.bridge == "top_hidden":
-            self.bridge = Bridge(config, config.hidden_dim, vector, embed, config.layers, name="opening")
+            self.bridge = Bridge(config, config.hidden_dim, vector, register, config.layers, name="opening")
 
     def weights(self) -> tuple[tuple[LSTMWeights, ...], BridgeParams | None]:
         """Returns the parameters of the stack and of its bridge, for loops that must not contain Flax modules."""

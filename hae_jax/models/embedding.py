@@ -9,9 +9,7 @@ from hae_jax.batch import PAD
 from hae_jax.config import ModelConfig
 from hae_jax.layers.losses import Loss, cross_entropy, token_scores
 from hae_jax.layers.model_init import model_init
-
-EMBEDDING_STD = 0.1
-"""Standard deviation of initial token embeddings."""
+from hae_jax.models.registers import EMBEDDING_STD
 
 
 class TokenEmbedding(nn.Module):

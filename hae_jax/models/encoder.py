@@ -11,9 +11,10 @@ from hae_jax.layers.model_init import model_init
 from hae_jax.layers.recurrent import LSTM
 from hae_jax.layers.stack import stack_step, zero_states
 from hae_jax.models.bridge import final_vector, vector_size
-from hae_jax.models.embedding import EMBEDDING_STD, TokenEmbedding
+from hae_jax.models.embedding import TokenEmbedding
 from hae_jax.models.outputs import Code
 from hae_jax.models.ragged import gather_documents, sentence_mask
+from hae_jax.models.registers import sentence_register, word_register
 
 
 class Encoder(nn.Module):
@@ -34,14 +35,11 @@ class Encoder(nn.Module):
 
     def setup(self) -> None:
         config = self.config
-        self.word = LSTM(config, config.hidden_dim, config.embed_dim, layers=config.layers, input_std=EMBEDDING_STD)
-        self.sentence = LSTM(
-            config,
-            config.sentence_dim,
-            vector_size(config, config.hidden_dim),
-            layers=config.layers,
-            input_std=model_init(config).vector_std,
-        )
+        init, vector = model_init(config), vector_size(config, config.hidden_dim)
+        words = init.encoder_layers(word_register(config), config.layers)
+        sentences = init.encoder_layers(sentence_register(config), config.layers)
+        self.word = LSTM(config, config.hidden_dim, config.embed_dim, layers=config.layers, schemes=words)
+        self.sentence = LSTM(config, config.sentence_dim, vector, layers=config.layers, schemes=sentences)
 
     def sentences(self, embedding: TokenEmbedding, batch: Batch, train: bool = False) -> Float[Array, "row vec"]:
         """Returns one vector for each row of the concatenated buckets, unused rows included."""

@@ -8,13 +8,15 @@ from jaxtyping import Array, Float, Int
 
 from hae_jax.batch import PAD, Batch
 from hae_jax.config import ModelConfig
+from hae_jax.layers.model_init import model_init
 from hae_jax.layers.recurrent import LSTM
 from hae_jax.layers.stack import States, stack_step
 from hae_jax.models.bridge import final_vector
 from hae_jax.models.decoder import WordDecoder
-from hae_jax.models.embedding import EMBEDDING_STD, TokenEmbedding, word_dropout
+from hae_jax.models.embedding import TokenEmbedding, word_dropout
 from hae_jax.models.outputs import Code, Losses, Scores
 from hae_jax.models.ragged import flatten_tokens, shift_right
+from hae_jax.models.registers import word_register
 
 
 class DecoderState(NamedTuple):
@@ -42,7 +44,8 @@ class Flat(nn.Module):
         config = self.config
         # Flax folds names of submodules into random keys and parameter paths: "words" is that of all checkpoints.
         self.embedding = TokenEmbedding(config, self.vocab, name="words")
-        self.encoder = LSTM(config, config.hidden_dim, config.embed_dim, layers=config.layers, input_std=EMBEDDING_STD)
+        schemes = model_init(config).encoder_layers(word_register(config), config.layers)
+        self.encoder = LSTM(config, config.hidden_dim, config.embed_dim, layers=config.layers, schemes=schemes)
         self.decoder = WordDecoder(config)
 
     def __call__(self, batch: Batch, train: bool = False) -> Losses:

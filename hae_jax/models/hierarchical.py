@@ -15,6 +15,7 @@ from hae_jax.models.encoder import Encoder
 from hae_jax.models.outputs import Code, Losses, Scores
 from hae_jax.models.ragged import gather_documents, sentence_mask
 from hae_jax.models.teacher_forcing import parallel_losses, parallel_tokens, sequential_losses, sequential_tokens
+from hae_jax.models.topic import TopicEncoder
 
 
 class Hierarchical(AutoregressiveDecoder, nn.Module):
@@ -45,6 +46,7 @@ class Hierarchical(AutoregressiveDecoder, nn.Module):
         self.encoder = Encoder(self.config)
         self.sentence_decoder = SentenceDecoder(self.config)
         self.word_decoder = WordDecoder(self.config)
+        self.topic = TopicEncoder(self.config, self.vocab) if self.config.topic_dim else None
         sequential = self.config.feedback == "word"
         self.decode_losses = sequential_losses if sequential else parallel_losses
         self.decode_tokens = sequential_tokens if sequential else parallel_tokens
@@ -62,11 +64,16 @@ class Hierarchical(AutoregressiveDecoder, nn.Module):
         encoder_vectors = self.encoder.sentences(self.embedding, batch, train)
         code = self.encoder.documents(encoder_vectors, batch, train)
         decoder_vectors, code_loss, sentence_loss = self.decode_losses(self, code, encoder_vectors, batch, train)
-        return Losses(code_loss, sentence_loss, self._vector_loss(decoder_vectors, encoder_vectors, batch))
+        vector_loss = self._vector_loss(decoder_vectors, encoder_vectors, batch)
+        topic_loss = None if self.topic is None else self.topic.loss(self.topic(batch, train), batch)
+        return Losses(code_loss, sentence_loss, vector_loss, topic_loss)
 
     def encode(self, batch: Batch) -> Code:
         """Returns the documents' codes."""
-        return self.encoder.documents(self.encoder.sentences(self.embedding, batch), batch)
+        code = self.encoder.documents(self.encoder.sentences(self.embedding, batch), batch)
+        if self.topic is None:
+            return code
+        return code._replace(document=jnp.concatenate([code.document, self.topic(batch)], axis=-1))
 
     def embed_sentences(self, batch: Batch) -> Float[Array, "doc sent vec"]:
         """Returns the encoder's vector of each sentence; zeros where there is none."""

@@ -12,7 +12,7 @@ from hae_jax.layers.stack import StackDropout, stack_scan
 from hae_jax.models.bridge import final_vector, initial_states, vector_size
 from hae_jax.models.decoder import next_sentence, repeat_over_time
 from hae_jax.models.embedding import word_dropout
-from hae_jax.models.outputs import Code
+from hae_jax.models.outputs import Code, order_part
 from hae_jax.models.ragged import dense_tokens, sentence_mask
 
 
@@ -101,7 +101,7 @@ def sequential_outputs(
         carry = sentence_states, final_vector(word_states, layers, config)
         return carry, (decoder_vector, hidden, sentence_gates, word_gates)
 
-    first_states = initial_states(code.document, weights.bridge, config, config.layers)
+    first_states = initial_states(order_part(code, config), weights.bridge, config, config.layers)
     no_feedback = jnp.zeros((docs, vector_size(config, config.hidden_dim)), config.dtype)
     _, outputs = jax.lax.scan(decode_sentence, (first_states, no_feedback), _swap(steps))
     vectors, hidden, sentence_gates, word_gates = _swap(outputs)

@@ -9,6 +9,7 @@ from hae_jax.config.series import SeriesConfig
 from hae_jax.layers.cell import layer_output
 from hae_jax.layers.dropout import dropout_mask
 from hae_jax.layers.losses import squared_error
+from hae_jax.layers.mirror_init import SERIES_SIGNAL, Register
 from hae_jax.layers.model_init import model_init
 from hae_jax.layers.stack import States
 from hae_jax.layers.stacked import StackedLSTM
@@ -74,8 +75,8 @@ class Series(nn.Module):
             self.summary = [nn.Dense(size) for size in config.sizes]
             # Flax folds names of submodules into random keys and parameter paths: "opening" is that of saved models.
             self.bridge = [
-                Bridge(config.cell, *sizes, name=f"opening_{level}")
-                for level, sizes in enumerate(zip(self.units, config.sizes, outputs, strict=True))
+                Bridge(config.cell, units, size, _register(output), name=f"opening_{level}")
+                for level, (units, size, output) in enumerate(zip(self.units, config.sizes, outputs, strict=True))
             ]
             self.readout = [nn.Dense(size, kernel_init=readout) for size in outputs[1:]]
 
@@ -233,3 +234,8 @@ class Series(nn.Module):
         if not (train and rate):
             return vectors
         return vectors * dropout_mask(self.make_rng("dropout"), rate, vectors.shape).astype(vectors.dtype)
+
+
+def _register(size: int) -> Register:
+    """Returns the register of a decoder that outputs vectors of this size, as in `StackedLSTM`."""
+    return Register(size, signal=SERIES_SIGNAL, exact=False)

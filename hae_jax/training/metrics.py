@@ -94,7 +94,7 @@ class MetricsBuffer:
             "late_batches": mean(self._late),
             "seconds": now,
         }
-        for name in ("sentence_loss", "vector_loss"):
+        for name in ("sentence_loss", "vector_loss", "topic_loss"):
             if getattr(infos[0], name) is not None:
                 values[name] = mean([getattr(info, name) for info in taken], [info.tokens for info in taken])
         self._infos, self._late, self._since, self._untimed = [], [], now, 0

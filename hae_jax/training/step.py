@@ -43,6 +43,8 @@ class StepInfo(NamedTuple):
         sentence_loss: the same, each sentence decoded from its own vector; None without that loss.
         vector_loss: mean squared distance per sentence of the decoder's sentence vectors from the encoder's; None
             without that loss.
+        topic_loss: mean negative log-likelihood per document, in nats, of the words of a document and of the next one
+            given the topic part of the code; None without that part.
         tokens: number of real tokens of the batch.
         norm: global norm of the gradient before clipping.
         binding: whether the clip changed the gradient.
@@ -55,6 +57,7 @@ class StepInfo(NamedTuple):
     loss: Float[Array, ""]
     sentence_loss: Float[Array, ""] | None
     vector_loss: Float[Array, ""] | None
+    topic_loss: Float[Array, ""] | None
     tokens: Float[Array, ""]
     norm: Float[Array, ""]
     binding: Bool[Array, ""]
@@ -161,6 +164,7 @@ def make_step(
             loss=losses.reconstruction.mean,
             sentence_loss=None if losses.sentence is None else losses.sentence.mean,
             vector_loss=None if losses.vector is None else losses.vector.mean,
+            topic_loss=None if losses.topic is None else losses.topic.mean,
             # In training every sentence is decoded once, either through the code or from its own vector.
             tokens=losses.reconstruction.count + (0 if losses.sentence is None else losses.sentence.count),
             norm=optax.tree.norm(norms),
