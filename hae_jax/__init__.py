@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hae_jax.doctor import repair as repair
     from hae_jax.inference.decoding import BeamSearch as BeamSearch
     from hae_jax.inference.decoding import Greedy as Greedy
+    from hae_jax.inference.decoding import Refined as Refined
     from hae_jax.inference.decoding import Sampling as Sampling
     from hae_jax.trained import TrainedModel as TrainedModel
     from hae_jax.trained import load as load
@@ -38,6 +39,7 @@ _MODULES = {
     "TrainedModel": "hae_jax.trained",
     "Greedy": "hae_jax.inference.decoding",
     "Sampling": "hae_jax.inference.decoding",
+    "Refined": "hae_jax.inference.decoding",
     "BeamSearch": "hae_jax.inference.decoding",
     "preset": "hae_jax.config",
     "Config": "hae_jax.config",

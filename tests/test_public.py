@@ -17,6 +17,7 @@ NAMES = {
     "Greedy",
     "ModelConfig",
     "OptimConfig",
+    "Refined",
     "Sampling",
     "TrainConfig",
     "TrainedModel",

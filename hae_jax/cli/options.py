@@ -89,8 +89,10 @@ class Reading(Trained):
 
 @dataclass(frozen=True, kw_only=True)
 class Writing(Trained):
-    """Options of commands that decode codes: greedily by default, or by sampling or beam search."""
+    """Options of commands that decode codes: greedily by default, refined, or by sampling or beam search."""
 
+    refine: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None
+    """Corrects the text this many times at most: encodes it again, and adds the difference to the code."""
     beam: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None
     """Uses beam search with a beam of this size."""
     temperature: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="")] = None
@@ -107,18 +109,23 @@ class Writing(Trained):
         Raises:
             ValueError: if they select two methods.
         """
-        wanted = {name: getattr(self, name) for name in ("temperature", "top_p", "seed")}
-        sampling = {name: value for name, value in wanted.items() if value is not None}
-        if sampling and self.beam is not None:
-            raise ValueError(
-                f"beam must be used without sampling, got {' and '.join(f'--{name}' for name in sampling)}. "
-                "Sample or use a beam, not both."
-            )
-        from hae_jax.inference.decoding import GREEDY, BeamSearch, Sampling
+        sampling = self._given("temperature", "top_p", "seed")
+        for name, others in (("refine", self._given("beam") | sampling), ("beam", sampling)):
+            if self._given(name) and others:
+                raise ValueError(
+                    f"{name} must be used alone, got {' and '.join(f'--{other}' for other in others)}. "
+                    "Refine, use a beam, or sample."
+                )
+        from hae_jax.inference.decoding import GREEDY, BeamSearch, Refined, Sampling
 
+        if self.refine is not None:
+            return Refined(self.refine)
         if self.beam is not None:
             return BeamSearch(self.beam)
         return Sampling(**sampling) if sampling else GREEDY
+
+    def _given(self, *names: str) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
 def fresh(config: Config, data: Any) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""Decoding methods as values: greedy, sampling, or beam search, with their settings."""
+"""Decoding methods as values: greedy, sampling, beam search, or refined by encoding, with their settings."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -9,6 +9,7 @@ from jaxtyping import Array, Int, PyTree
 
 from hae_jax.inference.beam_search import beam_search
 from hae_jax.inference.generate import greedy, sample
+from hae_jax.inference.refine import refine
 from hae_jax.models.outputs import Code
 
 
@@ -95,6 +96,25 @@ class BeamSearch:
     ) -> Int[Array, "doc token"]:
         """Decodes codes; see `Decoding`."""
         return beam_search(model, params, code, self.beam, max_tokens, self.length_penalty)
+
+
+@dataclass(frozen=True)
+class Refined:
+    """Corrects the greedy text by encoding it again; see `hae_jax.inference.refine.refine`.
+
+    Example:
+        >>> Refined()
+        Refined(rounds=3)
+    """
+
+    rounds: int = 3
+    """Maximum number of corrections, each of which takes as long as decoding and encoding; 0 is greedy."""
+
+    def __call__(
+        self, model: nn.Module, params: PyTree, code: Code, max_tokens: int, part: int = 0
+    ) -> Int[Array, "doc token"]:
+        """Decodes codes; see `Decoding`."""
+        return refine(model, params, code, max_tokens, self.rounds)
 
 
 GREEDY = Greedy()
