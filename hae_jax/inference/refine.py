@@ -6,6 +6,7 @@ or has wrong. Added to the code that is decoded next, it makes these words loude
 """
 
 import math
+from typing import SupportsInt
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -127,5 +128,5 @@ def as_batch(model: nn.Module, tokens: Int[np.ndarray, "doc token"]) -> Batch:
     return pack(corpus, documents, widths, rows, len(corpus), _ceil(np.diff(corpus.documents).max(), MULTIPLE))
 
 
-def _ceil(value: int, multiple: int) -> int:
+def _ceil(value: SupportsInt, multiple: int) -> int:
     return -(-int(value) // multiple) * multiple

@@ -72,13 +72,11 @@ def check_decoding(decoding: Any) -> None:
     Example:
         >>> check_decoding("beam")
         Traceback (most recent call last):
-        ValueError: decoding must be a Greedy, Sampling or BeamSearch, got 'beam'. Use BeamSearch(4), for example.
+        ValueError: decoding must be a decoding method, got 'beam'. Use BeamSearch(4), for example.
     """
     if isinstance(decoding, type) or not callable(decoding):
         got = decoding.__name__ if isinstance(decoding, type) else repr(decoding)
-        raise ValueError(
-            f"decoding must be a Greedy, Sampling or BeamSearch, got {got}. Use BeamSearch(4), for example."
-        )
+        raise ValueError(f"decoding must be a decoding method, got {got}. Use BeamSearch(4), for example.")
 
 
 def check_part(config: ModelConfig, part: Any) -> None:
@@ -96,7 +94,7 @@ def check_part(config: ModelConfig, part: Any) -> None:
         raise ValueError(
             f"part must be one of {', '.join(get_args(Part))}, got {part!r}. Use 'all' for the whole code."
         )
-    if part == "topic" and not getattr(config, "topic_dim", 0):
+    if part == "topic" and not config.topic_dim:
         raise ValueError(
             "part must be all or order for a model without a topic part, got topic. "
             "Train one with model.topic_dim above 0."
@@ -114,7 +112,7 @@ def code_part(config: ModelConfig, codes: Float[np.ndarray, "text code"], part: 
         (2, 1024)
     """
     check_part(config, part)
-    order = codes.shape[1] - getattr(config, "topic_dim", 0)
+    order = codes.shape[1] - config.topic_dim
     return {"all": codes, "order": codes[:, :order], "topic": codes[:, order:]}[part]
 
 
