@@ -2,7 +2,7 @@
 
 The code of a text is known exactly, and an encoder is available: whether a decoded text is right can be checked. The
 difference between the given code and that of the decoded text is, near enough, the superposition of what the text lacks
-or has wrong. Added to the code that is decoded next, it makes these words louder.
+or has wrong. Added to the code that is decoded next, it raises the scores of these words.
 """
 
 import math
@@ -22,7 +22,7 @@ from hae_jax.models.outputs import Code
 from hae_jax.models.ragged import from_dense
 
 STEP = 0.25
-"""Share of the difference that is added to a code in the first round; larger steps spoil words that were right."""
+"""Share of the difference that is added to a code in the first round; larger steps change words that were right."""
 EXACT = 1e-3
 """Distance, relative to the code, below which a text has the code within rounding."""
 MULTIPLE = 4
