@@ -32,7 +32,7 @@ def train(config: Config, workdir: Path | str, *, progress: bool = False) -> Tra
         >>> data, steps = replace(config.data, corpus="letters.txt"), replace(config.train, steps=2)
         >>> model = hae_jax.train(replace(config, data=data, train=steps), "runs/letters")
         >>> model.step, model.encode(["The rain began."]).shape
-        (2, (1, 96))
+        (2, (1, 256))
     """
     if not isinstance(config, Config):
         raise ValueError(f"config must be a Config, got {config!r}. Use hae_jax.preset('tiny'), for example.")

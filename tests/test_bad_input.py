@@ -152,10 +152,10 @@ def test_another_vocabulary_of_the_same_size_is_refused(error_of, copy):
 @pytest.mark.parametrize(
     ("codes", "message"),
     [
-        (np.zeros((3, 47), np.float32), "shape [any, 96]"),
-        (np.zeros(96, np.float32), "shape [any, 96]"),
-        (np.full((2, 96), "x"), "must be numbers"),
-        (np.full((2, 96), np.nan), "must be finite"),
+        (np.zeros((3, 47), np.float32), "shape [any, 256]"),
+        (np.zeros(256, np.float32), "shape [any, 256]"),
+        (np.full((2, 256), "x"), "must be numbers"),
+        (np.full((2, 256), np.nan), "must be finite"),
         (None, "must be a whole .npy file"),
     ],
 )

@@ -28,17 +28,17 @@ def fitted():
 @pytest.mark.slow
 def test_texts_are_encoded_and_codes_decoded(fitted):
     codes = fitted.transform(SHORT[:5])
-    assert codes.shape == (5, 96)
+    assert codes.shape == (5, 256)
     assert fitted.inverse_transform(codes) == fitted.reconstruct(SHORT[:5])
     assert fitted.get_feature_names_out()[-1] == "documentautoencoder95"
-    assert make_pipeline(fitted, StandardScaler()).fit_transform(SHORT).shape == (len(SHORT), 96)
+    assert make_pipeline(fitted, StandardScaler()).fit_transform(SHORT).shape == (len(SHORT), 256)
 
 
 @pytest.mark.slow
 def test_texts_longer_than_a_code_have_one_row_and_a_warning(fitted):
     longer = len(PARAGRAPHS) - len(SHORT)
     with pytest.warns(UserWarning, match=f"{longer} of 41 texts exceed one code"):
-        assert fitted.transform(PARAGRAPHS).shape == (41, 96)
+        assert fitted.transform(PARAGRAPHS).shape == (41, 256)
     assert len(fitted.reconstruct(PARAGRAPHS)) == 41
 
 
@@ -107,6 +107,6 @@ def test_verbose_shows_the_training(capfd):
     out, err = capfd.readouterr()
     assert "step 2/2" in err
     assert "held-out loss" in err
-    assert model.transform(SHORT[:3]).shape == (3, 96)
+    assert model.transform(SHORT[:3]).shape == (3, 256)
     assert "3/3" in capfd.readouterr().err
     assert not out

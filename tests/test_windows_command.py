@@ -67,7 +67,7 @@ def test_a_sentence_of_500_words_and_a_text_of_400_sentences_are_whole(hae, trai
 
 def test_numbers_of_other_codes_are_refused(error_of, trained, tmp_path):
     codes, numbers = tmp_path / "codes.npy", tmp_path / "codes.numbers.npy"
-    np.save(codes, np.zeros((3, 96), np.float32))
+    np.save(codes, np.zeros((3, 256), np.float32))
     words = ["decode", "--workdir", trained, "--input", codes, "--numbers", numbers]
     for wrong in (np.arange(4), np.zeros(3), np.zeros((3, 1), int)):
         np.save(numbers, wrong)

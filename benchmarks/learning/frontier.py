@@ -50,7 +50,7 @@ def cells(quick: bool) -> list[Cell]:
 
 def narrow(config: Config, size: int) -> Config:
     """Returns a config with a code of `size` numbers, of which the parts have the same shares as before."""
-    topic = getattr(config.model, "topic_dim", 0)
+    topic = config.model.topic_dim
     part = topic * size // (config.model.sentence_dim + topic)
     return with_fields(config, {"model.sentence_dim": size - part} | ({"model.topic_dim": part} if topic else {}))
 

@@ -13,13 +13,14 @@ MIRROR: dict[str, Any] = {
     "vector_loss": 0.02,
 }
 """The options that make the model train, beside the defaults. `sentence_dim` should be `max_sentences` times
-`hidden_dim`, so that the code can store every sentence vector, or as much of it as fits into memory."""
+`hidden_dim`, so that every sentence vector has its own units; a smaller code needs `feedback` "sentence" and a
+`sentence_gain` of about 0.5, so that sentences can share units."""
 
 PRESETS: dict[str, Config] = {
     "tiny": Config(
-        ModelConfig(embed_dim=32, hidden_dim=32, sentence_dim=96, topic_dim=32, **MIRROR),
+        ModelConfig(embed_dim=64, hidden_dim=64, sentence_dim=192, topic_dim=64, **MIRROR),
         DataConfig(tokenizer="bpe", vocab_size=1000, max_sentences=3, max_tokens=10, batch_size=8),
-        OptimConfig(learning_rate=1e-3, warmup=20, sentence_lr_scale=0.3, clip_norm=20),
+        OptimConfig(learning_rate=3e-4, warmup=20, sentence_lr_scale=0.3, clip_norm=200),
         TrainConfig(steps=200, eval_every=100, eval_documents=64, save_every=100),
     ),
     "small": Config(

@@ -42,7 +42,7 @@ class DocumentAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         >>> model = DocumentAutoencoder("tiny", steps=2).fit(texts)
         >>> codes = model.transform(texts)
         >>> codes.shape, len(model.inverse_transform(codes))
-        ((3, 96), 3)
+        ((3, 256), 3)
     """
 
     def __init__(

@@ -27,7 +27,7 @@ class Neighbour(NamedTuple):
 
 def default_part(config: ModelConfig) -> Part:
     """Returns the part of a code that is near for texts of the same topic: `topic` if the model has it, else `all`."""
-    return "topic" if getattr(config, "topic_dim", 0) else "all"
+    return "topic" if config.topic_dim else "all"
 
 
 def neighbours(

@@ -22,11 +22,13 @@ class Scheme(NamedTuple):
         kernel: of the input kernel [feat, 4 hidden].
         recurrent: of the recurrent kernel [hidden, 4 hidden].
         bias: of the gates' biases [4 hidden].
+        context: of the context kernel [context, 4 hidden]; None for that of the input kernel.
     """
 
     kernel: Initializer
     recurrent: Initializer
     bias: Initializer
+    context: Initializer | None = None
 
 
 def scheme(name: str, forget_bias: float = 1.0, timescale: int = 64, gain: float = 1.0) -> Scheme:

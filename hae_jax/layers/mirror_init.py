@@ -148,7 +148,7 @@ def decoder_scheme(register: Register, subtracts: bool) -> Scheme:
     Args:
         register: the register of its encoder.
         subtracts: whether the first components of its input are the vector of the previous step, which the input kernel
-            then removes from the state; otherwise inputs have no effect.
+            then removes from the state; otherwise inputs have no effect. A context never has.
     """
 
     def subtract(feat: int, hidden: int) -> Float[np.ndarray, "feat hidden"]:
@@ -160,6 +160,7 @@ def decoder_scheme(register: Register, subtracts: bool) -> Scheme:
         _candidate(lambda feat, hidden: subtract(feat, hidden) / GATE_GAIN) if subtracts else initializers.zeros,
         _candidate(lambda _, hidden: (register.shift(hidden).T / register.gain - _leak(register, hidden)) / GATE_GAIN),
         gate_biases,
+        context=initializers.zeros,
     )
 
 

@@ -55,7 +55,9 @@ class Layer(nn.Module):
             )
         return LSTMWeights(
             kernel=self.param("kernel", init.kernel, (self.input_size, gates)) if self.input_size else None,
-            context=self.param("context", init.kernel, (self.context_size, gates)) if self.context_size else None,
+            context=self.param("context", init.context or init.kernel, (self.context_size, gates))
+            if self.context_size
+            else None,
             recurrent=self.param("recurrent", init.recurrent, (self.hidden, gates)),
             bias=self.param("bias", init.bias, (gates,)) if config.use_bias else None,
             norm=norm,

@@ -51,7 +51,7 @@ def representations(model: TrainedModel, train: Corpus) -> dict[str, Representat
     config = model.config.model
     parts: dict[str, Representation] = {CODE: code}
     sizes = [code(train).shape[1]]
-    if topic := getattr(config, "topic_dim", 0):
+    if topic := config.topic_dim:
         parts[ORDER] = lambda corpus: code_part(config, code(corpus), "order")
         parts[TOPIC] = lambda corpus: code_part(config, code(corpus), "topic")
         sizes.append(topic)
