@@ -108,10 +108,13 @@ def test_an_excerpt_keeps_numbers_and_order():
         highlights.select(table, {"d": "d"})
 
 
+@pytest.mark.filterwarnings("ignore:.* exceed one code")  # BPE of a small corpus has short tokens
 def test_the_example_of_texts_runs(trained):  # noqa: F811
     found = {}
     exec(example("hae_jax.load").replace("runs/first", str(trained)), found)
-    assert found["codes"].shape == (2, found["model"].config.model.sentence_dim)
+    config = found["model"].config.model
+    assert found["codes"].shape == (2, config.sentence_dim + config.topic_dim)
+    assert found["topics"].shape == (2, config.topic_dim)
 
 
 def test_the_example_of_series_runs():
