@@ -15,7 +15,7 @@ listed in `benchmarks.learning.content.labelled`; the texts of BBC news and Reut
 
 Device: two CPU cores, 8 cells of at most 15 minutes of training and 15 of measuring: four hours.
 Expected: the topic part is as good as latent semantic analysis of its size in classes and neighbours, and the unfolded
-code finds sentences and their order without error; tf-idf vectors are best at classes, and know no order.
+code finds sentences and their order without error; tf-idf vectors are best at classes, and hold no order.
 """
 
 import dataclasses

@@ -28,7 +28,7 @@ Reference:
     Orthogonal networks as memories: White, Lee & Sompolinsky, 2004, https://arxiv.org/abs/cond-mat/0402452; gains:
     Orhan & Pitkow, 2019, https://arxiv.org/abs/1905.13715; linear autoencoders of sequences as initial weights: Pasa &
     Sperduti, 2014, NIPS 27; superposition of permuted vectors: Plate, 1995; Sahlgren, Holst & Kanerva, 2008;
-    decreasing amplitudes and successive decoding: Joseph & Barron, 2012, https://arxiv.org/abs/1006.3780
+    decreasing amplitudes and successive decoding: Joseph & Barron, 2014, https://doi.org/10.1109/TIT.2013.2289865
 """
 
 import math
