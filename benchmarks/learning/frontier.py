@@ -6,8 +6,8 @@ Trains the preset `small` with codes of 1,024, 512, 256 and 128 numbers, and rec
 number are counted free-running: the tokens that a reconstruction has in the same place of the same row as the document
 have -log2 p bits each, where p is their probability, given the token before, in a bigram language model of the training
 text (`benchmarks.learning.information`). Their sum, divided by the size of the code, is a measure of what the code has
-to store if the language model of the decoder is no better than that. A decoder that ignored its code would have some tokens
-right as well: "by chance" is the same sum for reconstructions of other documents, and it is subtracted.
+to store if the language model of the decoder is no better than that. A decoder that ignored its code would have some
+tokens right as well: "by chance" is the same sum for reconstructions of other documents, and it is subtracted.
 
 Device: two CPU cores, 4 cells of at most 15 minutes of training and 5 of measuring: 80 minutes.
 Expected: BLEU falls slowly to 512 numbers and faster below, while bits a number increase.
