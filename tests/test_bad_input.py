@@ -66,7 +66,7 @@ def copy(trained, tmp_path):
         (["interpolate", "--workdir", "W", "one"], "must be given two texts"),
         (
             ["reconstruct", "--workdir", "W", "--input", "f", "--beam", "2", "--top-p", "0.5"],
-            "without sampling, got --top_p.",
+            "must be used alone, got --top_p.",
         ),
         (["evaluate", "--workdir", "W"], "Train one: hae train --workdir W"),
         (["decode", "--workdir", "W", "--input", "none.npy"], "none.npy must be usable, got No such file"),

@@ -71,9 +71,7 @@ def test_decoded_words_are_projected_as_the_words_of_documents_are(found, model,
 
 
 def test_a_topic_part_has_a_row_and_a_baseline_of_its_own_size():
-    model = mirrored(hidden_dim=32, sentence_dim=128)
-    # The parts are slices of the code, whatever trained them.
-    object.__setattr__(model.config.model, "topic_dim", 8)
+    model = mirrored(hidden_dim=32, sentence_dim=128, topic_dim=8)
     found = module.representations(model, TRAIN)
     assert list(found)[:3] == [module.CODE, module.ORDER, module.TOPIC]
     assert {"LSA, 35", "LSA, 8"} <= set(found)

@@ -112,16 +112,16 @@ def test_a_number_without_a_sentence_is_refused(memorized, order, got):
         rearrange(memorized, memorized.encode(THREE[:1]), order)
 
 
-@pytest.mark.parametrize("shape", [(0, 32), (4, 32), (2, 31), (32,)])
+@pytest.mark.parametrize("shape", [(0, 64), (4, 64), (2, 63), (64,)])
 def test_vectors_of_another_shape_are_refused(memorized, shape):
     function = getattr(compose, "__wrapped__", compose)
-    with pytest.raises(ValueError, match=re.escape(f"1 to 3 rows of 32 numbers, got shape {list(shape)}")):
+    with pytest.raises(ValueError, match=re.escape(f"1 to 3 rows of 64 numbers, got shape {list(shape)}")):
         function(memorized, [np.zeros(shape, np.float32)])
 
 
 def test_vectors_that_are_not_finite_are_refused(memorized):
     with pytest.raises(ValueError, match="vectors must be finite"):
-        compose(memorized, [np.full((2, 32), np.nan, np.float32)])
+        compose(memorized, [np.full((2, 64), np.nan, np.float32)])
 
 
 def test_a_morph_starts_and_ends_with_the_reconstructions(memorized):

@@ -23,8 +23,9 @@ def buffer(step=0, skipped=0, total=0, limit=3):
 def info(loss=1.0, tokens=10.0, finite=True, first_nonfinite=-1, sentence_loss=None):
     loss, sentence_loss = (None if x is None else jnp.float32(x) for x in (loss, sentence_loss))
     return StepInfo(
-        loss=loss, sentence_loss=sentence_loss, vector_loss=None, tokens=jnp.float32(tokens), norm=jnp.float32(0.5),
-        binding=jnp.array(tokens > 10), finite=jnp.array(finite), first_nonfinite=jnp.int32(first_nonfinite),
+        loss=loss, sentence_loss=sentence_loss, vector_loss=None, topic_loss=None,
+        tokens=jnp.float32(tokens), norm=jnp.float32(0.5), binding=jnp.array(tokens > 10),
+        finite=jnp.array(finite), first_nonfinite=jnp.int32(first_nonfinite),
     )  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,19 +54,6 @@ def test_a_saved_run_resumes_to_the_result_of_the_version_that_saved_it(copy):
     np.testing.assert_allclose(final["loss"], expected["loss"], rtol=1e-3)
     # The config is saved under the present names.
     assert json.loads((copy / "config.json").read_text())["model"]["hidden_dim"] == 5
-
-
-def test_training_from_scratch_has_the_losses_of_the_version_that_saved_it(copy):
-    recorded = [row for row in rows(copy / "metrics.jsonl") if row["kind"] == "train"]
-    config = Config.load(copy / "config.json")
-    train(replace(config, train=replace(config.train, steps=80)), copy.parent / "again")
-    trained = [row for row in rows(copy.parent / "again" / "metrics.jsonl") if row["kind"] == "train"]
-    assert len(recorded) >= 2
-    for old, new in zip(recorded, trained, strict=False):
-        assert old.keys() == new.keys()
-        # Equal to the bit on one processor; rounding differs between processors.
-        for name in ("step", "loss", "sentence_loss", "vector_loss", "norm", "binding", "skipped"):
-            np.testing.assert_allclose(new[name], old[name], rtol=1e-5, err_msg=name)
 
 
 def test_data_of_a_saved_run_are_used_again(copy):

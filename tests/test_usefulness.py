@@ -1,5 +1,6 @@
 """The benchmarks of usefulness and of the frontier: their cells, their tables, and a quick run of each."""
 
+import itertools
 import json
 
 import numpy as np
@@ -132,9 +133,11 @@ def test_bits_do_not_depend_on_the_rows():
     assert model.bits([[4, 5, 6, 7]]).tolist() == model.bits([[4], [5, 6], [7]]).tolist()
 
 
-def test_the_frontier_has_a_cell_for_each_size():
-    for cell, size in zip(frontier.cells(False), frontier.SIZES, strict=True):
-        model = cell.config["model"]
+def test_the_frontier_has_a_cell_for_each_recipe_and_size():
+    found = [(cell.config["recipe"], cell.config["size"]) for cell in frontier.cells(False)]
+    assert found == list(itertools.product(frontier.RECIPES, frontier.SIZES))
+    for cell in frontier.cells(False):
+        model, size = cell.config["model"], cell.config["size"]
         assert model["sentence_dim"] + model.get("topic_dim", 0) == size == cell.config["size"]
 
 

@@ -26,7 +26,7 @@ from benchmarks.learning.random_sequences import VOCAB, Setting, train
 from hae_jax.config import ModelConfig, OptimConfig
 from hae_jax.config.presets import preset
 
-RECIPE: dict[str, Any] = {"embed_dim": 9, "hidden_dim": 102}
+RECIPE: dict[str, Any] = {"embed_dim": 9, "hidden_dim": 102, "topic_dim": 0}
 """Fields of the model's config that differ from the preset `small`: register blocks for the ten symbols of a sentence
 and its end mark, and in the code for ten sentences."""
 NAIVE: dict[str, Any] = {
@@ -42,6 +42,12 @@ WIDE = 512
 LENGTH, SEGMENT, BATCH = 100, 10, 32
 MINUTES, CAPACITY_MINUTES = 8.0, 2.0
 """Minutes of training per cell of `memory`, and per cell of `capacity`."""
+FLAT_GAIN = 0.985
+"""`word_gain` of a flat model, whose register holds a whole sequence."""
+SHARED: dict[str, Any] = {
+    "embed_dim": 200, "hidden_dim": 200, "feedback": "sentence", "word_gain": 0.95, "sentence_gain": 0.75,
+}  # fmt: skip
+"""Fields of a hierarchical model whose sentences share the units of the code."""
 CODE, UNITS = 1024, 200
 """Code size of the model that is expected to succeed, and units of the LSTM of the issue."""
 CODES, LENGTHS = (64, 256, 1024), (10, 50, 100, 400)
@@ -56,7 +62,7 @@ def hierarchical(code: int, recipe: dict[str, Any] = RECIPE) -> ModelConfig:
 
 def flat(target: int, recipe: dict[str, Any] = RECIPE) -> ModelConfig:
     """Returns the flat model with about as many parameters as the hierarchical one with the given code size."""
-    like = dataclasses.replace(preset("small").model, **recipe | {"kind": "flat"})
+    like = dataclasses.replace(preset("small").model, **recipe | {"kind": "flat", "word_gain": FLAT_GAIN})
     return match_size(like, VOCAB, count_parameters(hierarchical(target, recipe), VOCAB))
 
 
@@ -74,7 +80,7 @@ def setting(model: ModelConfig, length: int, minutes: float) -> Setting:
 def cells(quick: bool) -> list[Cell]:
     """Returns one cell per model; two tiny ones for seconds if `quick`."""
     if quick:
-        small = {"embed_dim": 16, "hidden_dim": 32}
+        small = {"embed_dim": 16, "hidden_dim": 32, "topic_dim": 0}
         chosen = {"hierarchical, code 48": hierarchical(48, small), "flat": flat(48, small)}
         return [Cell(name, (0,), setting(model, 20, 0.05).to_dict()) for name, model in chosen.items()]
     chosen = {
@@ -83,7 +89,7 @@ def cells(quick: bool) -> list[Cell]:
         "flat, as many parameters": flat(CODE),
         f"hierarchical, code of {CODE:,}, naive": hierarchical(CODE, NAIVE | {"hidden_dim": 128}),
         f"flat, {UNITS} units": dataclasses.replace(flat(CODE), hidden_dim=UNITS),
-        f"hierarchical, {UNITS} units": hierarchical(UNITS, RECIPE | {"hidden_dim": UNITS}),
+        f"hierarchical, {UNITS} units": hierarchical(UNITS, RECIPE | SHARED),
     }
     return [Cell(name, (0,), setting(model, LENGTH, MINUTES).to_dict()) for name, model in chosen.items()]
 
@@ -92,7 +98,9 @@ def capacity_cells(quick: bool) -> list[Cell]:
     """Returns one cell per kind, length and code size, those of 100 symbols first; one if `quick`."""
     sizes = [(16, 10)] if quick else [(code, length) for code in CODES for length in LENGTHS]
     sizes.sort(key=lambda size: (abs(size[1] - LENGTH), size[0]) if not quick else 0)
-    recipe, minutes = ({"embed_dim": 8, "hidden_dim": 16}, 0.05) if quick else (RECIPE, CAPACITY_MINUTES)
+    recipe, minutes = (
+        ({"embed_dim": 8, "hidden_dim": 16, "topic_dim": 0}, 0.05) if quick else (RECIPE, CAPACITY_MINUTES)
+    )
     return [
         Cell(f"{kind}, length {length}, code {code}", (0,), setting(model(code, recipe), length, minutes).to_dict()
              | {"column": code})

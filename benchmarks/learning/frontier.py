@@ -26,14 +26,18 @@ from benchmarks.learning.ablation import with_fields
 from benchmarks.learning.content.codes import decoded_rows
 from benchmarks.learning.information import Bigrams, reproduced_bits
 from hae_jax.config import Config
-from hae_jax.config.presets import preset
+from hae_jax.config.presets import SHARED, preset
 from hae_jax.data import Dataset
 from hae_jax.trained import TrainedModel
 
 SIZES = (1024, 512, 256, 128)
 """Numbers of the code, its parts together."""
-RECIPES: dict[str, dict[str, Any]] = {"preset `small`": {}}
-"""Changed fields of the preset by the name of the line."""
+RECIPES: dict[str, dict[str, Any]] = {
+    "sentences share units": {f"model.{name}": value for name, value in SHARED.items()},
+    "not subtracted": {},
+}
+"""Changed fields of the preset by the name of the line: as in the presets `small-512` and `small-256`, and a decoder of
+sentences that does not subtract the sentences it decoded."""
 
 
 def cells(quick: bool) -> list[Cell]:

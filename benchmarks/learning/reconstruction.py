@@ -38,7 +38,7 @@ SEEDS = (0, 1, 2)
 CURVE_POINTS, CURVE_DOCUMENTS = 10, 64
 """Points of a learning curve, and documents on which it is measured."""
 MODELS: dict[str, dict[str, Any]] = {
-    "standard": {"model.kind": "flat", "optim.learning_rate": 2e-4},
+    "standard": {"model.kind": "flat", "model.word_gain": 0.98, "optim.learning_rate": 2e-4},
     "hierarchical": {},
     "hierarchical, attention": {"model.attention": True},
     "hierarchical, naive": NAIVE,
@@ -58,7 +58,7 @@ def base_config(corpus: str, quick: bool) -> Config:
     """Returns the preset for the device, with the given corpus and minutes of training."""
     gpu = jax.default_backend() != "cpu"
     minutes = 0.1 if quick else 2.0 if gpu else 3.0
-    config = with_fields(preset("tiny" if quick else "reviews" if gpu else "small"), CLIPPED)
+    config = with_fields(preset("tiny" if quick else "reviews" if gpu else "small"), CLIPPED | {"model.topic_dim": 0})
     data = dataclasses.replace(config.data, corpus=corpus, holdout=0.05 if corpus == "sotu" else 0.02)
     # The number of steps is planned when the speed is known.
     return dataclasses.replace(config, data=data, train=dataclasses.replace(config.train, minutes=minutes))

@@ -6,9 +6,10 @@ from typing import Any
 
 from benchmarks.harness.record import Benchmark, Cell, Record
 from benchmarks.harness.stopwatch import compare
+from benchmarks.learning.ablation import with_fields
 from benchmarks.learning.quickstart import as_json
 from benchmarks.speed.table import format_amount
-from benchmarks.speed.workload import QUICK, config_of, step, workload
+from benchmarks.speed.workload import MEASURED, QUICK, config_of, step, workload
 from hae_jax.config import Config
 from hae_jax.config.presets import preset
 
@@ -36,7 +37,7 @@ def scaled(config: Config, field: str, value: int) -> Config:
 
 def cells(quick: bool) -> list[Cell]:
     """Returns every size that is not the preset's own; one if `quick`."""
-    small = preset("small")
+    small = with_fields(preset("small"), MEASURED)
     config = dataclasses.replace(small, data=dataclasses.replace(small.data, batch_size=32))
     if quick:
         return [_cell("layers", "layers", 2, QUICK, True)]

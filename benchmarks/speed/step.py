@@ -11,11 +11,12 @@ import numpy as np
 
 from benchmarks.harness.record import Benchmark, Cell, Record
 from benchmarks.harness.stopwatch import Contender, compare, compile_uncached, contender, tolerance_factor
+from benchmarks.learning.ablation import with_fields
 from benchmarks.learning.quickstart import as_json
 from benchmarks.speed import flops
 from benchmarks.speed.peers.equipment import unavailable
 from benchmarks.speed.table import render
-from benchmarks.speed.workload import Workload, config_of, step, workload
+from benchmarks.speed.workload import MEASURED, Workload, config_of, step, workload
 from hae_jax.config import Config
 from hae_jax.config.presets import preset
 from hae_jax.layers.losses import tile_size
@@ -54,7 +55,7 @@ def cells(quick: bool) -> list[Cell]:
             for dtype in ("float32", "bfloat16")
         }
     else:
-        runs = {"preset `small`, plain": plain_config(preset("small"))}
+        runs = {"preset `small`, plain": plain_config(with_fields(preset("small"), MEASURED))}
     if quick:
         runs = {f"babble, {config.model.dtype}": tiny_config(config) for config in runs.values()}
     return [

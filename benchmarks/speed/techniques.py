@@ -9,9 +9,10 @@ from typing import Any
 
 from benchmarks.harness.record import Benchmark, Cell, Record
 from benchmarks.harness.stopwatch import compare
+from benchmarks.learning.ablation import with_fields
 from benchmarks.learning.quickstart import as_json
 from benchmarks.speed.table import format_amount, format_interval
-from benchmarks.speed.workload import QUICK, Techniques, config_of, step, workload
+from benchmarks.speed.workload import MEASURED, QUICK, Techniques, config_of, step, workload
 from hae_jax.config import Config, DataConfig, ModelConfig
 from hae_jax.config.presets import preset
 
@@ -65,7 +66,7 @@ def ladder(config: Config) -> list[tuple[str, Run, Run | None]]:
 
 def cells(quick: bool) -> list[Cell]:
     """Returns one cell per technique with the preset `small`; one with a small model and random words if `quick`."""
-    config = QUICK if quick else preset("small")
+    config = QUICK if quick else with_fields(preset("small"), MEASURED)
     shared = {"rounds": 2 if quick else 10, "babble": quick} | as_json(config)
     names = [name for name, *_ in ladder(config)] + [name for name, *_ in ALTERNATIVES]
     return [Cell(name, config=shared) for name in (names[:1] if quick else names)]

@@ -39,6 +39,11 @@ BATCHES = 4
 """Different batches, which the steps cycle through."""
 MAX_TOKENS, VOCAB = 32, 25_000
 """Words per sentence, and vocabulary size, of the prepared texts; a config truncates them to its limits."""
+MEASURED: dict[str, Any] = {
+    "model.embed_dim": 256, "model.hidden_dim": 256, "model.sentence_dim": 1024, "model.topic_dim": 0,
+    "data.tokenizer": "word",
+}  # fmt: skip
+"""The sizes with which all tables of speed were measured: those of the preset `small` of version 0.4."""
 QUICK = Config(
     ModelConfig(embed_dim=4, hidden_dim=4, sentence_dim=4),
     DataConfig(vocab_size=9, max_tokens=5, batch_size=4, buckets=1),

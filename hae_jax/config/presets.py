@@ -1,6 +1,7 @@
 """Configs by name."""
 
 import difflib
+from dataclasses import replace
 from typing import Any
 
 from hae_jax.config.model import ModelConfig
@@ -15,6 +16,10 @@ MIRROR: dict[str, Any] = {
 """The options that make the model train, beside the defaults. `sentence_dim` should be `max_sentences` times
 `hidden_dim`, so that every sentence vector has its own units; a smaller code needs `feedback` "sentence" and a
 `sentence_gain` of about 0.5, so that sentences can share units."""
+
+SHARED: dict[str, Any] = {"feedback": "sentence", "sentence_gain": 0.5}
+"""The options of a code that is narrower than its sentence vectors together: they share its units, and the decoder
+subtracts each sentence once it is decoded."""
 
 PRESETS: dict[str, Config] = {
     "tiny": Config(
@@ -46,8 +51,13 @@ PRESETS: dict[str, Config] = {
         TrainConfig(steps=50_000, eval_every=2000, save_every=2000),
     ),
 }  # fmt: skip
-"""Configs by name: `tiny` is a functional check of one minute, `small` trains on a laptop, `reviews` needs a GPU,
-`paper` has the sizes of Li, Luong & Jurafsky (2015)."""
+"""Configs by name: `tiny` is a functional check of one minute, `small` trains on a laptop, also with a code of 512 or
+256 numbers instead of 1,024 (`small-512`, `small-256`), `reviews` needs a GPU, `paper` has the sizes of Li, Luong &
+Jurafsky (2015)."""
+
+for name, (order, topic) in {"small-512": (384, 128), "small-256": (192, 64)}.items():
+    small = PRESETS["small"]
+    PRESETS[name] = replace(small, model=replace(small.model, sentence_dim=order, topic_dim=topic, **SHARED))
 
 
 def preset(name: str) -> Config:
