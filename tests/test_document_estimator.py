@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from support.trained_run import PARAGRAPHS, windows
 
 from hae_jax.cli import main
+from hae_jax.config.presets import preset
 from hae_jax.estimators import DocumentAutoencoder
 from hae_jax.trained import TrainedModel
 
@@ -22,7 +23,7 @@ SHORT = [text for text in PARAGRAPHS if windows(text) == 1]
 
 @pytest.fixture(scope="module")
 def fitted():
-    return DocumentAutoencoder("tiny", steps=4, vocab_size=83, random_state=3).fit(PARAGRAPHS)
+    return DocumentAutoencoder("tiny", steps=4, vocab_size=600, random_state=3).fit(PARAGRAPHS)
 
 
 @pytest.mark.slow
@@ -30,7 +31,7 @@ def test_texts_are_encoded_and_codes_decoded(fitted):
     codes = fitted.transform(SHORT[:5])
     assert codes.shape == (5, 256)
     assert fitted.inverse_transform(codes) == fitted.reconstruct(SHORT[:5])
-    assert fitted.get_feature_names_out()[-1] == "documentautoencoder95"
+    assert fitted.get_feature_names_out()[-1] == "documentautoencoder255"
     assert make_pipeline(fitted, StandardScaler()).fit_transform(SHORT).shape == (len(SHORT), 256)
 
 
@@ -45,23 +46,26 @@ def test_texts_longer_than_a_code_have_one_row_and_a_warning(fitted):
 @pytest.mark.slow
 def test_a_part_of_a_code_is_a_choice_of_the_estimator(fitted, tmp_path):
     fitted.save(tmp_path)
-    order = DocumentAutoencoder.load(tmp_path).set_params(part="order")
-    # This model has no topic part.
-    np.testing.assert_array_equal(order.transform(SHORT[:3]), fitted.transform(SHORT[:3]))
-    assert len(order.get_feature_names_out()) == 96
+    codes, size = fitted.transform(SHORT[:3]), preset("tiny").model.sentence_dim
+    order, topic = (DocumentAutoencoder.load(tmp_path).set_params(part=part) for part in ("order", "topic"))
+    np.testing.assert_array_equal(order.transform(SHORT[:3]), codes[:, :size])
+    np.testing.assert_array_equal(topic.transform(SHORT[:3]), codes[:, size:])
+    assert len(order.get_feature_names_out()) == size
     with pytest.raises(ValueError, match=r"part must be 'all' to decode codes, got 'order'\. Use set_params"):
         order.inverse_transform(order.transform(SHORT[:3]))
+
+
+def test_a_part_that_codes_lack_is_refused():
     message = "part must be all or order for a model without a topic part, got topic"
-    for call in (lambda topic: topic.fit(SHORT), lambda topic: topic.transform(SHORT[:3])):
-        with pytest.raises(ValueError, match=message):
-            call(DocumentAutoencoder.load(tmp_path).set_params(config="tiny", part="topic"))
+    with pytest.raises(ValueError, match=message):
+        DocumentAutoencoder("paper", part="topic").fit(PARAGRAPHS)
 
 
 @pytest.mark.slow
 def test_scores_of_a_text_do_not_depend_on_the_others(fitted):
     scores = fitted.score_samples(PARAGRAPHS)
     np.testing.assert_allclose(scores[7:9], fitted.score_samples(PARAGRAPHS[7:9]), rtol=1e-4)
-    assert (-np.log(83) - 1 < scores).all()
+    assert (-np.log(600) - 1 < scores).all()
     assert (scores < -0.5).all()
 
 
@@ -103,7 +107,7 @@ def test_a_workdir_must_hold_a_run(tmp_path):
 
 @pytest.mark.slow
 def test_verbose_shows_the_training(capfd):
-    model = DocumentAutoencoder("tiny", steps=2, vocab_size=83, verbose=True).fit(PARAGRAPHS)
+    model = DocumentAutoencoder("tiny", steps=2, vocab_size=600, verbose=True).fit(PARAGRAPHS)
     out, err = capfd.readouterr()
     assert "step 2/2" in err
     assert "held-out loss" in err

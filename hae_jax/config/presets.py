@@ -30,7 +30,7 @@ PRESETS: dict[str, Config] = {
     ),
     "small": Config(
         ModelConfig(embed_dim=192, hidden_dim=192, sentence_dim=768, topic_dim=256, **MIRROR),
-        DataConfig(tokenizer="bpe", batch_size=16),
+        DataConfig(tokenizer="bpe", min_sentences=1, batch_size=16),
         OptimConfig(learning_rate=3e-4, sentence_lr_scale=0.1, clip_norm=200),
         TrainConfig(steps=2400, minutes=15, eval_every=600, save_every=600),
     ),

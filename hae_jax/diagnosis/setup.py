@@ -13,7 +13,7 @@ from hae_jax.config import Config
 from hae_jax.data.batches import Batches
 from hae_jax.doctor.inputs.setup import TrainingSetup
 from hae_jax.inference.generate import greedy
-from hae_jax.models import objective
+from hae_jax.models import build, objective
 from hae_jax.models.ragged import dense_tokens, from_dense
 from hae_jax.training import optim
 
@@ -24,6 +24,8 @@ WARMUP = 10
 def training_setup(config: Config, model: Any, params: Any, data: Any, batches: int) -> TrainingSetup:
     """Returns the training setup of one of this package's models.
 
+    The topic part of a code is left out: it is trained by itself, and nothing is decoded from it.
+
     Args:
         config: of the run.
         model: the autoencoder.
@@ -31,6 +33,11 @@ def training_setup(config: Config, model: Any, params: Any, data: Any, batches: 
         data: the data set.
         batches: number of batches of training documents.
     """
+
+    if config.model.topic_dim:
+        config = replace(config, model=replace(config.model, topic_dim=0))
+        model = build(config.model, data.tokenizer.vocab_size)
+        params = {name: value for name, value in params.items() if name != "topic"}
 
     def apply(params: Any, method: str, *args: Any) -> Any:
         return model.apply({"params": params}, *args, method=method)
