@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from hae_jax.trained import load as load
     from hae_jax.trainer import train as train
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 
 _MODULES = {
     "load": "hae_jax.trained",
