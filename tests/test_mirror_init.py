@@ -12,6 +12,7 @@ from hae_jax.config import ModelConfig, OptimConfig
 from hae_jax.layers.mirror_init import GATE_GAIN, SIGNAL, Register, block_shift
 from hae_jax.layers.model_init import model_init
 from hae_jax.layers.recurrent import LSTM
+from hae_jax.models.registers import word_register
 from hae_jax.training import optim
 
 DOCS, SENTS, WORDS, VOCAB = 7, 3, 5, 89
@@ -129,6 +130,12 @@ def test_superposed_vectors_are_decoded_one_after_the_other(options):
     assert accuracy(**SUPERPOSED | options) > 0.95
 
 
+@pytest.mark.parametrize(("kind", "tokens"), [("hierarchical", 16), ("flat", 64)])
+def test_the_decoder_amplifies_the_earliest_word_little(kind, tokens):
+    assert 1 < word_register(ModelConfig(kind=kind)).gain ** -tokens < 5
+    assert word_register(ModelConfig(kind=kind, word_gain=0.9)).gain == 0.9
+
+
 def test_decoded_vectors_have_to_be_removed(monkeypatch):
     narrow = SUPERPOSED | {"embed_dim": 64, "hidden_dim": 64, "sentence_dim": 3 * 64}
     full = accuracy(**narrow)
@@ -148,6 +155,7 @@ def test_sentences_that_share_units_need_another_permutation_than_words(monkeypa
     [
         ({"reverse": False}, "model.reverse must be"),
         ({"layer_norm": "cell"}, "model.layer_norm must be"),
+        ({"sentence_gain": 0.5}, "model.sentence_gain must be 1 without"),
         ({"bridge": "all_states", "sentence_dim": 256}, "model.bridge must be"),
         ({"use_bias": False}, "model.use_bias must be"),
     ],

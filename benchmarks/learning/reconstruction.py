@@ -38,7 +38,7 @@ SEEDS = (0, 1, 2)
 CURVE_POINTS, CURVE_DOCUMENTS = 10, 64
 """Points of a learning curve, and documents on which it is measured."""
 MODELS: dict[str, dict[str, Any]] = {
-    "standard": {"model.kind": "flat", "model.word_gain": 0.98, "optim.learning_rate": 2e-4},
+    "standard": {"model.kind": "flat", "optim.learning_rate": 2e-4},
     "hierarchical": {},
     "hierarchical, attention": {"model.attention": True},
     "hierarchical, naive": NAIVE,

@@ -95,9 +95,10 @@ class ModelConfig(CellConfig):
     """Whether the sentence vector sets the word decoder's initial state only (paper), or is an input at every step."""
     reverse: bool = True
     """The encoder reads words and sentences in reverse order, so that the last input is the first to be decoded."""
-    word_gain: float = 0.92
+    word_gain: float | None = None
     """Amplitude of a word in a mirrored sentence vector, relative to the word before it, which is decoded earlier: the
-    more words share a vector, the nearer to 1."""
+    more words share a vector, the nearer to 1; exactly 1 only if each has units of its own. None for the usual one:
+    0.92, or 0.98 for a flat model."""
     sentence_gain: float = 1.0
     """The same of a sentence in a mirrored code, relative to the sentence before it. Below 1 sentences can share units
     of the code; requires `feedback` "sentence"."""
@@ -122,7 +123,8 @@ class ModelConfig(CellConfig):
         require_finite(self, "model", "sentence_loss", "vector_loss", "word_gain", "sentence_gain")
         for name in ("word_gain", "sentence_gain"):
             got = getattr(self, name)
-            require(0 < got <= 1, f"model.{name}", "lie in (0, 1]", got, "1 keeps all amplitudes equal.")
+            good = got is None or 0 < got <= 1
+            require(good, f"model.{name}", "lie in (0, 1]", got, "1 keeps all amplitudes equal.")
         require(self.topic_dim >= 0, "model.topic_dim", "be at least 0", self.topic_dim, "0 is a code without topic.")
         if self.initializer == "mirror":
             self._check_mirror()
@@ -159,3 +161,7 @@ class ModelConfig(CellConfig):
         ):
             got = getattr(self, name)
             require(good, f"model.{name}", 'be another with model.initializer "mirror"', got, repair)
+        require(
+            self.sentence_gain == 1 or self.feedback == "sentence", "model.sentence_gain",
+            'be 1 without model.feedback "sentence"', self.sentence_gain, "Otherwise nothing is subtracted.",
+        )  # fmt: skip
