@@ -167,7 +167,7 @@ def test_a_model_whose_recurrence_cannot_be_examined_is_not_reported_as_healthy(
     batches = [rng.integers(1, 9, (12, 6)) for _ in range(4)]
     batches[1][0, 0] = 9
     setup = {"loss": loss, "params": params, "batches": batches, "optimizer": optax.adam(1e-2), "vocab": 9}
-    report = examine(setup, 10.0)
+    report = examine(setup)
     assert not report.healthy
     assert "Python unrolled the loops" in report.not_run["states"]
     assert "ids range from 1 to 9, but the vocabulary has 9; JAX clips them silently" in report.notes

@@ -49,7 +49,7 @@ def twins(cause, setup=None, evidence=EVIDENCE):
     ],
 )
 def test_a_repair_is_healed_if_it_reduces_the_loss_further(cause, rate, healed):
-    result = compare(cause, twins(cause, setup_of(rate)), EVIDENCE, 60.0)
+    result = compare(cause, twins(cause, setup_of(rate)), EVIDENCE)
     assert result.healed == healed, str(result)
     assert set(result.losses) == {"sick", "repaired"}
     assert result.losses["sick"][0] == pytest.approx(result.losses["repaired"][0])
@@ -60,7 +60,7 @@ def test_a_repair_is_healed_if_it_reduces_the_loss_further(cause, rate, healed):
 @pytest.mark.parametrize(("rate", "best"), [(1e-5, 81), (0.3, 1), (30.0, 1 / 27)])
 def test_the_learning_rate_of_a_new_optimizer_is_tuned(rate, best):
     """Gradient descent on squares, whose best learning rate is near a third."""
-    found, curve = tune_rate(ShortTraining(normalize(setup_of(rate))), 60.0)
+    found, curve = tune_rate(ShortTraining(normalize(setup_of(rate))))
     assert 0.3 < found / best < 3.5
     assert curve.finite
     assert len(curve.loss) == STEPS
@@ -69,7 +69,7 @@ def test_the_learning_rate_of_a_new_optimizer_is_tuned(rate, best):
 def test_the_learning_rate_is_tuned_if_the_optimizer_is_new():
     assert twins("clip-too-tight").tune_rate
     assert not twins("gates-saturated").tune_rate
-    result = compare("clip-too-tight", twins("clip-too-tight"), EVIDENCE, 60.0)
+    result = compare("clip-too-tight", twins("clip-too-tight"), EVIDENCE)
     assert result.rate > 1
     assert f"learning rate tuned by a factor of {result.rate:.3g}" in str(result)
     assert len(result.losses["repaired"]) == len(result.losses["sick"]) == STEPS

@@ -21,7 +21,7 @@ SICK, REPAIRED = [4.0, 4.5, NAN, 4.25], [2.0, 1.5, 1.0, 0.5]
 def report(curve=None, losses=None):
     """A report without findings, with what was trained."""
     repair = None if losses is None else Repair("clip-too-tight", "a change", True, {}, losses, 4)
-    return Report(True, [], [], {}, {} if curve is None else {"curve": curve}, [], 1.0, len(curve or []), repair)
+    return Report([], [], {}, {} if curve is None else {"curve": curve}, [], 1.0, len(curve or []), repair=repair)
 
 
 def figure(text):

@@ -29,7 +29,7 @@ from benchmarks.harness.record import FOLDERS, RESULTS, Benchmark, Cell, Record,
 from benchmarks.harness.statistics import format_rate
 from hae_jax.doctor import examine
 from hae_jax.doctor.evidence import to_json
-from hae_jax.doctor.probes.short_training import MIN_STEPS
+from hae_jax.doctor.probes.training import STEPS
 from hae_jax.doctor.rules import RULES, judge
 
 VARIANTS = 16
@@ -39,8 +39,6 @@ TUNED_ON = 6
 REPLACING_FAULTY, REPLACING_HEALTHY = range(26, 36), range(1001, 1125, 2)
 """Variants with an exposure gap, and healthy ones with free running, that replace all earlier ones: the rule was
 corrected once more on those."""
-SECONDS = 600.0
-"""Time limit of an examination in seconds, so long that a busy machine does not shorten the trainings."""
 
 
 def first_cells(variants: int = VARIANTS) -> Iterator[Cell]:
@@ -90,7 +88,7 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
     config = dict(cell.config)
     setup = THREADS[config["thread"]][1]() if "thread" in config else fault_injection.setup(Spec(**config))
     started = time.process_time()
-    report = examine(setup, SECONDS)
+    report = examine(setup)
     (folder / "evidence.json").write_text(json.dumps(to_json(report.evidence)), encoding="utf-8")
     return {
         "causes": [finding.cause for finding in report.findings],
@@ -191,7 +189,7 @@ def rejudge(results: Path, folders: Path) -> int:
         causes = [finding.cause for finding in findings]
         changed += causes != record["numbers"]["causes"]
         # A model without sufficient evidence is not healthy.
-        healthy = not causes and record["numbers"]["steps"] >= MIN_STEPS
+        healthy = not causes and record["numbers"]["steps"] >= STEPS
         record["numbers"] |= {"causes": causes, "abstained": abstained, "healthy": healthy}
         write(path, record)
     return changed

@@ -51,7 +51,7 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
 def loss_curve(spec: Spec) -> tuple[list[float], int]:
     """Returns the means of intervals of the loss, relative to the first one, and the number of finite losses."""
     setup = normalize(parse(fault_injection.setup(spec)))
-    loss = np.array(ShortTraining(setup).run(setup.batches, STEPS, seconds=600.0).loss)
+    loss = np.array(ShortTraining(setup).run(setup.batches, STEPS).loss)
     # Training ends at the first value that is not finite.
     loss = loss[np.isfinite(loss)]
     return [round(float(loss[at : at + MEAN].mean() / loss[0]), 5) for at in range(0, len(loss), MEAN)], len(loss)

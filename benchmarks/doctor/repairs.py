@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.doctor import fault_injection
-from benchmarks.doctor.accuracy import SECONDS, share
+from benchmarks.doctor.accuracy import share
 from benchmarks.doctor.models.spec import Spec
 from benchmarks.harness.record import Benchmark, Cell, Record
 from hae_jax.doctor import Repair, repair
@@ -54,7 +54,7 @@ def cells(quick: bool) -> list[Cell]:
 def measure(cell: Cell, folder: Path) -> dict[str, Any]:
     """Tries the doctor's repair, and a random one."""
     spec = Spec(**cell.config)
-    report = repair(fault_injection.setup(spec), SECONDS)
+    report = repair(fault_injection.setup(spec))
     other = random_repair(normalize(parse(fault_injection.setup(spec))), spec, report.evidence)
     twin = replace(spec, fault="healthy")
     weights = fault_injection.setup(replace(twin, seed=spec.seed + OTHER))["params"]
@@ -70,7 +70,7 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
 def loss_left_after_training(setup: dict[str, Any]) -> float:
     """Trains a setup for as many steps; returns the loss that is left, relative to the first one."""
     trainer = ShortTraining(normalize(parse(setup)))
-    curve = trainer.run(trainer.setup.batches, STEPS, seconds=SECONDS)
+    curve = trainer.run(trainer.setup.batches, STEPS)
     return loss_left(trainer, curve, len(curve.loss))
 
 
@@ -84,7 +84,7 @@ def random_repair(setup: NormalizedSetup, spec: Spec, evidence: Evidence) -> Rep
             # It needs evidence that was not measured.
             continue
         if twins is not None:
-            return compare(cause, twins, evidence, SECONDS)
+            return compare(cause, twins, evidence)
     return None
 
 

@@ -69,7 +69,7 @@ def training_setup(data: str, name: str) -> TrainingSetup:
 
 def diagnose(cell: Cell, folder: Path) -> dict[str, Any]:
     """Examines a training setup."""
-    report = examine(training_setup(cell.config["data"], cell.config["preset"]), 600)
+    report = examine(training_setup(cell.config["data"], cell.config["preset"]))
     e = report.evidence
     return {
         "causes": [finding.cause for finding in report.findings], "steps": e["recurrence_steps"],

@@ -76,7 +76,7 @@ class Doctor(Configured):
 
         setup = training_setup(config, model, params, data, self.batches)
         if not self.repair:
-            return examine(setup, self.seconds)
+            return examine(setup, seconds=self.seconds)
         report, repaired = repair_config(
             config,
             setup,

@@ -34,7 +34,7 @@ def repair_config(
         fixed.append(found[0])
         return Twins(untrained(config), untrained(found[0]), found[1], tune_rate=config.optim != found[0].optim)
 
-    report = repair(setup, seconds, fix)
+    report = repair(setup, seconds=seconds, fix=fix)
     if report.repair is None or not report.repair.healed:
         return report, None
     (healed,) = fixed

@@ -25,10 +25,13 @@ def lines(report: Report, sparkline: bool = True) -> Iterator[Text | Padding]:
         sparkline: whether to draw the loss, which takes characters beyond ASCII.
     """
     duration = f"{report.seconds:.0f} s, {report.steps} steps of training"
-    if report.healthy:
-        yield Text(f"no cause found ({duration})", style="bold green")
-    elif not report.findings:
-        yield Text(f"no verdict: too little could be examined ({duration})", style="bold yellow")
+    model = "" if report.kind == "unknown" else f" in this {report.kind}"
+    if report.verdict == "healthy":
+        yield Text(f"no cause found{model} ({duration})", style="bold green")
+    elif report.verdict == "unknown":
+        yield Text(f"no cause found{model}, but no verdict either ({duration})", style="bold yellow")
+    for reason in report.unsettled:
+        yield Text(f"unsettled: {reason}", style="yellow")
     for number, finding in enumerate(report.findings):
         yield from finding_lines(finding, "bold red" if number == 0 else "bold yellow")
     if report.repair is not None:
@@ -37,6 +40,10 @@ def lines(report: Report, sparkline: bool = True) -> Iterator[Text | Padding]:
         yield from map(Text, sparklines(report.losses()))
     for note in report.notes:
         yield Text(note, style="dim")
+    if report.verdict == "healthy" and report.not_run:
+        names = ", ".join(name.replace("_", " ") for name in report.not_run)
+        yield Text(f"not examined: {names}; the reasons are in report.not_run", style="dim")
+        return
     for name, reason in report.not_run.items():
         yield Text(f"not examined, {name.replace('_', ' ')}: {reason}", style="dim")
 

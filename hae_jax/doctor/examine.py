@@ -3,13 +3,14 @@
 import contextlib
 import time
 import warnings
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from hae_jax.doctor.evidence import Evidence
+from hae_jax.doctor.frameworks import to_setup
 from hae_jax.doctor.inputs.fields import read_fields
 from hae_jax.doctor.inputs.normalize import normalize
-from hae_jax.doctor.inputs.setup import SetupError, format_error, parse
+from hae_jax.doctor.inputs.setup import SetupError, TrainingSetup, format_error, parse
 from hae_jax.doctor.probes import (
     code,
     data,
@@ -22,15 +23,15 @@ from hae_jax.doctor.probes import (
     training,
 )
 from hae_jax.doctor.probes.context import ProbeContext
-from hae_jax.doctor.probes.short_training import MIN_STEPS, ShortTraining
+from hae_jax.doctor.probes.short_training import ShortTraining
 from hae_jax.doctor.report import Finding, Report
-from hae_jax.doctor.rules import judge, settled
+from hae_jax.doctor.rules import judge, settled, word_repairs
 from hae_jax.doctor.tracing.traced_loss import trace_loss
 
-SECONDS = 60.0
-"""Approximate duration of an examination; trainings share what the other probes leave."""
-MIN_TRAINING_SECONDS = 4.0
-BEFORE_TRAINING = {
+Probe = Callable[[ProbeContext], Evidence]
+Progress = Callable[[str, float], None]
+"""Called with the name of a probe, and the share of the examination that is done before it."""
+BEFORE_TRAINING: dict[str, Probe] = {
     "contents": data.contents,
     "order": data.order,
     "pairing": data.pairing,
@@ -52,18 +53,35 @@ BEFORE_TRAINING = {
     "precision": randomness.precision,
 }
 """Probes that need no step of training."""
+TRAINING: dict[str, Probe] = {
+    "training": training.train,
+    "rates": training.rates,
+    "one_batch": training.one_batch,
+    "trained": training.trained,
+    "optimizer": optimizer.response,
+    "free_running": randomness.free_running,
+}
+"""Probes that train, or examine the trained model."""
+TRAINING_SHARES = {"training": 10, "rates": 8, "one_batch": 6, "trained": 2, "optimizer": 2, "free_running": 1}
+"""Approximate durations of those, relative to that of a probe that does not train."""
 LONG = 60
 """Least number of steps of a recurrence for which training on shorter sequences is tried."""
 REQUIRED_EVIDENCE = ("loss_first", "loss_last")
 """Evidence without which no setup is reported as healthy."""
 
 
-def examine(setup: Any, seconds: float = SECONDS) -> Report:
+def examine(*given: Any, seconds: float | None = None, progress: Progress | None = None, **parts: Any) -> Report:
     """Finds out why a model does not train.
 
+    The examination takes a fixed number of training steps, so that its verdict does not depend on the machine.
+
     Args:
-        setup: a `TrainingSetup`, or anything with `loss`, `params`, `batches` and `optimizer`, by attribute or by key.
-        seconds: approximate duration; compilation may take longer.
+        given: a `TrainingSetup`, or anything with `loss`, `params`, `batches` and `optimizer`, by attribute or by key;
+            or a model of Keras, PyTorch, Flax NNX or Equinox, followed by what `hae_jax.doctor.frameworks` takes.
+        seconds: upper limit of the duration, compilation aside; None for no limit. An examination that it cuts short
+            has the verdict "unknown" unless there are findings.
+        progress: called with the name of each probe before it runs, and the share of the examination that is done.
+        parts: the parts of a setup by name, if nothing else is given; or further arguments for a model.
 
     Returns:
         The report. A setup that does not work is reported, too; nothing is raised.
@@ -72,67 +90,88 @@ def examine(setup: Any, seconds: float = SECONDS) -> Report:
         >>> import jax.numpy as jnp, optax
         >>> def loss(params, batch): return 1 / 0
         >>> report = examine({"loss": loss, "params": jnp.ones(3), "batches": [jnp.ones((2, 3))]})
-        >>> report.findings[0].cause
-        'loss-fails'
+        >>> report.findings[0].cause, report.verdict, report.exit_code
+        ('loss-fails', 'findings', 1)
     """
     started = time.monotonic()
     with no_warnings():
         try:
-            normalized = normalize(parse(setup))
-            context = ProbeContext(normalized, read_fields(normalized), ShortTraining(normalized))
+            normalized = normalize(read(*given, **parts))
+            deadline = None if seconds is None else started + seconds
+            context = ProbeContext(normalized, read_fields(normalized), ShortTraining(normalized, deadline))
         except SetupError as error:
             return failed(error.slug, str(error), started)
         except Exception as error:
             # Attributes of the user's object that raise when they are read.
             message = f"setup must be readable, got {format_error(error)}. Give a dict of its parts."
             return failed("patient-fails", message, started)
-        context.curve.params = normalized.params
-        context.evidence["examples"] = context.fields.batch_size
-        try:
-            context.traced_loss = trace_loss(normalized, context.fields.batch_size)
-        except Exception as error:
-            # Probes that train can run without the traced loss.
-            context.not_run["tracing"] = format_error(error, 160)
-        for name, probe in BEFORE_TRAINING.items():
-            context.run(name, probe)
-        # Faults of the program are certain without training, which they would only distort.
-        if not settled(judge(context.evidence)[0]):
-            train(context, max(MIN_TRAINING_SECONDS, seconds - (time.monotonic() - started)))
+        probe_all(context, progress or (lambda name, share: None))
         notes = [*normalized.notes, *data.vocabulary_note(context)]
     evidence, steps = context.evidence, len(context.curve.loss)
     findings, abstained = judge(evidence)
-    sufficient = (
-        all(name in evidence for name in REQUIRED_EVIDENCE)
-        and steps >= min(MIN_STEPS, training.STEPS)
-        # A recurrence that Python unrolled has not been examined.
-        and not evidence.get("unrolled")
-    )
-    healthy, duration = sufficient and not findings, time.monotonic() - started
-    return Report(healthy, findings, abstained, context.not_run, evidence, notes, duration, steps)
+    return Report(
+        word_repairs(findings, normalized.original.framework), abstained, context.not_run, evidence, notes,
+        time.monotonic() - started, steps, unsettled=reasons(context, findings, seconds),
+    )  # fmt: skip
 
 
-def train(context: ProbeContext, seconds: float) -> None:
-    """Trains at the user's own learning rate, and runs the probes that train or need a trained model."""
+def read(*given: Any, **parts: Any) -> TrainingSetup:
+    """Makes a setup of what `examine` is given.
+
+    Raises:
+        SetupError: if that is not possible.
+    """
+    if len(given) == 1 and not parts:
+        return parse(given[0])
+    return to_setup(*given, **parts) if given else parse(parts)
+
+
+def probe_all(context: ProbeContext, progress: Progress) -> None:
+    """Runs all probes, and measures the evidence of the context."""
+    count, done = len(BEFORE_TRAINING) + sum(TRAINING_SHARES.values()), 0
+    context.curve.params = context.setup.params
+    context.evidence["examples"] = context.fields.batch_size
+
+    def run(name: str, probe: Probe) -> None:
+        nonlocal done
+        progress(name.replace("_", " "), done / count)
+        context.run(name, probe)
+        done += TRAINING_SHARES.get(name, 1)
+
     try:
-        context.curve = context.trainer.run(context.setup.batches, training.STEPS, seconds=0.3 * seconds)
+        context.traced_loss = trace_loss(context.setup, context.fields.batch_size)
     except Exception as error:
-        context.not_run["training"] = format_error(error, 160)
+        # Probes that train can run without the traced loss.
+        context.raised["tracing"] = format_error(error, 160)
+    for name, probe in BEFORE_TRAINING.items():
+        run(name, probe)
+    # Faults of the program are certain without training, which they would only distort.
+    if settled(judge(context.evidence)[0]):
         return
-    context.run("training", training.train)
-    context.run("rates", partial(training.rates, seconds=0.3 * seconds))
-    context.run("one_batch", partial(training.one_batch, seconds=0.15 * seconds))
-    context.run("trained", training.trained)
-    context.run("optimizer", optimizer.response)
-    context.run("free_running", randomness.free_running)
+    for name, probe in TRAINING.items():
+        run(name, probe)
     if context.evidence.get("recurrence_steps", 0) >= LONG and not judge(context.evidence)[0]:
-        context.run("shorter", partial(training.shorter, seconds=0.2 * seconds))
+        run("shorter", training.shorter)
+
+
+def reasons(context: ProbeContext, findings: list[Finding], seconds: float | None) -> list[str]:
+    """Returns why the absence of findings would be no verdict; empty if the evidence is complete."""
+    found = [f"the probe `{name.replace('_', ' ')}` failed ({error})" for name, error in context.raised.items()]
+    if context.trainer.cut:
+        steps = len(context.curve.loss)
+        found.append(f"stopped after {seconds:g} s, {steps} of {training.STEPS} training steps; it takes more time")
+    elif not findings and any(name not in context.evidence for name in REQUIRED_EVIDENCE):
+        found.append("the model was not trained")
+    if context.evidence.get("unrolled"):
+        found.append("Python unrolled the recurrence, which was not examined")
+    return found
 
 
 def failed(slug: str, message: str, started: float) -> Report:
     """Returns the report of a setup that cannot be examined."""
     repair = {"change": message.rsplit(". ", 1)[-1], "why": "nothing can be examined without it"}
     finding = Finding(slug, "error", 1.0, {"message": message}, repair, [])
-    return Report(False, [finding], [], {}, {}, [], time.monotonic() - started, 0)
+    return Report([finding], [], {}, {}, [], time.monotonic() - started, 0)
 
 
 @contextlib.contextmanager

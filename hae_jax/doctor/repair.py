@@ -1,5 +1,6 @@
 """Tests a repair: the original and the repaired setup are trained for as many steps."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -8,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from hae_jax.doctor.evidence import Evidence
-from hae_jax.doctor.examine import SECONDS, examine, no_warnings
+from hae_jax.doctor.examine import Progress, examine, no_warnings, read
 from hae_jax.doctor.fixes import Twins, fix_setup
 from hae_jax.doctor.inputs.fields import read_fields
 from hae_jax.doctor.inputs.normalize import normalize
-from hae_jax.doctor.inputs.setup import parse
 from hae_jax.doctor.probes.short_training import ShortTraining, TrainingCurve
 from hae_jax.doctor.probes.training import RATE_STEPS, STEPS
 from hae_jax.doctor.report import Repair, Report
@@ -29,7 +29,13 @@ ApplyFix = Callable[[str, Evidence], Twins | None]
 """Makes twins for a cause and the evidence; returns None if there is no repair."""
 
 
-def repair(setup: Any, seconds: float = SECONDS, fix: ApplyFix | None = None) -> Report:
+def repair(
+    *given: Any,
+    seconds: float | None = None,
+    fix: ApplyFix | None = None,
+    progress: Progress | None = None,
+    **parts: Any,
+) -> Report:
     """Examines a setup, tries the repair of the most likely cause on a copy, and reports whether it helps.
 
     A repair helps if the repaired run, from its own initial parameters and on its own batches, loses a clearly larger
@@ -37,9 +43,11 @@ def repair(setup: Any, seconds: float = SECONDS, fix: ApplyFix | None = None) ->
     first, by trials that do not count. The user's own objects are not changed.
 
     Args:
-        setup: as for `examine`.
-        seconds: approximate duration of the examination, and of the trial.
+        given: as for `examine`.
+        seconds: upper limit of the duration of the examination, and again of the trial; None for no limit.
         fix: makes the twins; if None, `hae_jax.doctor.fixes.fix_setup`.
+        progress: as for `examine`.
+        parts: as for `examine`.
 
     Returns:
         The report, with the outcome as `repair`; without it if nothing was found or the setup does not work.
@@ -51,12 +59,13 @@ def repair(setup: Any, seconds: float = SECONDS, fix: ApplyFix | None = None) ->
     """
     with no_warnings():
         try:
-            normalized = normalize(parse(setup))
+            normalized = normalize(read(*given, **parts))
         except Exception:
             # The examination reports it.
-            return examine(setup, seconds)
+            return examine(*given, seconds=seconds, progress=progress, **parts)
         # Batches may be an iterator; what was taken from it is used by both the examination and the trial.
-        report = examine(replace(normalized.original, batches=normalized.build_batches()), seconds)
+        original = replace(normalized.original, batches=normalized.build_batches())
+        report = examine(original, seconds=seconds, progress=progress)
         if not report.findings:
             return report
         cause, evidence = report.findings[0].cause, report.evidence
@@ -68,17 +77,20 @@ def repair(setup: Any, seconds: float = SECONDS, fix: ApplyFix | None = None) ->
         return replace(report, repair=compare(cause, twins, evidence, seconds))
 
 
-def compare(cause: str, twins: Twins, evidence: Evidence, seconds: float) -> Repair:
+def compare(cause: str, twins: Twins, evidence: Evidence, seconds: float | None = None) -> Repair:
     """Trains twins for as many steps, and returns how much of their first losses is left."""
-    original, repaired = (ShortTraining(normalize(setup)) for setup in (twins.original, twins.repaired))
+    now = time.monotonic()
+    half, end = (None if seconds is None else now + share * seconds for share in (0.5, 1.0))
+    repaired, original = ShortTraining(normalize(twins.repaired), half), ShortTraining(normalize(twins.original), end)
     rate = 1.0
     if twins.tune_rate:
-        rate, repaired_curve = tune_rate(repaired, seconds / 2)
+        rate, repaired_curve = tune_rate(repaired)
     else:
-        repaired_curve = repaired.run(repaired.setup.batches, STEPS, seconds=seconds / 2)
-    original_curve = original.run(original.setup.batches, STEPS, seconds=seconds / 2)
+        repaired_curve = repaired.run(repaired.setup.batches, STEPS)
+    original_curve = original.run(original.setup.batches, STEPS)
     curves = (original_curve, repaired_curve)
-    # A run that became NaN or infinite has all of its loss left, whenever that was.
+    # A run that became NaN or infinite has all of its loss left, whenever that was. One that was cut short is compared
+    # after as many steps as it took.
     steps = min((len(curve.loss) for curve in curves if curve.finite), default=0)
     original_left, repaired_left = (
         loss_left(run, curve, steps) for run, curve in zip((original, repaired), curves, strict=True)
@@ -86,27 +98,31 @@ def compare(cause: str, twins: Twins, evidence: Evidence, seconds: float) -> Rep
     if cause == "inputs-unscaled" and evidence.get("goal_variance"):
         # Most of this loss is the distance of the data from 0, which a constant output removes; what counts is the
         # share of the variance.
-        original_left = original_curve.final_loss() / (evidence["reduction"] * evidence["goal_variance"])
+        original_left = float(np.mean(original_curve.loss[:steps][-10:])) / (
+            evidence["reduction"] * evidence["goal_variance"]
+        )
     healed = repaired_left < min(1.0, original_left) - MARGIN
     left = dict(zip(TWINS, (original_left, repaired_left), strict=True))
-    losses = dict(zip(TWINS, (curve.loss for curve in curves), strict=True))
+    losses = dict(zip(TWINS, (curve.loss[:steps] if curve.finite else curve.loss for curve in curves), strict=True))
     return Repair(cause, twins.change, healed, left, losses, steps, rate)
 
 
-def tune_rate(trainer: ShortTraining, seconds: float) -> tuple[float, TrainingCurve]:
+def tune_rate(trainer: ShortTraining) -> tuple[float, TrainingCurve]:
     """Finds the factor of the learning rate that reduces the loss most; returns it with its training curve.
 
     The learning rate is raised as long as that helps at first, or lowered if raising does not help. The two best ones
-    are trained to the end, since large steps are often ahead early and fall behind later.
+    are trained to the end, since large steps are often ahead early and fall behind later. At the deadline the best one
+    so far is returned.
     """
     batches = trainer.setup.batches
     curves: dict[float, TrainingCurve] = {}
 
     def start(rate: float) -> None:
-        curves[rate] = trainer.run(batches, RATE_STEPS, rate, seconds / (MAX_RATES + 4))
+        curves[rate] = trainer.run(batches, RATE_STEPS, rate)
 
     def loss(rate: float) -> float:
-        return curves[rate].final_loss() if curves[rate].finite else float("inf")
+        complete = curves[rate].finite and len(curves[rate].loss) >= RATE_STEPS
+        return curves[rate].final_loss() if complete else float("inf")
 
     best = 1.0
     start(best)
@@ -122,14 +138,14 @@ def tune_rate(trainer: ShortTraining, seconds: float) -> tuple[float, TrainingCu
     finalists = sorted(curves, key=loss)[:2]
     for rate in finalists:
         if curves[rate].finite:
-            curves[rate] = trainer.run(batches, STEPS - RATE_STEPS, rate, seconds / 4, curves[rate])
+            curves[rate] = trainer.run(batches, STEPS - len(curves[rate].loss), rate, curves[rate])
     best = min(finalists, key=loss)
     return best, curves[best]
 
 
 def loss_left(trainer: ShortTraining, curve: TrainingCurve, steps: int) -> float:
     """Returns the final loss relative to that of the initial parameters on the same batches; 1 if it is not finite."""
-    if not curve.finite:
+    if not curve.finite or not steps:
         return 1.0
     setup, last = trainer.setup, range(max(0, steps - 10), steps)
     batches = [setup.batches[at % len(setup.batches)] for at in last]

@@ -1,9 +1,12 @@
 """The report of an examination: findings, what could not be examined, and the outcome of a repair."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from hae_jax.doctor.evidence import Evidence, to_json
+
+EXIT_CODES = {"healthy": 0, "findings": 1, "unknown": 3}
+"""Exit codes by verdict; 2 is that of a command that was called wrongly."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,6 @@ class Report:
     """The verdict on a training setup.
 
     Attributes:
-        healthy: whether nothing was found, and the evidence suffices to conclude that.
         findings: causes, the most likely root first.
         abstained: causes that could not be judged for lack of evidence.
         not_run: probes that could not run, and why.
@@ -75,10 +77,12 @@ class Report:
         notes: further remarks.
         seconds: duration of the examination.
         steps: number of training steps taken on the user's batches at the user's learning rate.
+        kind: what kind of model it is, one of `hae_jax.doctor.kind.KINDS`.
+        unsettled: why the absence of findings is no verdict: probes that raised an error, an examination that was cut
+            short, evidence that is missing. Empty if the evidence is complete.
         repair: outcome of the first finding's repair, if one was requested.
     """
 
-    healthy: bool
     findings: list[Finding]
     abstained: list[str]
     not_run: dict[str, str]
@@ -86,7 +90,26 @@ class Report:
     notes: list[str]
     seconds: float
     steps: int
+    kind: str = "unknown"
+    unsettled: list[str] = field(default_factory=list)
     repair: Repair | None = None
+
+    @property
+    def verdict(self) -> Literal["healthy", "findings", "unknown"]:
+        """Whether there are findings; without any, whether the evidence suffices to conclude that the setup is healthy."""
+        if self.findings:
+            return "findings"
+        return "unknown" if self.unsettled else "healthy"
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing was found, and the evidence suffices to conclude that."""
+        return self.verdict == "healthy"
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of a command that reports the verdict: 0 healthy, 1 findings, 3 unknown."""
+        return EXIT_CODES[self.verdict]
 
     def losses(self) -> dict[str, list[float]]:
         """Returns the loss curves of both runs if a repair was tried, else that of the examination's own training."""
@@ -99,10 +122,13 @@ class Report:
         findings = [vars(each) | {"confidence": round(each.confidence, 3)} for each in self.findings]
         return to_json(
             {
+                "verdict": self.verdict,
                 "healthy": self.healthy,
+                "kind": self.kind,
                 "findings": findings,
                 "seconds": round(self.seconds, 1),
                 "steps": self.steps,
+                "unsettled": self.unsettled,
                 "abstained": self.abstained,
                 "not_run": self.not_run,
                 "notes": self.notes,

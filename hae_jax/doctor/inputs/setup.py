@@ -41,6 +41,8 @@ class TrainingSetup:
         batch_axis: axis of the examples; an object may have `time_major` instead.
         module: a Flax module; not needed, since the trace holds the names of its layers.
         seed: of the doctor's own randomness.
+        framework: library that the model is written with, in whose words repairs are given: "jax", "flax", "nnx",
+            "equinox", "keras" or "torch".
 
     Example:
         >>> import jax.numpy as jnp, optax
@@ -65,6 +67,7 @@ class TrainingSetup:
     batch_axis: int = 0
     module: Any = None
     seed: int = 0
+    framework: str = "jax"
 
 
 ALIASES = {

@@ -15,6 +15,10 @@ from hae_jax.doctor.probes.short_training import ShortTraining, TrainingCurve
 from hae_jax.doctor.tracing.traced_loss import Activations, Gradients, TracedLoss
 
 
+CUT = "the time was over"
+"""Reason of probes that an upper limit of the duration kept from running."""
+
+
 class ProbeSkipped(Exception):
     """A probe cannot run on this setup; the message is the reason.
 
@@ -40,6 +44,7 @@ class ProbeContext:
         curve: of the training at the user's learning rate; empty before it.
         evidence: measured values by name.
         not_run: why probes could not run, by their names.
+        raised: errors of probes that should have run, by their names.
         seconds: duration of each probe.
     """
 
@@ -50,6 +55,7 @@ class ProbeContext:
     curve: TrainingCurve = field(default_factory=TrainingCurve)
     evidence: Evidence = field(default_factory=dict)
     not_run: dict[str, str] = field(default_factory=dict)
+    raised: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
     @cached_property
@@ -85,6 +91,9 @@ class ProbeContext:
 
     def run(self, name: str, probe: Callable[["ProbeContext"], Evidence]) -> None:
         """Runs a probe; adds its evidence, or the reason why it could not run."""
+        if self.trainer.is_late():
+            self.not_run[name] = CUT
+            return
         started = time.monotonic()
         try:
             self.evidence |= probe(self)
@@ -92,6 +101,6 @@ class ProbeContext:
             self.evidence |= skipped.evidence
             self.not_run[name] = str(skipped)
         except Exception as error:
-            # That a probe fails on a user's model is no evidence about the model.
-            self.not_run[name] = format_error(error, 160)
+            # That a probe fails on a user's model is no evidence about the model, neither of a fault nor of health.
+            self.raised[name] = format_error(error, 160)
         self.seconds[name] = time.monotonic() - started

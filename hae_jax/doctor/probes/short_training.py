@@ -14,8 +14,6 @@ from hae_jax.doctor.inputs.arrays import Arrays, flatten, is_trainable
 from hae_jax.doctor.inputs.normalize import NormalizedSetup
 from hae_jax.doctor.inputs.setup import SetupError, format_error
 
-MIN_STEPS = 60
-"""Steps that are taken even after the time limit, up to four times the limit."""
 OPTIMIZER_REPAIR = "Give one of optax, as optax.adam(1e-3), that needs no more than gradient, state and parameters"
 GRADIENT_REPAIR = "Use jax.lax.scan where jax.grad cannot pass, as a while_loop"
 """Repairs of setups that cannot be trained."""
@@ -58,14 +56,16 @@ class ShortTraining:
 
     Attributes:
         setup: the normalized setup.
+        deadline: when to stop, by `time.monotonic`; None if never.
+        cut: whether something was stopped at the deadline.
         whole_tree: whether the optimizer gets the user's own tree, and not a list of its arrays.
 
     Raises:
         SetupError: if the optimizer cannot initialize or update, or the loss has no gradient.
     """
 
-    def __init__(self, setup: NormalizedSetup):
-        self.setup = setup
+    def __init__(self, setup: NormalizedSetup, deadline: float | None = None):
+        self.setup, self.deadline, self.cut = setup, deadline, False
         errors: list[Exception] = []
         # Some optimizers fail on trees with leaves that are no arrays, but accept a list of the arrays.
         for whole_tree in (True, False):
@@ -92,6 +92,12 @@ class ShortTraining:
         if [np.shape(update) for update in updates] != [np.shape(param) for param in params]:
             raise ValueError("its updates have other shapes than the parameters")
         return updates, state
+
+    def is_late(self) -> bool:
+        """Returns whether the deadline has passed; then something is cut."""
+        late = self.deadline is not None and time.monotonic() > self.deadline
+        self.cut = self.cut or late
+        return late
 
     def init_state(self, params: Arrays) -> Any:
         """Returns the optimizer's initial state."""
@@ -137,28 +143,23 @@ class ShortTraining:
         return jax.jit(step)
 
     def run(
-        self,
-        batches: list[Arrays],
-        steps: int,
-        scale: float = 1.0,
-        seconds: float = 10.0,
-        start: TrainingCurve | None = None,
+        self, batches: list[Arrays], steps: int, scale: float = 1.0, start: TrainingCurve | None = None
     ) -> TrainingCurve:
-        """Trains for some steps, or until the time is over.
+        """Trains for some steps, or until the deadline.
 
         Args:
             batches: used in turn.
             steps: number of steps.
             scale: factor of the updates.
-            seconds: time limit, without compilation.
             start: a curve to continue; from the setup's parameters if None.
         """
         params = self.setup.params
         curve = start or TrainingCurve(params=params, state=self.init_state(params))
         previous = [jnp.zeros(param.shape, jnp.float32) for param in curve.params]
-        started, slope_before = time.monotonic(), None
-        first = len(curve.loss)
+        slope_before, first = None, len(curve.loss)
         for at in range(first, first + steps):
+            if self.is_late():
+                break
             key = jax.random.fold_in(self.setup.key, at)
             loss, gradient = self.value_and_grad(curve.params, batches[at % len(batches)], key)
             params, state, previous, measured = self.step(
@@ -178,12 +179,6 @@ class ShortTraining:
                 curve.finite = False
                 break
             curve.params, curve.state = params, state
-            if at == first:
-                # The first step includes compilation.
-                started = time.monotonic()
-            elapsed = time.monotonic() - started
-            if elapsed > seconds and (at - first >= MIN_STEPS or elapsed > 4 * seconds):
-                break
         return curve
 
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from hae_jax.doctor.evidence import Evidence
 from hae_jax.doctor.probes.code import code
-from hae_jax.doctor.probes.context import ProbeContext, ProbeSkipped
+from hae_jax.doctor.probes.context import CUT, ProbeContext, ProbeSkipped
 from hae_jax.doctor.probes.initial_loss import target_ids, token_nll, without_padding
-from hae_jax.doctor.probes.short_training import ShortTraining
+from hae_jax.doctor.probes.short_training import ShortTraining, TrainingCurve
 from hae_jax.doctor.tracing.traced_loss import trace_loss
 
 STEPS, RATE_STEPS, ONE_BATCH_STEPS = 200, 60, 120
@@ -19,11 +19,15 @@ MAX_RATE_FACTOR = 1e5
 
 def train(context: ProbeContext) -> Evidence:
     """Returns the measurements of a training at the user's own learning rate."""
-    names, curve = context.setup.structure.names, context.curve
+    names = context.setup.structure.names
+    context.curve = curve = context.trainer.run(context.setup.batches, STEPS)
+    if not curve.loss:
+        raise ProbeSkipped(CUT)
     no_gradient = [at for at, norm in enumerate(curve.gradients) if norm == 0]
     no_update = [at for at, norm in enumerate(curve.updates) if norm == 0]
     return {
         "steps": len(curve.loss),
+        "cut": context.trainer.cut,
         "trained_finite": curve.finite,
         "loss_first": curve.loss[0],
         "loss_last": curve.final_loss(),
@@ -54,7 +58,19 @@ def affects_loss(context: ProbeContext, at: int) -> bool:
     return bool(loss(params, batch, key)[0] != before)
 
 
-def rates(context: ProbeContext, seconds: float) -> Evidence:
+def trial(context: ProbeContext, steps: int, scale: float = 1.0, one_batch: bool = False) -> TrainingCurve:
+    """Trains from the initial parameters.
+
+    Raises:
+        ProbeSkipped: if the time was over before the last step.
+    """
+    curve = context.trainer.run(context.setup.batches[: 1 if one_batch else None], steps, scale)
+    if context.trainer.cut:
+        raise ProbeSkipped(CUT)
+    return curve
+
+
+def rates(context: ProbeContext) -> Evidence:
     """Trains at a tenth of the learning rate, at ten times it, and at more if the loss still does not move."""
     setup, trainer, curve = context.setup, context.trainer, context.curve
     steps = min(RATE_STEPS, len(curve.loss))
@@ -64,7 +80,7 @@ def rates(context: ProbeContext, seconds: float) -> Evidence:
     same = float(np.mean(curve.loss[:steps][-5:])) if curve.finite else float("inf")
 
     def final_loss(scale: float) -> float:
-        other = trainer.run(setup.batches, steps, scale, seconds / 3)
+        other = trial(context, steps, scale)
         return other.final_loss(5) if other.finite else float("inf")
 
     tenth, tenfold = final_loss(0.1), final_loss(10.0)
@@ -82,9 +98,9 @@ def rates(context: ProbeContext, seconds: float) -> Evidence:
     }
 
 
-def one_batch(context: ProbeContext, seconds: float) -> Evidence:
+def one_batch(context: ProbeContext) -> Evidence:
     """Trains on one batch only: a model that cannot overfit it cannot learn the task."""
-    curve = context.trainer.run(context.setup.batches[:1], ONE_BATCH_STEPS, seconds=seconds)
+    curve = trial(context, ONE_BATCH_STEPS, one_batch=True)
     return {
         "one_batch_first": curve.loss[0],
         "one_batch_last": curve.final_loss(5) if curve.finite else float("inf"),
@@ -93,7 +109,7 @@ def one_batch(context: ProbeContext, seconds: float) -> Evidence:
     }
 
 
-def shorter(context: ProbeContext, seconds: float) -> Evidence:
+def shorter(context: ProbeContext) -> Evidence:
     """Trains on sequences cut to a quarter, and measures whether the loss then depends on the code."""
     fields, real = context.fields, context.real
     if fields.main is None or real is None or real.ndim != 2 or context.setup.original.batch_axis != 0:
@@ -107,8 +123,11 @@ def shorter(context: ProbeContext, seconds: float) -> Evidence:
         for at in fields.lengths:
             batch[at] = np.minimum(batch[at], short)
     setup = replace(context.setup, batches=batches)
-    trainer = ShortTraining(setup)
-    curve = trainer.run(batches, STEPS, seconds=seconds)
+    trainer = ShortTraining(setup, context.trainer.deadline)
+    curve = trainer.run(batches, STEPS)
+    if trainer.cut:
+        context.trainer.cut = True
+        raise ProbeSkipped(CUT)
     if not curve.finite:
         raise ProbeSkipped("training on shorter sequences ended at a value that is not finite")
     found = code(ProbeContext(setup, fields, trainer, trace_loss(setup, fields.batch_size)), curve.params)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from hae_jax.doctor.evidence import Evidence, format_value
 from hae_jax.doctor.report import Finding
+from hae_jax.doctor.rules import repairs_keras, repairs_torch
 from hae_jax.doctor.rules.code import CODE
 from hae_jax.doctor.rules.data import DATA
 from hae_jax.doctor.rules.optimisation import OPTIMISATION
@@ -23,6 +24,18 @@ ERROR = 3
 """Causes of a lower rank are faults of the program, the data or the loss; the others are unfortunate choices."""
 QUOTED = 3
 """Number of values of the next finding that are quoted with the first one."""
+
+FRAMEWORK_CHANGES = {"keras": repairs_keras.CHANGES, "torch": repairs_torch.CHANGES}
+"""Repairs in the words of a framework, by the framework's name; what is missing there is worded as for JAX."""
+
+
+def word_repairs(findings: list[Finding], framework: str) -> list[Finding]:
+    """Returns findings with their repairs in the words of a framework."""
+    changes = FRAMEWORK_CHANGES.get(framework, {})
+    return [
+        replace(each, repair=each.repair | {"change": changes.get(each.cause, each.repair["change"])})
+        for each in findings
+    ]
 
 
 def settled(findings: list[Finding]) -> bool:
