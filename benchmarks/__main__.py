@@ -36,6 +36,7 @@ from benchmarks.learning import (
     quickstart,
     reconstruction,
     usefulness,
+    whole_texts,
 )
 from benchmarks.series import anomalies, classification, diagnosis, keras_examples, speed
 from benchmarks.speed import long_step
@@ -51,6 +52,7 @@ MODULES = {
     "long_reviews": long_reviews,
     "content": usefulness,
     "frontier": frontier,
+    "whole_texts": whole_texts,
     "gradient_stability": stability,
     "gradient_map": phase_diagram,
     "probe_overhead": probe_overhead,

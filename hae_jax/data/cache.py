@@ -158,6 +158,16 @@ def _build(config: DataConfig, work: Path, entries: dict[str, Any], progress: Pr
     write_manifest(folder, entries | {"types": types})
 
 
+def group_number(group: str) -> int:
+    """Returns the number by which a corpus stores the group of a document: a hash of its name.
+
+    Example:
+        >>> group_number("1790-washington") == group_number("1790-washington") != group_number("1791-washington")
+        True
+    """
+    return int.from_bytes(hashlib.blake2b(group.encode(errors="surrogateescape"), digest_size=8).digest())
+
+
 def _write_sentences(config: DataConfig, path: Path, progress: Progress) -> tuple[set[int], int]:
     """Writes the sentences of all paragraphs that are long enough.
 
@@ -171,8 +181,7 @@ def _write_sentences(config: DataConfig, path: Path, progress: Progress) -> tupl
             read += 1
             if len(sentences) >= config.min_sentences:
                 kept += 1
-                digest = hashlib.blake2b(document.group.encode(errors="surrogateescape"), digest_size=8).digest()
-                group = int.from_bytes(digest)
+                group = group_number(document.group)
                 groups.add(group)
                 stream.write(json.dumps([group, sentences]) + "\n")
             if read % _CHUNK == 0:
