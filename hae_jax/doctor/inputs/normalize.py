@@ -70,7 +70,7 @@ def normalize(setup: TrainingSetup) -> NormalizedSetup:
     Raises:
         SetupError: if there are no parameters or batches, or the loss does not return a number.
     """
-    notes: list[str] = []
+    notes = list(setup.notes)
     params, structure = flatten(setup.params, is_trainable)
     if not params:
         raise SetupError(

@@ -43,6 +43,7 @@ class TrainingSetup:
         seed: of the doctor's own randomness.
         framework: library that the model is written with, in whose words repairs are given: "jax", "flax", "nnx",
             "equinox", "keras" or "torch".
+        notes: remarks for the user about how the setup was made, for the report.
 
     Example:
         >>> import jax.numpy as jnp, optax
@@ -68,6 +69,7 @@ class TrainingSetup:
     module: Any = None
     seed: int = 0
     framework: str = "jax"
+    notes: tuple[str, ...] = ()
 
 
 ALIASES = {
