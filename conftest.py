@@ -1,12 +1,22 @@
 """A small trained run, for tests and for the examples in docstrings."""
 
+import importlib.util
+import os
 import tarfile
 from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
 ARCHIVE = Path(__file__).parent / "tests" / "data" / "run-0.3.0.tar.gz"
 """Written by version 0.3.0: a run on `letters.txt` interrupted at step 40 of 80, and results of that version."""
+ADAPTERS = Path(__file__).parent / "hae_jax" / "doctor" / "frameworks"
+FRAMEWORKS = ("keras", "torch", "equinox")
+collect_ignore = [
+    str(path) for name in FRAMEWORKS if importlib.util.find_spec(name) is None for path in ADAPTERS.glob(f"{name}*.py")
+]
+"""Adapters of frameworks that are not installed cannot be imported for their examples."""
 
 
 @pytest.fixture(scope="session")
