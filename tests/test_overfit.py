@@ -1,4 +1,4 @@
-"""Every model, with every coupling, can memorize one batch."""
+"""Every model, with every kind of feedback, can memorize one batch."""
 
 import pytest
 

@@ -54,7 +54,7 @@ def test_cells_are_all_rows_by_seed_and_differ_in_nothing_else():
         optim = base_config(cell.config["corpus"], False).optim
         expected = {
             "standard": dataclasses.replace(optim, learning_rate=2e-4),
-            "hierarchical, naive": dataclasses.replace(optim, sentence_lr_scale=1.0),
+            "hierarchical, naive": dataclasses.replace(optim, sentence_lr_scale=1.0, clip_norm=1.0),
         }
         assert config(cell).optim == expected.get(cell.config["row"], optim)
 

@@ -3,9 +3,9 @@
     python -m benchmarks run overfit
 
 A model that cannot memorize one batch is broken, and no amount of text will help it. Therefore each of the paper's
-three models, the two hierarchical ones with each coupling of the decoder's levels, is trained on the first paragraphs
-of 16 State of the Union addresses (3 sentences of 8 words at most), until free-running greedy decoding returns every
-token.
+three models, the two hierarchical ones with each kind of `feedback`, is trained on the beginnings of the first
+paragraphs of 16 State of the Union addresses (3 rows of 8 words at most), until free-running greedy decoding returns
+every token.
 
 Device: any; two CPU cores take about 2 minutes.
 Expected: exact reconstruction for every row, after 100 to 400 steps.
@@ -112,7 +112,7 @@ def overfit(config: ModelConfig, seed: int = 0, limit: int = MAX_STEPS) -> Overf
 
 
 def cells(quick: bool) -> list[Cell]:
-    """Returns one cell per model and coupling; two small ones if `quick`."""
+    """Returns one cell per model and kind of feedback; two small ones if `quick`."""
     chosen = list(VARIANTS)[:2] if quick else list(VARIANTS)
     hidden = 32 if quick else 64
     return [Cell(name, (0,), asdict(small_config(hidden, **VARIANTS[name]))) for name in chosen]
@@ -124,7 +124,7 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
 
 
 def render(records: list[Record]) -> str:
-    """Renders one row per model and coupling."""
+    """Renders one row per model and kind of feedback."""
     lines = ["| model | exact reconstruction | after steps |", "|---|---|---|"]
     for record in records:
         numbers = record["numbers"]
