@@ -57,7 +57,7 @@ def test_every_field_is_an_option():
     [
         (["--model.hidden_dim", "37"], "model", "hidden_dim", 37),
         (["--optim.learning-rate=1e-3"], "optim", "learning_rate", 1e-3),
-        (["--model.forget_bias", "-1.5"], "model", "forget_bias", -1.5),
+        (["--model.initializer", "flax", "--model.forget_bias", "-1.5"], "model", "forget_bias", -1.5),
         (["--model.tie_embeddings", "false"], "model", "tie_embeddings", False),
         (["--model.attention"], "model", "attention", True),
         (["--data.corpus", "my letters.txt"], "data", "corpus", "my letters.txt"),

@@ -135,7 +135,7 @@ def hae(capsys):
 
 
 def test_a_fresh_model_is_shown_and_drawn(hae, corpus, tmp_path):
-    options = ("--preset", "tiny", "--data.corpus", corpus, "--model.forget_bias", "2", "--batches", "2")
+    options = ("--preset", "tiny", "--data.corpus", corpus, "--model.word_gain", "0.9", "--batches", "2")
     code, out, _ = hae(*options, "--png", tmp_path / "g.png")
     assert code == 0
     assert "encoder/word " in out

@@ -1,7 +1,7 @@
 """Options that several subcommands share, as frozen dataclasses."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import arg
 
 from hae_jax.config import Config, differences
+from hae_jax.config.idle import idle_fields
 from hae_jax.config.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -35,6 +36,19 @@ class Configured(Config):
     def config(self) -> Config:
         """The config without the options of the command."""
         return Config(self.model, self.data, self.optim, self.train)
+
+    def check_given(self, given: Mapping[str, str]) -> None:
+        """Refuses options that have no effect with the values of the others.
+
+        Args:
+            given: the options that were given, with their values as text.
+
+        Raises:
+            ValueError: if there is one.
+        """
+        for name, reason in idle_fields(self.config).items():
+            if name in given:
+                raise ValueError(f"--{name} must not be given {reason.condition}, got {given[name]}. {reason.repair}")
 
     def load_run(self, workdir: Path, free: tuple[str, ...] = ()) -> "TrainedModel":
         """Loads a run.

@@ -166,7 +166,7 @@ def build(name: str, kind: type[Command], args: Sequence[str], given: dict[str, 
     screen = io.StringIO()
     try:
         with contextlib.redirect_stderr(screen):
-            return tyro.cli(
+            command: Command = tyro.cli(
                 kind,
                 prog=f"hae {name}",
                 description=f"{kind.__doc__}\n\n{DEFAULTS}" if issubclass(kind, Configured) else None,
@@ -176,6 +176,9 @@ def build(name: str, kind: type[Command], args: Sequence[str], given: dict[str, 
                 compact_help=issubclass(kind, Configured),
                 config=(tyro.conf.FlagConversionOff,) if issubclass(kind, Configured) else (),
             )
+        if isinstance(command, Configured):
+            command.check_given(given)
+        return command
     except SystemExit as stop:
         error: BaseException | None = stop
         while stop.code and (error := error and error.__context__):

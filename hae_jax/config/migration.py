@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from hae_jax.config.model import SCHEME_FIELDS
 from hae_jax.config.validate import require
 
 RENAMED: dict[str, dict[str, str]] = {
@@ -56,7 +57,15 @@ def migrate(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
         migrated[new] = VALUES.get(f"{section}.{new}", {}).get(value, value) if name != new else value
     if section == "model":
         _check_reading_order(migrated)
+        _remove_idle(migrated)
     return migrated
+
+
+def _remove_idle(values: dict[str, Any]) -> None:
+    """Removes fields of the weight scheme that had no effect; configs of version 0.5 and earlier may have them."""
+    for name, schemes in SCHEME_FIELDS.items():
+        if values.get("initializer") in schemes or (name == "forget_bias" and values.get("use_bias") is False):
+            values.pop(name, None)
 
 
 def _check_reading_order(values: Mapping[str, Any]) -> None:

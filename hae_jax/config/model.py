@@ -9,6 +9,11 @@ Initializer = Literal[
     "orthogonal", "glorot", "flax", "keras", "torch", "uniform", "normal", "chrono", "uniform_gate", "critical",
     "mirror",
 ]  # fmt: skip
+SCHEME_FIELDS: dict[str, tuple[Initializer, ...]] = {
+    "forget_bias": ("torch", "chrono", "uniform_gate", "critical", "mirror"),
+    "recurrent_gain": ("mirror",),
+}
+"""Fields of the weight scheme, and the schemes that have values of their own for them."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,17 @@ class CellConfig:
                 self.use_bias, f"{section}.use_bias", f"be set with {section}.initializer {self.initializer!r}",
                 self.use_bias, "These schemes initialize the biases; choose another scheme, or allow biases.",
             )  # fmt: skip
+        self._check_initial_weights(section)
         require_rate(self, section, "input_dropout", "recurrent_dropout", "zoneout_cell", "zoneout_hidden")
+
+    def _check_initial_weights(self, section: str) -> None:
+        """Refuses fields of the weight scheme that the scheme would ignore."""
+        for name, schemes in SCHEME_FIELDS.items():
+            require(
+                self.initializer not in schemes or getattr(self, name) == 1, f"{section}.{name}",
+                f"be left at 1.0 with {section}.initializer {self.initializer!r}", getattr(self, name),
+                "This scheme sets it itself; choose another scheme, or leave it out.",
+            )  # fmt: skip
 
     def __post_init__(self) -> None:
         self._check_cell("cell")

@@ -44,7 +44,7 @@ PRESETS: dict[str, Config] = {
         ModelConfig(
             embed_dim=1000, hidden_dim=1000, sentence_dim=1000, layers=4, bridge="all_states", feedback="word",
             conditioning="initial_state", reverse=False, initializer="uniform", use_bias=False,
-            forget_bias=0.0, input_dropout=0.2, sentence_loss=0.0, vector_loss=0.0, tie_embeddings=False,
+            input_dropout=0.2, sentence_loss=0.0, vector_loss=0.0, tie_embeddings=False,
         ),
         DataConfig(corpus="reviews", vocab_size=25_000, max_sentences=16, max_tokens=50, buckets=4),
         OptimConfig(learning_rate=1e-3, warmup=500),

@@ -20,13 +20,16 @@ def fix_config(config: Config, cause: str, evidence: Evidence) -> tuple[Config, 
         'optim.learning_rate 0.004 -> 0.0004'
     """
     changes = CONFIG_FIXES[cause](config, evidence) if cause in CONFIG_FIXES else {}
-    fixed, descriptions = config, []
+    changed: dict[str, Changes] = {}
+    descriptions = []
     for name, value in changes.items():
         section, field = name.split(".")
         old = getattr(getattr(config, section), field)
         if old != value:
-            fixed = replace(fixed, **{section: replace(getattr(fixed, section), **{field: value})})
+            changed.setdefault(section, {})[field] = value
             descriptions.append(f"{name} {old} -> {value}")
+    # All fields of a section at once: some exclude each other.
+    fixed = replace(config, **{name: replace(getattr(config, name), **values) for name, values in changed.items()})
     return (fixed, ", ".join(descriptions)) if descriptions else None
 
 
@@ -66,7 +69,13 @@ def open_forget_gate(config: Config, e: Evidence) -> Changes:
 
 
 def chrono_biases(config: Config, e: Evidence) -> Changes:
-    return {"model.initializer": "chrono", "model.use_bias": True, "model.timescale": max(3, e["recurrence_steps"])}
+    timescale = max(3, e["recurrence_steps"])
+    return {
+        "model.initializer": "chrono",
+        "model.use_bias": True,
+        "model.forget_bias": 1.0,
+        "model.timescale": timescale,
+    }
 
 
 def condition_on_code(config: Config, e: Evidence) -> Changes:

@@ -7,11 +7,16 @@ from hae_jax.config import Config
 from hae_jax.diagnosis.config_fixes import fix_config, scale_learning_rate
 from hae_jax.doctor import Report, TrainingSetup, repair
 from hae_jax.doctor.evidence import Evidence
+from hae_jax.doctor.examine import Progress
 from hae_jax.doctor.fixes import Twins
 
 
 def repair_config(
-    config: Config, setup: TrainingSetup, untrained: Callable[[Config], TrainingSetup], seconds: float
+    config: Config,
+    setup: TrainingSetup,
+    untrained: Callable[[Config], TrainingSetup],
+    seconds: float | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Report, Config | None]:
     """Examines a model, and tries the config without the most likely cause.
 
@@ -20,7 +25,8 @@ def repair_config(
         setup: the model as it is, fresh or trained.
         untrained: returns the setup of a config with initial parameters. Both configs start from these, since a
             change may concern the initial parameters.
-        seconds: approximate duration of the examination, and of the trial.
+        seconds: upper limit of the duration of the examination, and again of the trial; None for no limit.
+        progress: as for `hae_jax.doctor.examine`.
 
     Returns:
         The report, and the repaired config with its learning rate tuned; None if no repair helped.
@@ -34,7 +40,7 @@ def repair_config(
         fixed.append(found[0])
         return Twins(untrained(config), untrained(found[0]), found[1], tune_rate=config.optim != found[0].optim)
 
-    report = repair(setup, seconds=seconds, fix=fix)
+    report = repair(setup, seconds=seconds, fix=fix, progress=progress)
     if report.repair is None or not report.repair.healed:
         return report, None
     (healed,) = fixed
