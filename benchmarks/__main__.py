@@ -7,6 +7,8 @@ from pathlib import Path
 
 from benchmarks import highlights
 from benchmarks.doctor import accuracy, loss_curves, repairs
+from benchmarks.doctor.reports import accuracy as reports_accuracy
+from benchmarks.doctor.reports import last_test
 from benchmarks.gradients import common_advice, phase_diagram, prediction, probe_overhead, stability
 from benchmarks.gradients import summary as gradients_summary
 from benchmarks.harness import report
@@ -64,6 +66,8 @@ MODULES = {
     "anomalies": anomalies,
     "classification": classification,
     "doctor": accuracy,
+    "doctor_reports": reports_accuracy,
+    "doctor_reports_last": last_test,
     "repairs": repairs,
     "courses": loss_curves,
 }
@@ -74,6 +78,9 @@ SUMMARIES = (
     prediction.SUMMARY,
     common_advice.SUMMARY,
     accuracy.SUMMARY,
+    accuracy.KIND_SUMMARY,
+    reports_accuracy.SUMMARY,
+    last_test.SUMMARY,
     speed_summary.SUMMARY,
     *highlights.SUMMARIES,
 )

@@ -1,0 +1,1 @@
+"""Models of public threads with an accepted answer, each with its healthy twin."""
