@@ -50,14 +50,13 @@ class Tagger(nnx.Module):
     """A bidirectional LSTM between two affine maps; with `zeros`, all of its weights are 0 at first."""
 
     def __init__(self, zeros: bool, rngs: nnx.Rngs) -> None:
-        make: dict[str, Any] = {}
-        if zeros:
-            zero = nnx.initializers.zeros
-            make = {"kernel_init": zero, "recurrent_kernel_init": zero}
+        zero = nnx.initializers.zeros
+        make: dict[str, Any] = {"kernel_init": zero, "recurrent_kernel_init": zero} if zeros else {}
+        last: dict[str, Any] = {"kernel_init": zero} if zeros else {}
         self.embed = nnx.Embed(VOCAB, UNITS, rngs=rngs)
         self.ahead = nnx.RNN(nnx.OptimizedLSTMCell(UNITS, UNITS, rngs=rngs, **make))
         self.back = nnx.RNN(nnx.OptimizedLSTMCell(UNITS, UNITS, rngs=rngs, **make), reverse=True, keep_order=True)
-        self.out = nnx.Linear(2 * UNITS, 4, rngs=rngs, **({"kernel_init": nnx.initializers.zeros} if zeros else {}))
+        self.out = nnx.Linear(2 * UNITS, 4, rngs=rngs, **last)
 
     def __call__(self, ids: Any) -> Any:
         x, zeros = self.embed(ids), jnp.zeros((len(ids), UNITS))

@@ -43,7 +43,7 @@ class Classifier(nn.Module):
     @nn.compact
     def __call__(self, x: Any) -> Any:
         x = nn.Embed(self.words, UNITS)(x) if self.words else x
-        y = nn.RNN(nn.GRUCell(UNITS), time_major=self.swapped)(x)
+        y: Any = nn.RNN(nn.GRUCell(UNITS), time_major=self.swapped)(x)
         return nn.Dense(self.outputs)(y[:, -1])
 
 

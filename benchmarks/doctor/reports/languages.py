@@ -26,9 +26,9 @@ class Reader(nn.Module):
     @nn.compact
     def __call__(self, ids: Any) -> Any:
         x = nn.Embed(VOCAB, UNITS, name="words")(ids)
-        y = nn.RNN(nn.OptimizedLSTMCell(UNITS), name="forward")(x)
+        y: Any = nn.RNN(nn.OptimizedLSTMCell(UNITS), name="forward")(x)
         if self.both:
-            back = nn.RNN(nn.OptimizedLSTMCell(UNITS), reverse=True, keep_order=True, name="backward")(x)
+            back: Any = nn.RNN(nn.OptimizedLSTMCell(UNITS), reverse=True, keep_order=True, name="backward")(x)
             y = jnp.concatenate([y, back], -1)
         return nn.Dense(VOCAB, name="next")(y)
 
