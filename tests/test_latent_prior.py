@@ -8,7 +8,9 @@ from support.memorized import SENTENCES, memorized, spelled, texts
 from test_texts import TEXTS, trained
 
 from hae_jax.cli import main
+from hae_jax.data import Corpus
 from hae_jax.latent import Prior, sample
+from hae_jax.latent.rows import embed_rows
 
 __all__ = ["memorized"]
 CORPUS = texts(40, seed=4)
@@ -37,6 +39,50 @@ def test_without_spread_sentences_are_observed_ones_at_their_places():
     ]
     for drawn in Prior.fit(documents).draw(50, spread=0.0):
         np.testing.assert_allclose(drawn, [[len(drawn), place] for place in range(len(drawn))], atol=1e-6)
+
+
+def test_sentences_of_several_rows_are_drawn_whole():
+    """Vectors that name their document, sentence and row; documents have sentences of different numbers of rows."""
+    rows = [[2, 1], [1, 2], [2, 1], [1, 2], [3]]
+    documents = [
+        np.array([[document, place, row] for place, count in enumerate(each) for row in range(count)], float)
+        for document, each in enumerate(rows)
+    ]
+    prior = Prior.fit(documents, rows)
+    parents = set()
+    for drawn in prior.draw(50, spread=0.0):
+        places, within = drawn[:, 1].round().astype(int), drawn[:, 2].round().astype(int)
+        assert np.bincount(places).tolist() in rows
+        for place in set(places):
+            (parent,) = set(drawn[places == place, 0].round())
+            parents.add((place, int(parent)))
+            assert within[places == place].tolist() == list(range(rows[int(parent)][place]))
+    assert parents == {(0, 0), (0, 1), (0, 2), (0, 3), (0, 4), (1, 0), (1, 1), (1, 2), (1, 3)}
+
+
+def test_rows_must_be_those_of_the_documents(rng):
+    with pytest.raises(ValueError, match=r"rows must add up to those of each document, \[2, 3\], got \[2, 2\]"):
+        Prior.fit([rng.normal(size=(2, 4)), rng.normal(size=(3, 4))], [[1, 1], [2]])
+
+
+def test_of_a_corpus_only_whole_sentences_are_used(memorized):
+    """The first document continues after a row without an end; the last does not end a sentence."""
+    ids = {text: memorized.tokenizer.encode(text) for text in (*SENTENCES, "The old bridge")}
+    first, second, third = (ids[text] for text in SENTENCES[:3])
+    part = ids["The old bridge"]
+    documents = [[first, second], [part, first], [third, part], [first], [second, third], [part, third], [part]]
+    prior = Prior.of_corpus(memorized, Corpus.from_documents(documents))
+    # [third, part] has no end, so that [first] may begin within a sentence.
+    kept = [documents[at] for at in (0, 1, 4, 5)]
+    assert prior.lengths.tolist() == [2, 1, 2, 1]
+    assert prior.rows.tolist() == [1, 1, 2, 1, 1, 2]
+    np.testing.assert_array_equal(prior.vectors, np.concatenate(embed_rows(memorized, kept)))
+
+
+def test_of_a_corpus_without_full_stops_all_rows_are_used(memorized):
+    part = memorized.tokenizer.encode("The old bridge")
+    prior = Prior.of_corpus(memorized, Corpus.from_documents([[part, part], [part], [part] * 3]))
+    assert (prior.lengths.tolist(), prior.rows.tolist()) == ([2, 1, 3], [1] * 6)
 
 
 def test_lengths_are_as_frequent_as_observed(prior):

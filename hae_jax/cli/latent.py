@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from hae_jax.trained import TrainedModel
 
 
-DOCUMENTS = 2000
-"""Training documents to which a prior is fitted."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Neighbours(Trained):
     """Searches a corpus for the texts nearest to given ones; writes JSON lines."""
@@ -111,7 +107,7 @@ class Sample(Trained):
 
     count: int = 10
     """Number of texts."""
-    spread: float = 0.5
+    spread: float = 0.25
     """Distance from sentences of the training documents: 0 draws these, 1 vectors of a single Gaussian."""
     seed: int = 0
     """Seed of the draws."""
@@ -120,12 +116,10 @@ class Sample(Trained):
         """Writes one line per text."""
         from hae_jax.data import Dataset
         from hae_jax.latent import Prior, sample
-        from hae_jax.latent.rows import embed_rows
         from hae_jax.trained import TrainedModel
 
         model = TrainedModel.load(self.workdir)
-        corpus = Dataset.load(self.workdir / "data").train.evenly_spaced(DOCUMENTS)
-        prior = Prior.fit(embed_rows(model, [corpus.document(index) for index in range(len(corpus))]))
+        prior = Prior.of_corpus(model, Dataset.load(self.workdir / "data").train)
         write({"text": text} for text in sample(model, prior, self.count, self.spread, self.seed))
 
 
