@@ -60,18 +60,13 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
 
 def render(records: list[Record]) -> str:
     """Rates with Wilson intervals, for all reports and for each kind of model."""
-    lines = ["| kind | right cause first | any finding | healthy disturbed | kind right |", "|---|---|---|---|---|"]
+    lines = ["| kind | right cause first | any finding | healthy models disturbed |", "|---|---|---|---|"]
     kinds = sorted({record["config"]["kind"] for record in records})
     for kind in (None, *kinds):
         own = [record for record in records if kind in (None, record["config"]["kind"])]
         faulty = [record for record in own if record["config"]["fault"] != HEALTHY]
         healthy = [record for record in own if record["config"]["fault"] == HEALTHY]
-        rates = (
-            share(faulty, is_right),
-            share(faulty, has_finding),
-            share(healthy, has_finding),
-            share(own, lambda record: record["numbers"]["kind"] == record["config"]["kind"]),
-        )
+        rates = (share(faulty, is_right), share(faulty, has_finding), share(healthy, has_finding))
         lines.append(f"| {kind or 'all'} | {' | '.join(rates)} |")
     return "\n".join(lines)
 
