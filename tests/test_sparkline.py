@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from hae_jax.doctor.console import html_page
 from hae_jax.doctor.report import Repair, Report
 from hae_jax.doctor.sparkline import BLOCKS, COLUMNS, Axis, blocks, sparklines, svg, svg_figure
+from hae_jax.doctor.web_page import html_page
 
 NAN = float("nan")
 NAME = "{http://www.w3.org/2000/svg}"

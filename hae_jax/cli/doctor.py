@@ -77,7 +77,7 @@ class Doctor(Configured):
         with progress_shown() as progress:
             report = self.examined(progress) if self.script is None else self.script_examined(progress)
         if self.html:
-            from hae_jax.doctor.console import html_page
+            from hae_jax.doctor.web_page import html_page
 
             self.html.write_text(html_page(report), encoding="utf-8")
         if self.json:

@@ -117,12 +117,11 @@ def place(error: BaseException, path: Path, line: int) -> str:
     """
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}, line {error.lineno}"
-    folder = path.parent
-    frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    frames = [(Path(frame.filename), frame.lineno or line) for frame in traceback.extract_tb(error.__traceback__)]
     own = [
         (file, at)
         for file, at in frames
-        if file.is_relative_to(folder) and "site-packages" not in file.parts and file != Path(__file__)
+        if file.is_relative_to(path.parent) and "site-packages" not in file.parts and file != Path(__file__)
     ]
-    file, line = own[-1] if own else (path, line)
-    return f"{os.path.relpath(file) if file.is_relative_to(Path.cwd()) else file}, line {line}"
+    file, at = own[-1] if own else (path, line)
+    return f"{os.path.relpath(file) if file.is_relative_to(Path.cwd()) else file}, line {at}"

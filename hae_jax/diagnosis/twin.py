@@ -17,7 +17,7 @@ from hae_jax.doctor.rules import RULES
 
 SIZES = ("kind", "attention", "embed_dim", "hidden_dim", "sentence_dim", "topic_dim", "layers", "dtype", "remat")
 """Fields of the model that both twins have; the other ones are the recipe."""
-READ, NOT_READ = 0.2, 0.05
+READ, NOT_READ = 0.2, 0.1
 """Increases of the loss by permuted codes, relative to it: from the first on a code is read, up to the second it is
 not."""
 CLOSED = 0.56

@@ -1,6 +1,5 @@
-"""Renders reports: styled lines for a terminal, plain text, and a web page with a figure of the loss."""
+"""Renders reports: styled lines for a terminal, and plain text."""
 
-import io
 from collections.abc import Iterator
 
 from rich.console import Console
@@ -9,10 +8,10 @@ from rich.text import Text
 
 from hae_jax.doctor.evidence import format_value
 from hae_jax.doctor.report import Finding, Report
-from hae_jax.doctor.sparkline import sparklines, svg_figure
+from hae_jax.doctor.sparkline import sparklines
 
 WIDTH = 110
-"""Columns of plain text and of web pages."""
+"""Columns of plain text."""
 INDENT = 2
 """Indentation of the details of a finding."""
 
@@ -65,10 +64,3 @@ def plain_text(report: Report) -> str:
     with console.capture() as capture:
         console.print(report)
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
-
-
-def html_page(report: Report) -> str:
-    """Returns a report as a self-contained web page, with a figure of the loss if there was training."""
-    console = Console(record=True, width=WIDTH, file=io.StringIO())
-    console.print(report)
-    return console.export_html(inline_styles=True).replace("</body>", f"{svg_figure(report.losses())}\n</body>")

@@ -96,7 +96,7 @@ class Report:
 
     @property
     def verdict(self) -> Literal["healthy", "findings", "unknown"]:
-        """Whether there are findings; without any, whether the evidence suffices to conclude that the setup is healthy."""
+        """Whether there are findings, and if there are none, whether the evidence suffices for health."""
         if self.findings:
             return "findings"
         return "unknown" if self.unsettled else "healthy"
@@ -126,6 +126,7 @@ class Report:
                 "healthy": self.healthy,
                 "kind": self.kind,
                 "findings": findings,
+                "evidence": self.evidence,
                 "seconds": round(self.seconds, 1),
                 "steps": self.steps,
                 "unsettled": self.unsettled,
