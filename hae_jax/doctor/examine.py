@@ -11,9 +11,12 @@ from hae_jax.doctor.frameworks import to_setup
 from hae_jax.doctor.inputs.fields import read_fields
 from hae_jax.doctor.inputs.normalize import normalize
 from hae_jax.doctor.inputs.setup import SetupError, TrainingSetup, format_error, parse
+from hae_jax.doctor.kind import find_kind
 from hae_jax.doctor.probes import (
     code,
     data,
+    defects,
+    form,
     initial_loss,
     leakage,
     optimizer,
@@ -36,8 +39,11 @@ BEFORE_TRAINING: dict[str, Probe] = {
     "order": data.order,
     "pairing": data.pairing,
     "wiring": initial_loss.wiring,
+    "form": form.form,
+    "defects": defects.static,
     "start": initial_loss.start,
     "scale": initial_loss.scale,
+    "direction": initial_loss.direction,
     "weights": initial_loss.weights,
     "inputs": initial_loss.inputs,
     "states": recurrence.states,
@@ -49,6 +55,7 @@ BEFORE_TRAINING: dict[str, Probe] = {
     "longer": padding.longer,
     "blank": padding.blank,
     "finite": randomness.finite,
+    "overflow": defects.overflow,
     "dropout": randomness.dropout,
     "precision": randomness.precision,
 }
@@ -56,13 +63,22 @@ BEFORE_TRAINING: dict[str, Probe] = {
 TRAINING: dict[str, Probe] = {
     "training": training.train,
     "rates": training.rates,
+    "restarted": training.restarted,
     "one_batch": training.one_batch,
     "trained": training.trained,
     "optimizer": optimizer.response,
     "free_running": randomness.free_running,
 }
 """Probes that train, or examine the trained model."""
-TRAINING_SHARES = {"training": 10, "rates": 8, "one_batch": 6, "trained": 2, "optimizer": 2, "free_running": 1}
+TRAINING_SHARES = {
+    "training": 10,
+    "rates": 8,
+    "restarted": 1,
+    "one_batch": 6,
+    "trained": 2,
+    "optimizer": 2,
+    "free_running": 1,
+}
 """Approximate durations of those, relative to that of a probe that does not train."""
 LONG = 60
 """Least number of steps of a recurrence for which training on shorter sequences is tried."""
@@ -111,7 +127,7 @@ def examine(*given: Any, seconds: float | None = None, progress: Progress | None
     findings, abstained = judge(evidence)
     return Report(
         word_repairs(findings, normalized.original.framework), abstained, context.not_run, evidence, notes,
-        time.monotonic() - started, steps, unsettled=reasons(context, findings, seconds),
+        time.monotonic() - started, steps, evidence.get("kind", "unknown"), reasons(context, findings, seconds),
     )  # fmt: skip
 
 
@@ -145,6 +161,7 @@ def probe_all(context: ProbeContext, progress: Progress) -> None:
         context.raised["tracing"] = format_error(error, 160)
     for name, probe in BEFORE_TRAINING.items():
         run(name, probe)
+    context.evidence["kind"] = find_kind(context.evidence)
     # Faults of the program are certain without training, which they would only distort.
     if settled(judge(context.evidence)[0]):
         return
@@ -162,6 +179,8 @@ def reasons(context: ProbeContext, findings: list[Finding], seconds: float | Non
         found.append(f"stopped after {seconds:g} s, {steps} of {training.STEPS} training steps; it takes more time")
     elif not findings and any(name not in context.evidence for name in REQUIRED_EVIDENCE):
         found.append("the model was not trained")
+    if context.traced_loss is not None and context.traced.roles.output is None:
+        found.append("neither logits nor predictions were found in the loss")
     if context.evidence.get("unrolled"):
         found.append("Python unrolled the recurrence, which was not examined")
     return found

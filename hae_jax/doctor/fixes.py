@@ -23,6 +23,12 @@ LOWER_RATE = 0.1
 """Factor of a learning rate that is too high."""
 
 
+def lower_rate(evidence: Evidence) -> float:
+    """Returns the factor of a learning rate that is too high: the largest of those that were tried and helped."""
+    helps = evidence.get("loss_tenth", 0.0) < evidence.get("loss_standing", np.inf)
+    return LOWER_RATE if helps else float(evidence.get("slower", LOWER_RATE))
+
+
 def higher_rate(evidence: Evidence) -> float:
     """Returns the factor of a learning rate that is too low: the best of those that were tried."""
     return 10.0 if evidence["loss_tenfold"] <= evidence["loss_faster"] else evidence["faster"]
@@ -66,7 +72,9 @@ def fix_setup(setup: NormalizedSetup, fields: Fields, cause: str, evidence: Evid
 
 
 def lower_learning_rate(setup: NormalizedSetup, fields: Fields, e: Evidence) -> Fix:
-    return {"optimizer": optax.chain(setup.optimizer, optax.scale(LOWER_RATE))}, "a tenth of the learning rate"
+    factor = lower_rate(e)
+    change = "a tenth of the learning rate" if factor == LOWER_RATE else f"{factor:g} times the learning rate"
+    return {"optimizer": optax.chain(setup.optimizer, optax.scale(factor))}, change
 
 
 def raise_learning_rate(setup: NormalizedSetup, fields: Fields, e: Evidence) -> Fix:

@@ -8,12 +8,13 @@ from functools import cached_property
 import numpy as np
 
 from hae_jax.doctor.evidence import Evidence
-from hae_jax.doctor.inputs.fields import Fields, real_positions
+from hae_jax.doctor.inputs.fields import Fields, find_padding, real_positions
 from hae_jax.doctor.inputs.normalize import NormalizedSetup
 from hae_jax.doctor.inputs.setup import format_error
+from hae_jax.doctor.probes.goals import GoalSource, find_source
 from hae_jax.doctor.probes.short_training import ShortTraining, TrainingCurve
+from hae_jax.doctor.tracing.interpreter import Op, live_ops
 from hae_jax.doctor.tracing.traced_loss import Activations, Gradients, TracedLoss
-
 
 CUT = "the time was over"
 """Reason of probes that an upper limit of the duration kept from running."""
@@ -78,6 +79,28 @@ class ProbeContext:
     def activations(self) -> Activations:
         """Activations on the first batch, without dropout and noise."""
         return self.traced.run(self.setup.params, self.setup.batches[0])
+
+    @cached_property
+    def live(self) -> list[Op]:
+        """The operations that the loss depends on, in order."""
+        return live_ops(self.traced.jaxpr)
+
+    @cached_property
+    def goal_source(self) -> GoalSource | None:
+        """Which field of the first batch the goals are copies of; None if of none."""
+        return find_source(self.traced, self.setup, self.fields, self.activations.values)
+
+    @cached_property
+    def goal_pad(self) -> int | None:
+        """Id of padding among the goals: that of the inputs if goals are taken from them, else that of their field."""
+        source, fields, roles = self.goal_source, self.fields, self.traced.roles
+        if source is None:
+            goal, main = roles.targets, fields.main
+            return fields.pad if goal is not None and main is not None and roles.reads(goal, main) else None
+        if source.field == fields.main or self.evidence.get("goal") in ("copy", "next"):
+            return fields.pad
+        rows = np.concatenate([batch[source.field] for batch in self.setup.batches[:8]])
+        return find_padding(rows.reshape(-1, rows.shape[-1])) if rows.ndim > 1 and rows.dtype.kind in "iu" else None
 
     @cached_property
     def gradients(self) -> Gradients:

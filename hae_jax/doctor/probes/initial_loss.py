@@ -1,32 +1,15 @@
 """The loss at initialization: its value, the positions it counts, its reduction, and what it does not use."""
 
-from typing import Any
-
 import numpy as np
 
 from hae_jax.doctor.evidence import Evidence
 from hae_jax.doctor.probes.context import ProbeContext, ProbeSkipped
+from hae_jax.doctor.probes.goals import target_ids
 from hae_jax.doctor.tracing.interpreter import Op, live_ops
-from hae_jax.doctor.tracing.roles import KEY, Normalization, Roles
+from hae_jax.doctor.tracing.variables import KEY, Normalization, Roles
 
-RANGES = {"tanh": (-1.0, 1.0), "logistic": (0.0, 1.0)}
+RANGES = {"tanh": (-1.0, 1.0), "logistic": (0.0, 1.0), "exp": (0.0, np.inf), "log1p": (0.0, np.inf)}
 """Ranges of operations that bound their results."""
-
-
-def target_ids(values: dict[str, Any]) -> np.ndarray | None:
-    """Returns recorded targets as ids in the shape of the logits' positions; None if there are none."""
-    if "logits" not in values or "targets" not in values:
-        return None
-    logits, targets = values["logits"], np.asarray(values["targets"])
-    shape = logits.shape[:-1]
-    if np.issubdtype(targets.dtype, np.floating) and targets.shape == logits.shape:
-        return targets.argmax(-1)
-    if targets.size == np.prod(shape):
-        return targets.reshape(shape)
-    if targets.ndim and targets[..., -1].size == np.prod(shape):
-        # Indices into all axes; the last one is that of the vocabulary.
-        return targets[..., -1].reshape(shape)
-    return None
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -66,12 +49,14 @@ def start(context: ProbeContext) -> Evidence:
         "logits_are_shares": bool(
             flat.min() >= 0 and flat.max() <= 1 + 1e-5 and np.allclose(flat.sum(-1), 1, atol=1e-3)
         ),
-        "logits_squashed": last_op.name if last_op is not None and last_op.name in RANGES else "",
+        "logits_squashed": last_op.name if last_op is not None and last_op.name in ("tanh", "logistic") else "",
     }
     targets = target_ids(context.activations.values)
+    if targets is not None:
+        found |= label_range(context, targets, vocabulary)
     if targets is not None and targets.min() >= 0 and targets.max() < vocabulary:
         nll = token_nll(logits, targets)
-        keep = without_padding(targets, context.fields.pad)
+        keep = without_padding(targets, context.goal_pad)
         mean = float(nll[keep].mean())
         found |= {
             "nll_real": mean,
@@ -83,18 +68,58 @@ def start(context: ProbeContext) -> Evidence:
     return found
 
 
+def label_range(context: ProbeContext, targets: np.ndarray, classes: int) -> Evidence:
+    """Returns the range of labels, and the share of those beyond the classes, of the positions that the loss counts."""
+    beyond = (targets < 0) | (targets >= classes)
+    gradient = context.gradients.output
+    if gradient is not None and np.shape(gradient)[:-1] == targets.shape:
+        # Labels such as -1 are often masked. A label of which JAX makes NaN is counted.
+        weight = np.abs(np.asarray(gradient, np.float64)).sum(-1)
+        beyond &= (weight > 0) | ~np.isfinite(weight)
+    return {
+        "labels_beyond": float(beyond.mean()),
+        "label_least": int(targets.min()),
+        "label_most": int(targets.max()),
+    }
+
+
+def direction(context: ProbeContext) -> Evidence:
+    """Measures the cosine between the gradient of the loss and that of an error; negative if errors are rewarded."""
+    gradient, values = context.gradients.output, context.activations.values
+    if gradient is None:
+        raise ProbeSkipped("neither logits nor predictions were found")
+    if "logits" in values:
+        targets, logits = target_ids(values), np.asarray(values["logits"], np.float64)
+        if targets is None or targets.min() < 0 or targets.max() >= logits.shape[-1]:
+            raise ProbeSkipped("no targets were found")
+        error = np.exp(log_softmax(logits)) - np.eye(logits.shape[-1])[targets]
+    else:
+        prediction, goal = (np.asarray(values[name], np.float64) for name in ("prediction", "goal"))
+        if context.traced.roles.binary:
+            prediction = 1 / (1 + np.exp(-prediction))
+        error = prediction - goal
+    if error.shape != np.shape(gradient) or not np.isfinite(gradient).all():
+        raise ProbeSkipped("outputs and goals have different shapes")
+    norms = np.linalg.norm(gradient) * np.linalg.norm(error)
+    return {"loss_direction": float((np.asarray(gradient, np.float64) * error).sum() / max(norms, 1e-300))}
+
+
 def weights(context: ProbeContext) -> Evidence:
     """Measures which positions the loss counts, from its gradient with respect to logits or predictions."""
     gradient = context.gradients.output
     if gradient is None:
         raise ProbeSkipped("neither logits nor predictions were found")
-    weight = np.abs(np.asarray(gradient, np.float64)).sum(-1) if np.ndim(gradient) > 1 else np.abs(gradient)
-    values = context.activations.values
+    values, weight = context.activations.values, np.abs(np.asarray(gradient, np.float64))
+    if "logits" in values or (context.real is not None and weight.ndim > context.real.ndim):
+        weight = weight.sum(-1)
     if "logits" in values:
         targets = target_ids(values)
-        if targets is None or context.fields.pad is None:
+        if targets is not None and context.goal_pad is not None:
+            padding = targets == context.goal_pad
+        elif context.real is not None and context.real.shape == weight.shape:
+            padding = ~context.real
+        else:
             raise ProbeSkipped("no padding was found among the targets")
-        padding = targets == context.fields.pad
     else:
         if context.real is None or context.real.shape != weight.shape:
             raise ProbeSkipped("predictions do not have the shape of the sequences")
@@ -114,22 +139,44 @@ def scale(context: ProbeContext) -> Evidence:
     values, loss = context.activations.values, float(context.activations.loss)
     if "prediction" not in values:
         raise ProbeSkipped("no prediction was found")
+    if context.traced.roles.binary:
+        raise ProbeSkipped("the loss is a binary cross-entropy")
     prediction, goal = (np.asarray(values[name], np.float64) for name in ("prediction", "goal"))
     roles, real = context.traced.roles, context.real
-    last_op = roles.graph.computed_by(roles.prediction)
-    low, high = RANGES.get("" if last_op is None else last_op.name, (-np.inf, np.inf))
+    low, high = value_range(roles, roles.prediction)
     error = prediction - goal
     masked = real is not None and real.shape == error.shape[: real.ndim] and real.any()
     counted = error[real] if masked else error
     return {
         "goal_variance": float(goal.var()),
+        "goal_mean": float(abs(goal.mean())),
         "reduction": loss / max(float((counted**2).mean()), 1e-30),
         "reduction_absolute": loss / max(float(np.abs(counted).mean()), 1e-30),
         "numbers_real": int(counted.size),
         "numbers_all": int(error.size),
         "goal_outside": float(((goal < low) | (goal > high)).mean()),
-        "goal_beyond": float(np.maximum(low - goal, goal - high).max()) if np.isfinite(high) else 0.0,
+        "goal_beyond": float(np.maximum(low - goal, goal - high).max()) if np.isfinite(low) else 0.0,
     }
+
+
+def value_range(roles: Roles, var: int | None, depth: int = 6) -> tuple[float, float]:
+    """Returns bounds of a variable that follow from the last operations that computed it."""
+    op, unknown = roles.graph.computed_by(var), (-np.inf, np.inf)
+    if op is None or not depth:
+        return unknown
+    if op.name in RANGES:
+        return RANGES[op.name]
+    if op.name == "mul" and len(op.inputs) == 2:
+        ends = [value_range(roles, each, depth - 1) for each in op.inputs]
+        if not np.isfinite(ends).all():
+            return unknown
+        products = [a * b for a in ends[0] for b in ends[1]]
+        return min(products), max(products)
+    if op.name == "max":
+        constants = [roles.graph.jaxpr.constants.get(roles.graph.origin(each)) for each in op.inputs]
+        floors = [float(each) for each in constants if each is not None and np.ndim(each) == 0]
+        return (max(floors), np.inf) if floors else unknown
+    return unknown
 
 
 def wiring(context: ProbeContext) -> Evidence:
@@ -150,6 +197,8 @@ def wiring(context: ProbeContext) -> Evidence:
     return {
         "unused_parameters": [context.setup.structure.names[at] for at in unused][:8],
         "unused_share": len(unused) / len(params),
+        "unused_elements": sum(context.setup.params[at].size for at in unused)
+        / max(1, sum(param.size for param in context.setup.params)),
         "unused_loops": sum(op.body is not None and learned(op) for op in dead),
         "unused_products": sum(op.name == "dot_general" and learned(op) for op in dead),
         "loops": len(roles.recurrences) if live_scans else 0,
@@ -157,6 +206,7 @@ def wiring(context: ProbeContext) -> Evidence:
         "learned_recurrences": [each.name for each in roles.recurrences][:6],
         "squashed": all(each.bounded for each in roles.recurrences),
         "norm_axes": sorted(wrong_axes),
+        "batch_norm": any(is_over_batch(each) for each in roles.normalizations),
         "dropout_masks": len(roles.dropout_masks),
         "dropout_keyed": all(roles.taint[var] & KEY for var in roles.dropout_masks),
         "graph_values": len(roles.graph.producer),
@@ -168,8 +218,15 @@ def wrong_normalizations(roles: Roles) -> list[Normalization]:
     return [
         each
         for each in roles.normalizations
-        if each.axes and len(each.shape) > 1 and len(each.shape) - 1 not in each.axes
+        if each.axes and len(each.shape) > 1 and len(each.shape) - 1 not in each.axes and not is_over_batch(each)
     ]
+
+
+def is_over_batch(normalization: Normalization) -> bool:
+    """Returns whether a normalization is that of batches, which averages over all axes but that of the features."""
+    axes, shape, scope = normalization.axes, normalization.shape, normalization.scope.lower().replace("_", "")
+    over_all = tuple(axes) == tuple(range(len(shape) - 1))
+    return over_all and (len(shape) > 2 or "batchnorm" in scope or "layer" not in scope)
 
 
 def inputs(context: ProbeContext) -> Evidence:
@@ -178,4 +235,8 @@ def inputs(context: ProbeContext) -> Evidence:
     if not operands or not context.fields.values:
         raise ProbeSkipped("no real numbers of the batch are multiplied by parameters")
     numbers = np.concatenate([np.ravel(operand) for operand in operands]).astype(float)
-    return {"input_read_sd": float(numbers.std()), "input_read_mean": float(np.abs(numbers.mean()))}
+    return {
+        "input_read_sd": float(numbers.std()),
+        "input_read_mean": float(np.abs(numbers.mean())),
+        "input_binary": bool(np.isin(numbers, (0, 1)).all()),
+    }

@@ -9,23 +9,12 @@ import numpy as np
 from hae_jax.doctor.evidence import Evidence
 from hae_jax.doctor.inputs.arrays import Arrays
 from hae_jax.doctor.probes.context import ProbeContext, ProbeSkipped
-from hae_jax.doctor.probes.initial_loss import target_ids
-from hae_jax.doctor.tracing.traced_loss import Activations
+from hae_jax.doctor.probes.goals import output_change
 
+NO_OUTPUT = "neither logits nor predictions were found"
+OUTPUTS = ("logits", "prediction")
 ROUNDING = 1e-6
 """Smaller relative changes are rounding."""
-
-
-def output(activations: Activations) -> np.ndarray:
-    """Returns logits or prediction.
-
-    Raises:
-        ProbeSkipped: if there are neither.
-    """
-    for name in ("logits", "prediction"):
-        if name in activations.values:
-            return np.asarray(activations.values[name], np.float64)
-    raise ProbeSkipped("neither logits nor predictions were found")
 
 
 def mixed(context: ProbeContext) -> Evidence:
@@ -36,14 +25,20 @@ def mixed(context: ProbeContext) -> Evidence:
         raise ProbeSkipped("fewer than three examples in a batch")
     axis, traced = setup.original.batch_axis, context.traced
 
+    def output(fields: Arrays) -> np.ndarray:
+        values = traced.run(setup.params, fields).values
+        return np.asarray(values["logits"] if "logits" in values else values["prediction"], np.float64)
+
     def changed_by_example(function: Callable[[Arrays], np.ndarray]) -> list[np.ndarray]:
         before, changed = function(batch), []
         for row in (0, size // 2, size - 1):
             fields = [exchange(a, b, row, (row + 1) % size, size, axis) for a, b in zip(batch, other, strict=True)]
-            changed.append(np.abs(function(fields) - before).max(-1) > ROUNDING * np.abs(before).max())
+            changed.append(np.abs(function(fields) - before) > ROUNDING * np.abs(before).max())
         return changed
 
-    changed = changed_by_example(lambda fields: output(traced.run(setup.params, fields)))
+    if traced.roles.output is None:
+        raise ProbeSkipped(NO_OUTPUT)
+    changed = changed_by_example(output)
     encode = setup.user_function("encode")
     if not all(each.any() for each in changed) and encode is not None:
         # A loss may leave out examples at random; their codes still depend on them.
@@ -75,35 +70,41 @@ def causal(context: ProbeContext) -> Evidence:
 
     One step of an input field is changed while the code is held fixed, and the change of the output is averaged over
     the positions that predict each step. `leak_now` is that of the changed step itself relative to the largest,
-    `leak_earlier` that of earlier ones; `reach_back` is the largest change of earlier ones with the code not held.
+    `leak_earlier` that of earlier ones; `reach_back` is the largest change of earlier ones with the code not
+    held, and `reads_own_target` the change of the step itself.
 
     Raises:
         ProbeSkipped: if outputs cannot be aligned with the steps of a field.
     """
     traced, setup, fields = context.traced, context.setup, context.fields
     batch, axis = setup.batches[0], setup.original.batch_axis
-    unchanged = context.activations
-    before = output(unchanged)
-    inputs = fields.words if "logits" in unchanged.values else fields.values
+    unchanged, source = context.activations, context.goal_source
+    if source is None:
+        raise ProbeSkipped("outputs cannot be aligned with the steps of the inputs")
+    output_size = max(float(np.abs(unchanged.values[name]).max()) for name in OUTPUTS if name in unchanged.values)
     found: Evidence = {}
-    for at in inputs[:3]:
+    for at in (*fields.words, *fields.values)[:4]:
         field = batch[at]
-        time = field.shape[1 - axis] if field.ndim == 2 or at in fields.values else int(np.prod(field.shape[1:]))
-        predicted = predicted_steps(context, at, before.shape[:-1], inputs, time)
-        if predicted is None:
+        time = int(np.prod(field.shape[1:])) if at in fields.words and axis == 0 else field.shape[1 - axis]
+        shift = 0 if source.field == at else time_shift(field, batch[source.field], axis)
+        if shift is None:
             continue
+        predicted = np.where(source.steps >= 0, source.steps - shift, -1)
         for number, step in enumerate(dict.fromkeys((time // 2, time // 3, 2 * time // 3))):
             if not 2 <= step < time - 1:
                 continue
             changed = replace_step(context, batch, at, step)
             held = traced.run(setup.params, changed, traced.interventions(code=unchanged.code))
-            change = np.abs(output(held) - before).max(-1)
-            free_change = np.abs(output(traced.run(setup.params, changed)) - before).max(-1)
-            if not free_change.any():
+            change = output_change(held.values, unchanged.values)
+            free_change = output_change(traced.run(setup.params, changed).values, unchanged.values)
+            if change is None or free_change is None or not free_change.any():
                 # The model does not read this field.
                 continue
             reach_back = float(free_change[(predicted >= 0) & (predicted < step)].max(initial=0))
             found["reach_back"] = max(found.get("reach_back", 0.0), reach_back)
+            own = free_change[predicted == step]
+            reads_own = float(own.mean() / max(free_change.max(), 1e-30)) if own.size else 0.0
+            found["reads_own_target"] = max(found.get("reads_own_target", 0.0), reads_own)
             at_step = (change[predicted == s] for s in range(time))
             profile = np.array([each.mean() if each.size else np.nan for each in at_step])
             now = profile[step]
@@ -116,57 +117,19 @@ def causal(context: ProbeContext) -> Evidence:
                 found |= {
                     "leak_now": float(now / max(size, 1e-30)),
                     "leak_earlier": float(earlier / max(size, 1e-30)),
-                    "leak_size": float(size / max(np.abs(before).max(), 1e-30)),
+                    "leak_size": float(size / max(output_size, 1e-30)),
                 }
     if not found:
         raise ProbeSkipped("outputs cannot be aligned with the steps of the inputs")
     return found
 
 
-def predicted_steps(
-    context: ProbeContext, at: int, shape: tuple[int, ...], inputs: tuple[int, ...], time: int
-) -> np.ndarray | None:
-    """Returns which step of a field each position of the output predicts, -1 if none; None if it cannot be found.
-
-    The loss is run on a batch whose ids are replaced by their own indices, so that the targets it computes contain the
-    place that they were read from.
-    """
-    setup, fields = context.setup, context.fields
-    batch, axis = setup.batches[0], setup.original.batch_axis
-    for source in inputs:
-        field = batch[source]
-        indices = np.arange(field.size).reshape(field.shape)
-        if field.ndim == 3 and source in fields.values:
-            indices = np.broadcast_to(np.arange(field[..., 0].size).reshape(field.shape[:2])[..., None], field.shape)
-        indexed = [indices.astype(leaf.dtype) if i == source else leaf for i, leaf in enumerate(batch)]
-        activations, unchanged = context.traced.run(setup.params, indexed), context.activations
-        if "logits" in activations.values:
-            found, actual, content = target_ids(activations.values), target_ids(unchanged.values), field
-        else:
-            found, actual = activations.values["goal"], unchanged.values["goal"]
-            if found.shape[:-1] != shape:
-                return None
-            found, actual, content = found[..., 0], actual[..., 0], field[..., 0] if field.ndim == 3 else field
-        if found is None or actual is None or found.shape != shape:
-            continue
-        inside = (found >= 0) & (found < content.size)
-        index = np.where(inside, found, 0).astype(int)
-        # Where the content at the index is the actual target, the target is a copy of the field.
-        copied = content.ravel()[index].astype(float)
-        right = inside & np.isclose(copied, actual.astype(float), rtol=1e-4, atol=1e-4)
-        if right.mean() < 0.6 or len(np.unique(index)) < 4:
-            continue
-        step = index // batch[source].shape[1] if axis == 1 else index % time
-        shift = 0 if source == at else time_shift(batch[at], batch[source], axis)
-        if shift is not None:
-            return np.where(right, step - shift, -1)
-    return None
-
-
 def time_shift(field: np.ndarray, other: np.ndarray, axis: int) -> int | None:
     """Returns by how many steps a field lags behind another one with the same contents; None if it has others."""
-    if field.shape != other.shape:
-        if field.ndim != other.ndim or field.shape[0] != other.shape[0]:
+    # Numbers with and without an axis of one channel hold the same.
+    field, other = (x[..., 0] if x.ndim == 3 and x.shape[-1] == 1 else x for x in (field, other))
+    if field.ndim < 2 or field.shape != other.shape:
+        if field.ndim < 2 or field.ndim != other.ndim or field.shape[0] != other.shape[0]:
             return None
         steps = min(field.shape[1], other.shape[1])
         field, other = field[:, :steps], other[:, :steps]

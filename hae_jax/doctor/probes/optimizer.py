@@ -13,6 +13,9 @@ from hae_jax.doctor.probes.context import ProbeContext
 SMALL = (1e-9, 1e-10)
 """Factors by which gradients are scaled down: below any clip, and not yet lost in float32."""
 
+REPEATED = 12
+"""Number of equal gradients by which it is measured whether gradients are added up."""
+
 
 def response(context: ProbeContext) -> Evidence:
     """Measures clipping, decay and epsilon at initialization and after training.
@@ -26,6 +29,7 @@ def response(context: ProbeContext) -> Evidence:
         points += [(curve.params, batch) for batch in setup.batches[1:4]]
     zeros = [np.zeros(param.shape, np.float32) for param in setup.params]
     clip_scales, decay_shares, exponents, radial, lost = [], [], [], [], []
+    direction = 0.0
 
     def step(params: Arrays, gradient: Arrays, state: Any, factor: float = 1.0) -> tuple[Arrays, Arrays, Arrays]:
         """Returns new parameters, updates, and the arrays of the new state, of one step on a scaled gradient."""
@@ -59,6 +63,8 @@ def response(context: ProbeContext) -> Evidence:
             small > 0 and smaller > 0 and round(float(np.log10(small / smaller))) == 2
             for _, small, smaller in zip(*state_norms, strict=True)
         )
+        if number == 0:
+            direction = cosine(decay, gradient)
         whole, tenth = norm(steps[0][1]), norm(step(params, gradient, initial, 0.1)[1])
         if has_second_moment and tenth > 0 and whole > 0:
             exponents.append(float(np.log10(whole / tenth)))
@@ -74,7 +80,41 @@ def response(context: ProbeContext) -> Evidence:
         "gradient_radial": float(np.median(radial)),
         "parameters": sum(param.size for param in setup.params),
         "updates_lost": float(np.median(lost)),
+        "update_direction": direction,
+        **memory(context),
     }
+
+
+def memory(context: ProbeContext) -> Evidence:
+    """Measures whether the optimizer adds up gradients and forgets none, as a momentum of 1 does, or remembers none.
+
+    In the first case, a part of its state that is zero at first grows in proportion to the number of equal gradients,
+    and stays with gradients of zero, during which the parameters still move. In the second, no part changes at all.
+    """
+    setup, trainer = context.setup, context.trainer
+    gradient = jax.device_get(trainer.value_and_grad(setup.params, setup.batches[0], setup.key)[1])
+    zeros = [np.zeros_like(g) for g in gradient]
+    previous = [np.zeros(param.shape, np.float32) for param in setup.params]
+
+    def after(gradients: list[Arrays]) -> tuple[list[np.ndarray], float]:
+        """Returns the state's arrays, and the norm of the last update."""
+        state, updates = trainer.init_state(setup.params), previous
+        for each in gradients:
+            _, state, updates, _ = trainer.step(setup.params, state, each, np.float32(1), previous)
+        return [np.asarray(leaf) for leaf in jax.tree.leaves(jax.device_get(state))], norm(jax.device_get(updates))
+
+    (start, _), (one, first) = after([]), after([gradient])
+    if not first or not np.isfinite(norm(gradient)):
+        return {"gradients_accumulate": False, "state_lost": False}
+    moments = [at for at, leaf in enumerate(start) if jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.ndim > 0]
+    lost = bool(moments) and all(np.array_equal(a, b) for a, b in zip(start, one, strict=True))
+    (equal, _), (idle, last) = after([gradient] * REPEATED), after([gradient] + [zeros] * (REPEATED - 1))
+    accumulate = False
+    for at in moments:
+        before, single, same, rest = (norm([leaves[at]]) for leaves in (start, one, equal, idle))
+        grows = before == 0 and single > 0 and abs(same / (REPEATED * single) - 1) < 0.01
+        accumulate |= grows and abs(rest / single - 1) < 1e-3 and last > 0.3 * first
+    return {"gradients_accumulate": accumulate, "state_lost": lost}
 
 
 def norm(arrays: Arrays) -> float:

@@ -32,6 +32,8 @@ def noise(context: ProbeContext) -> Evidence:
         raise ProbeSkipped("the first batch has no padding")
     if not traced.roles.code:
         raise ProbeSkipped("no code was found")
+    flat = real.reshape(-1, real.shape[-1])
+    first = bool((~flat[:, 0] & flat[:, -1]).sum() > (flat[:, 0] & ~flat[:, -1]).sum())
     batch = list(setup.batches[0])
     if main in fields.words and fields.pad is not None:
         masks = padding_of_lookups(context, real)
@@ -53,7 +55,8 @@ def noise(context: ProbeContext) -> Evidence:
             field[~real] = context.rng.normal(field[real].mean(), field[real].std() + 1e-6, field[~real].shape)
         batch[main] = field
         activations = traced.run(setup.params, batch)
-    return {f"padding_noise_{name}": value for name, value in change(activations, context.activations).items()}
+    changes = change(activations, context.activations)
+    return {"padding_first": first, **{f"padding_noise_{name}": value for name, value in changes.items()}}
 
 
 def padding_of_lookups(context: ProbeContext, real: np.ndarray) -> list[np.ndarray]:
@@ -114,7 +117,10 @@ def append_padding(context: ProbeContext, axis: int, name: str) -> Evidence:
         fill = fields.pad if at in fields.words and fields.pad is not None else 0
         widths = [(0, APPENDED if i == along else 0) for i in range(leaf.ndim)]
         padded.append(np.pad(leaf, widths, constant_values=fill) if has_axis else leaf)
-    traced = trace_loss(replace(setup, batches=[padded]), fields.batch_size)
+    try:
+        traced = trace_loss(replace(setup, batches=[padded]), fields.batch_size)
+    except (TypeError, ValueError) as error:
+        raise ProbeSkipped("the model takes sequences of one length only") from error
     after, before, encode = traced.run(setup.params, padded), context.activations, setup.user_function("encode")
     if not same_shapes(after, before) and encode is not None:
         # The narrowest place may lie before the code, with a row for each sentence.

@@ -7,7 +7,7 @@ from hae_jax.doctor.evidence import Evidence
 from hae_jax.doctor.inputs.arrays import Arrays
 from hae_jax.doctor.inputs.fields import real_positions
 from hae_jax.doctor.probes.context import ProbeContext, ProbeSkipped
-from hae_jax.doctor.probes.initial_loss import target_ids
+from hae_jax.doctor.probes.goals import target_ids
 from hae_jax.doctor.tracing.interpreter import FAST_COMPILE
 
 HALF_TYPES = ("float16", "bfloat16")
@@ -29,7 +29,14 @@ def finite(context: ProbeContext) -> Evidence:
         chosen = [b for b, e in zip(broken, empty, strict=True) if e == with_empty]
         return float(np.mean(chosen)) if chosen else None
 
+    names = setup.batch_structure.names
+    not_finite = [
+        name
+        for at, name in enumerate(names)
+        if any(not np.isfinite(batch[at]).all() for batch in setup.batches[:12] if batch[at].dtype.kind == "f")
+    ]
     found: Evidence = {
+        "fields_not_finite": not_finite,
         "broken_batches": float(np.mean(broken)),
         "broken_empty": share_broken(True),
         "broken_full": share_broken(False),

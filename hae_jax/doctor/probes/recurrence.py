@@ -27,9 +27,9 @@ def states(context: ProbeContext) -> Evidence:
             reason = "Python unrolled the loops; written with jax.lax.scan or nn.RNN they can be examined"
             raise ProbeSkipped(reason, {"unrolled": True})
         raise ProbeSkipped("no loop carries a state")
-    forget, saturated = (
+    forget, saturated, driven = (
         {each.name: float(value) for each, value in zip(recurrences, values, strict=True) if np.isfinite(value)}
-        for values in (activations.forget, activations.saturated)
+        for values in (activations.forget, activations.saturated, activations.driven)
     )
     sizes = [
         state_sizes(each, state)
@@ -41,6 +41,7 @@ def states(context: ProbeContext) -> Evidence:
         "forget_gates": forget,
         "saturated_most": max(saturated.values(), default=None),
         "saturated_gates": saturated,
+        "driven_most": max(driven.values(), default=None),
         "state_largest": max(0.0, *(float(size.max()) for size in sizes)),
         "state_growth": max(1.0, *map(growth, sizes)),
         "recurrence_steps": max(each.steps for each in recurrences),

@@ -133,7 +133,9 @@ class ShortTraining:
             updates = [jnp.asarray(update * scale, update.dtype) for update in updates]
             new = [param + update.astype(param.dtype) for param, update in zip(params, updates, strict=True)]
             norms, update_norms = leaf_norms(gradient), leaf_norms(updates)
-            size = jnp.sqrt(sum(jnp.square(param.astype(jnp.float32)).sum() for param in params))
+            # The larger of both sizes, since parameters may all be 0 at first.
+            size = jnp.maximum(*(jnp.linalg.norm(leaf_norms(each)) for each in (params, new)))
+            size = jnp.where(size > 0, size, 1)
             measured = (
                 jnp.linalg.norm(norms), jnp.linalg.norm(update_norms) / size, slope_along(gradient, previous),
                 slope_along(gradient, updates), norms, update_norms,

@@ -7,14 +7,21 @@ import numpy as np
 from hae_jax.doctor.evidence import Evidence
 from hae_jax.doctor.probes.code import code
 from hae_jax.doctor.probes.context import CUT, ProbeContext, ProbeSkipped
-from hae_jax.doctor.probes.initial_loss import target_ids, token_nll, without_padding
+from hae_jax.doctor.probes.goals import target_ids
+from hae_jax.doctor.probes.initial_loss import token_nll, without_padding
 from hae_jax.doctor.probes.short_training import ShortTraining, TrainingCurve
 from hae_jax.doctor.tracing.traced_loss import trace_loss
 
 STEPS, RATE_STEPS, ONE_BATCH_STEPS = 200, 60, 120
 """Steps of training, of training at other learning rates, and on one batch."""
 MAX_RATE_FACTOR = 1e5
-"""Largest factor of the learning rate that is tried."""
+"""Largest factor by which the learning rate is raised or lowered."""
+FELT = 16
+"""Largest number of parameters without gradient that are changed to find out whether the loss depends on them."""
+ENDED, LATE = 1e-3, 20
+"""Updates have ended if each of the last ones is below this share of the largest one; the number of last ones."""
+RESTARTS = 3
+"""Number of times that an optimizer whose updates have ended is started anew."""
 
 
 def train(context: ProbeContext) -> Evidence:
@@ -24,6 +31,7 @@ def train(context: ProbeContext) -> Evidence:
     if not curve.loss:
         raise ProbeSkipped(CUT)
     no_gradient = [at for at, norm in enumerate(curve.gradients) if norm == 0]
+    felt = [at for at in no_gradient[:FELT] if affects_loss(context, at)]
     no_update = [at for at, norm in enumerate(curve.updates) if norm == 0]
     return {
         "steps": len(curve.loss),
@@ -41,11 +49,46 @@ def train(context: ProbeContext) -> Evidence:
         "update_ratio_first": curve.update_ratio[0],
         "update_ratio_last": float(np.nanmean(curve.update_ratio[-10:])),
         "no_gradient": [names[at] for at in no_gradient][:8],
-        "no_gradient_felt": [names[at] for at in no_gradient[:8] if affects_loss(context, at)],
+        "no_gradient_felt": [names[at] for at in felt],
+        "no_gradient_kernels": [names[at] for at in no_gradient if context.setup.params[at].ndim > 1][:8],
+        "unfelt_elements": share_of_elements(context, [at for at in no_gradient if at not in felt]),
         "no_gradient_share": len(no_gradient) / len(names),
         "no_update": [names[at] for at in no_update if at not in no_gradient][:8],
         "no_update_share": len(no_update) / len(names),
+        "updates_ended": updates_ended(curve),
     }
+
+
+def updates_ended(curve: TrainingCurve) -> int | None:
+    """Returns the step of the last update if there was none for long, although there were gradients; else None."""
+    ratio, norm = np.asarray(curve.update_ratio), np.asarray(curve.norm)
+    if len(ratio) < 3 * LATE or not curve.finite:
+        return None
+    large = np.flatnonzero(ratio > ENDED * ratio.max())
+    ended = ratio[-LATE:].max() <= ENDED * ratio.max() and norm[-LATE:].min() > 0.01 * np.median(norm)
+    return int(large[-1]) + 1 if ended and large.size else None
+
+
+def restarted(context: ProbeContext) -> Evidence:
+    """Goes on training with a new optimizer state, again and again, if updates have ended; returns the final loss."""
+    curve, trainer = context.curve, context.trainer
+    if context.evidence.get("updates_ended") is None:
+        raise ProbeSkipped("updates did not end")
+    params = curve.params
+    for _ in range(RESTARTS):
+        again = trainer.run(
+            context.setup.batches, RATE_STEPS, start=TrainingCurve(params=params, state=trainer.init_state(params))
+        )
+        params = again.params
+    if trainer.cut:
+        raise ProbeSkipped(CUT)
+    return {"loss_restarted": again.final_loss() if again.finite else float("inf")}
+
+
+def share_of_elements(context: ProbeContext, chosen: list[int]) -> float:
+    """Returns the share of all numbers of the parameters that some of them hold."""
+    sizes = [param.size for param in context.setup.params]
+    return sum(sizes[at] for at in chosen) / max(1, sum(sizes))
 
 
 def affects_loss(context: ProbeContext, at: int) -> bool:
@@ -84,6 +127,10 @@ def rates(context: ProbeContext) -> Evidence:
         return other.final_loss(5) if other.finite else float("inf")
 
     tenth, tenfold = final_loss(0.1), final_loss(10.0)
+    slowest, slow_factor = tenth, 0.1
+    while slow_factor > 1 / MAX_RATE_FACTOR and not min(same, slowest) < initial:
+        slow_factor /= 10
+        slowest = min(slowest, final_loss(slow_factor))
     fastest, factor = tenfold, 10.0
     while factor < MAX_RATE_FACTOR and curve.finite and min(same, fastest) > 0.95 * initial:
         factor *= 10
@@ -92,6 +139,8 @@ def rates(context: ProbeContext) -> Evidence:
         "loss_standing": initial,
         "loss_same": same,
         "loss_tenth": tenth,
+        "loss_slower": slowest,
+        "slower": slow_factor,
         "loss_tenfold": tenfold,
         "loss_faster": fastest,
         "faster": factor,
@@ -147,7 +196,7 @@ def trained(context: ProbeContext) -> Evidence:
     gates = zip(recurrences, activations.forget, strict=True)
     return {
         **output_spread(values, context.fields.batch_size),
-        **accuracy(values, context.fields.pad),
+        **accuracy(values, context.goal_pad),
         **code(context, curve.params, "last_"),
         "gates_last": {each.name: float(forget) for each, forget in gates if np.isfinite(forget)},
     }

@@ -8,11 +8,12 @@ from hae_jax.doctor.rules import repairs_keras, repairs_torch
 from hae_jax.doctor.rules.code import CODE
 from hae_jax.doctor.rules.data import DATA
 from hae_jax.doctor.rules.optimisation import OPTIMISATION
+from hae_jax.doctor.rules.program import PROGRAM
 from hae_jax.doctor.rules.recurrence import RECURRENCE
 from hae_jax.doctor.rules.rule import Rule
 from hae_jax.doctor.rules.wiring import WIRING
 
-RULES: tuple[Rule, ...] = (*WIRING, *DATA, *RECURRENCE, *OPTIMISATION, *CODE)
+RULES: tuple[Rule, ...] = (*PROGRAM, *WIRING, *DATA, *RECURRENCE, *OPTIMISATION, *CODE)
 """Every cause, once."""
 NOT_FINITE_REPAIR = (
     "check logarithms, roots and quotients of 0; jax.config.update('jax_debug_nans', True) names the operation"
@@ -52,6 +53,9 @@ def judge(evidence: Evidence) -> tuple[list[Finding], list[str]]:
     found: list[tuple[Rule, Finding]] = []
     abstained = []
     for rule in RULES:
+        if not rule.applies(evidence):
+            abstained.append(rule.cause)
+            continue
         try:
             confidence = rule.confidence(evidence)
         except (KeyError, TypeError):
@@ -65,7 +69,7 @@ def judge(evidence: Evidence) -> tuple[list[Finding], list[str]]:
             found.append((rule, Finding(rule.cause, severity, confidence, quoted, repair, [])))
     found.sort(key=lambda each: (each[0].rank, -each[1].confidence))
     findings = [replace(finding, instead_of=alternatives(found, at)) for at, (_, finding) in enumerate(found)]
-    if not findings and evidence.get("broken_batches"):
+    if not findings and (evidence.get("broken_batches") or evidence.get("trained_finite") is False):
         findings = [not_finite(evidence)]
     return findings, abstained
 
@@ -86,6 +90,6 @@ def alternatives(found: list[tuple[Rule, Finding]], at: int) -> list[dict[str, s
 
 def not_finite(evidence: Evidence) -> Finding:
     """Returns the finding of a loss or gradient that is not finite, if no rule explains it."""
-    quoted = {name: evidence.get(name) for name in ("broken_batches", "loss_finite")}
+    quoted = {name: evidence.get(name) for name in ("broken_batches", "loss_finite", "steps")}
     repair = {"change": NOT_FINITE_REPAIR, "why": "one gradient with NaN makes all weights NaN"}
     return Finding("not-finite", "error", 0.9, quoted, repair, [])

@@ -1,7 +1,7 @@
 """Codes that are ignored, identical or too small, constant outputs, and what only free running shows."""
 
 from hae_jax.doctor.evidence import Evidence
-from hae_jax.doctor.rules.rule import Rule
+from hae_jax.doctor.rules.rule import CODED, Rule, has_code
 
 
 def code_effect(e: Evidence, name: str) -> float:
@@ -41,6 +41,8 @@ def code_ignored(e: Evidence) -> float | None:
 def bottleneck_too_small(e: Evidence) -> float | None:
     if e.get("goal_outside", 0) > 0.05:
         return 0.93
+    if not has_code(e):
+        return None
     bits = e["tokens_real"] / max(1, e["examples"]) * e["unigram_entropy"] / 0.693
     stuck = e["one_batch_last"] > 0.25 * e["one_batch_first"]
     return 0.75 if bits > 12 * e["last_code_width"] and stuck else None
@@ -76,6 +78,7 @@ CODE = (
         "codes of different examples have the same direction, so permuting them changes nothing",
         {"code-unwired": "the loss does change when codes are zeroed"},
         "https://github.com/ematvey/hierarchical-attention-networks/issues/20",
+        CODED, 150,
     ),
     Rule(
         "constant-output", 5, constant_output,
@@ -85,6 +88,7 @@ CODE = (
         "outputs vary neither over time nor over examples",
         {"learning-rate-too-low": "the loss has reached that of a constant output"},
         "https://github.com/keras-team/keras/issues/10753",
+        steps=150,
     ),
     Rule(
         "code-ignored", 5, code_ignored,
@@ -95,6 +99,7 @@ CODE = (
         "the decoder models the language without the code: codes of other examples give the same loss",
         {"code-unwired": "the loss changes with the code, if only a little"},
         "https://github.com/jxhe/vae-lagging-encoder/issues/5",
+        CODED, 150,
     ),
     Rule(
         "sequence-too-long", 5, sequence_too_long,
@@ -103,6 +108,7 @@ CODE = (
         "start with short sequences, use chrono initialization, or a hierarchy",
         "on sequences cut to a quarter, the same model learns to use its code within as many steps",
         {"code-ignored": "with shorter sequences the loss depends on the code"},
+        kinds=CODED, steps=150,
     ),
     Rule(
         "bottleneck-too-small", 4, bottleneck_too_small,

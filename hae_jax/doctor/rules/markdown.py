@@ -1,6 +1,9 @@
-"""Renders all causes as a page: `python -m hae_jax.doctor.rules.markdown > docs/causes.md`."""
+"""Renders all causes as a page: `python -m hae_jax.doctor.rules.markdown` writes docs/causes.md; tables stay."""
 
-from hae_jax.doctor.rules import ERROR, RULES
+import re
+from pathlib import Path
+
+from hae_jax.doctor.rules import ERROR, FRAMEWORK_CHANGES, RULES
 from hae_jax.doctor.rules.errors import SETUP_RULES
 
 HEAD = """# Why does it not train?
@@ -59,8 +62,10 @@ line of the log. Success of repairs from outside:
 
 """
 SECTIONS = ("Faults of the program, the data and the loss", "Unfortunate choices")
-UNDRAWN = ("sequence-too-long",)
-"""Causes without a figure: the models of the benchmark `courses` are too small to have them."""
+FIGURES = Path(__file__).parents[3] / "docs" / "causes"
+"""Folder of the figures, which the benchmark `courses` draws of those causes that its small models can have."""
+UNDRAWN = tuple(rule.cause for rule in RULES if not (FIGURES / f"{rule.cause}.svg").exists())
+"""Causes without a figure."""
 WITHOUT_RULE = """## Findings without a rule
 
 These findings report why nothing more could be examined.
@@ -81,6 +86,7 @@ def page() -> str:
                 *([] if rule.cause in UNDRAWN else [figure]),
                 *item(f"Symptom: {rule.symptom}."),
                 *item(f"Repair: {rule.change}."),
+                *in_frameworks(rule.cause),
                 *item(f"Why: {rule.why}."),
                 *(line for cause, why in rule.instead_of.items() for line in item(f"Not `{cause}`: {why}.")),
                 *item(f"Evidence: {evidence}."),
@@ -99,6 +105,24 @@ def page() -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
+def in_frameworks(cause: str) -> list[str]:
+    """Returns the repair of a cause in the words of Keras and PyTorch, as far as they differ."""
+    return [
+        line
+        for name, title in (("keras", "Keras"), ("torch", "PyTorch"))
+        if cause in FRAMEWORK_CHANGES[name]
+        for line in item(f"In {title}: {FRAMEWORK_CHANGES[name][cause]}.")
+    ]
+
+
+def keep_tables(text: str, written: str) -> str:
+    """Returns a page with the tables of another one, which benchmarks have written into it."""
+    for name, table in re.findall(r"<!-- table:(\w+) -->(.*?)<!-- end -->", written, re.DOTALL):
+        pattern = rf"(<!-- table:{name} -->).*?(<!-- end -->)"
+        text = re.sub(pattern, lambda found, table=table: found[1] + table + found[2], text, flags=re.DOTALL)
+    return text
+
+
 def item(text: str, width: int = 126) -> list[str]:
     """Breaks an item of a list into lines.
 
@@ -115,4 +139,5 @@ def item(text: str, width: int = 126) -> list[str]:
 
 
 if __name__ == "__main__":
-    print(page(), end="")
+    path = FIGURES.with_suffix(".md")
+    path.write_text(keep_tables(page(), path.read_text(encoding="utf-8")), encoding="utf-8")

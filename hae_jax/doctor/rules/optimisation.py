@@ -13,15 +13,36 @@ MIN_STEPS = 60
 
 def progress(e: Evidence, name: str) -> float:
     """Returns the share of the initial loss that a trial has reduced, on the same batches."""
-    return 1 - e[name] / e["loss_standing"]
+    return 1 - e[name] / e["loss_standing"] if e["loss_standing"] else 0.0
+
+
+def gradients_accumulated(e: Evidence) -> float | None:
+    return 0.92 if e["gradients_accumulate"] else None
+
+
+def optimizer_state_lost(e: Evidence) -> float | None:
+    return 0.93 if e["state_lost"] else None
+
+
+def gradient_ascent(e: Evidence) -> float | None:
+    return 0.94 if e["update_direction"] > 0.3 else None
+
+
+def schedule_ended(e: Evidence) -> float | None:
+    if e["updates_ended"] is None:
+        return None
+    gained, more = e["loss_first"] - e["loss_last"], e["loss_last"] - e["loss_restarted"]
+    # A schedule may end where nothing more is to be gained.
+    return 0.9 if more > 0.5 * gained and more > 0.05 * abs(e["loss_first"]) else None
 
 
 def learning_rate_too_high(e: Evidence) -> float | None:
     if e["broken_batches"]:
         return None
+    slower = min(e["loss_tenth"], e.get("loss_slower", math.inf))
     worse = not e["trained_finite"] or e["loss_last"] > 0.97 * e["loss_first"] or e["loss_same"] > 1.5 * e["loss_tenth"]
     worse = worse or e["update_ratio_first"] > 0.4
-    lower = e["loss_tenth"] < e["loss_same"] - 0.03 * abs(e["loss_first"]) and e["loss_tenth"] < e["loss_standing"]
+    lower = slower < e["loss_same"] - 0.03 * abs(e["loss_first"]) and slower < e["loss_standing"]
     return 0.9 if worse and lower and max(e["update_ratio"], e["update_ratio_first"]) > 0.03 else None
 
 
@@ -67,19 +88,59 @@ OPTIMISATION = (
         {"learning-rate-too-low": "steps lead to zero weights, not to a lower loss"},
     ),
     Rule(
-        "clip-too-tight", 3, clip_too_tight, ("clip_binding", "clip_scale", "gradient_norm"),
+        "gradients-accumulated", 2, gradients_accumulated,
+        ("gradients_accumulate", "update_ratio", "update_ratio_last"),
+        "the loss falls at first, then rises and falls in ever larger swings",
+        "set gradients to zero before each step; use a momentum below 1, as optax.trace(0.9)",
+        "the optimizer adds up all gradients and forgets none, so steps keep growing and never turn in time",
+        {"learning-rate-too-high": "the first steps are of the right size"},
+        "https://github.com/IBM/aihwkit/issues/446",
+        steps=MIN_STEPS,
+    ),
+    Rule(
+        "optimizer-state-lost", 2, optimizer_state_lost, ("state_lost", "loss_first", "loss_last"),
+        "the loss ends on a noisy floor, or diverges, whatever the settings of the optimizer are",
+        "keep the new state: updates, state = optimizer.update(gradients, state, params), and pass it to the next step",
+        "the state after an update is the one before it, so that every step is a first step: Adam's is the sign of the "
+        "gradient",
+        {"learning-rate-too-high": "moments that are never averaged make steps large, not the rate"},
+        "https://github.com/raskr/rust-autograd/issues/16",
+        steps=MIN_STEPS,
+    ),
+    Rule(
+        "gradient-ascent", 2, gradient_ascent, ("update_direction", "loss_first", "loss_last"),
+        "the loss rises from the first step, faster and faster",
+        "subtract the gradient: optax.sgd(rate), or optax.scale(-rate) at the end of a chain; apply_updates adds",
+        "updates point along the gradient, not against it",
+        {"learning-rate-too-high": "the loss rises at any learning rate",
+         "loss-negated": "the loss has the right sign"},
+        "https://github.com/FluxML/model-zoo/pull/61",
+        steps=MIN_STEPS,
+    ),
+    Rule(
+        "schedule-ended", 2, schedule_ended, ("updates_ended", "loss_first", "loss_last", "loss_restarted"),
+        "the loss falls for some steps, and then stays exactly where it is",
+        "give the schedule as many steps as the training has; count steps where the schedule does, not epochs",
+        "the schedule has reduced the learning rate to 0, and with a new start the loss falls further",
+        {"learning-rate-too-low": "the first steps were large enough",
+         "frozen-parameters": "all parameters were updated at first"},
+        steps=MIN_STEPS,
+    ),
+    Rule(
+        "clip-too-tight", 4, clip_too_tight, ("clip_binding", "clip_scale", "gradient_norm"),
         "the loss falls very slowly at a constant pace",
         "clip at about twice the median gradient norm, or by AutoClip",
         "nearly every gradient is clipped to a small fraction of its norm",
         {"learning-rate-too-low": "steps are short because of clipping"},
     ),
     Rule(
-        "learning-rate-too-high", 4, learning_rate_too_high,
-        ("loss_first", "loss_same", "loss_tenth", "update_ratio", "overshoot", "trained_finite"),
+        "learning-rate-too-high", 3.5, learning_rate_too_high,
+        ("loss_first", "loss_same", "loss_tenth", "loss_slower", "slower", "update_ratio", "trained_finite"),
         "the loss jumps, rises or does not fall, and may become NaN",
-        "a tenth of the learning rate, or warm-up",
+        "a tenth of the learning rate or less, or warm-up",
         "at a tenth of the learning rate the loss falls within as many steps",
         {"exploding-recurrence": "smaller steps suffice"},
+        steps=MIN_STEPS,
     ),
     Rule(
         "learning-rate-too-low", 4, learning_rate_too_low,
@@ -88,5 +149,6 @@ OPTIMISATION = (
         "ten times the learning rate",
         "at ten times the learning rate, or more, the loss falls within as many steps",
         {"forget-gate-closed": "larger steps suffice"},
+        steps=MIN_STEPS,
     ),
 )  # fmt: skip

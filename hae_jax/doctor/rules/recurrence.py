@@ -22,8 +22,8 @@ def exploding_recurrence(e: Evidence) -> float | None:
 
 
 def gates_saturated(e: Evidence) -> float | None:
-    # Gates that biases keep open do no harm while states are small; weights that are too large saturate both.
-    return 0.9 if e["saturated_most"] > 0.45 and e["state_largest"] > 0.95 else None
+    # Gates that biases keep at an end do no harm; weights that are too large drive them from one end to the other.
+    return 0.9 if e["driven_most"] > 0.45 and e["state_largest"] > 0.95 else None
 
 
 def forget_gate_closed(e: Evidence) -> float | None:
@@ -59,7 +59,7 @@ RECURRENCE = (
         "https://github.com/kazewong/flowMC/issues/130",
     ),
     Rule(
-        "gates-saturated", 3, gates_saturated, ("saturated_most", "saturated_gates"),
+        "gates-saturated", 3, gates_saturated, ("saturated_most", "saturated_gates", "driven_most"),
         "the loss does not fall, although gradients are finite",
         "smaller initial weights (glorot, orthogonal), inputs of unit variance, or layer normalization of gain 0.1",
         "about half of the gates or more are below 0.05 or above 0.95, where a sigmoid has almost no slope",

@@ -1,7 +1,15 @@
 """Exact faults of the program."""
 
 from hae_jax.doctor.evidence import Evidence
-from hae_jax.doctor.rules.rule import Rule
+from hae_jax.doctor.rules.rule import STEPWISE, Rule, has_code
+
+LARGE_UNUSED = 0.1
+"""Least share of all numbers of the parameters that a layer without use must hold to be reported."""
+
+
+def layer_unused(e: Evidence) -> float | None:
+    unfelt = [name for name in e["no_gradient_kernels"] if name not in e["no_gradient_felt"]]
+    return 0.92 if unfelt and e["unfelt_elements"] > LARGE_UNUSED and e["no_gradient_share"] < 1 else None
 
 
 def softmax_twice(e: Evidence) -> float | None:
@@ -19,12 +27,20 @@ def layer_norm_misuse(e: Evidence) -> float | None:
 
 
 def axes_swapped(e: Evidence) -> float | None:
+    if e.get("batch_norm") or e["norm_axes"]:
+        return None
     # If sentences are assigned to other documents, each example affects few others, and two seldom the same ones.
-    mixed = e["mixed_share"] > 0.2 or e.get("mixed_reach", 0) > 1.3
-    return 0.95 if mixed and not e["norm_axes"] else None
+    return 0.95 if e["mixed_share"] > 0.2 or e.get("mixed_reach", 0) > 1.3 else None
 
 
 def target_leak(e: Evidence) -> float | None:
+    if e.get("kind") in ("language model", "forecaster"):
+        # There is no code: nothing that is predicted may be read.
+        leaks = e["reads_own_target"] > 0.1 and e["leak_size"] > 1e-5
+        return 0.95 if leaks else None
+    if e.get("kind") is not None and not (e["bottleneck"] or e.get("decodes_code") or e["output"] == "logits"):
+        # Layers of one step each that reproduce their input.
+        return None
     leaks = e["leak_now"] > 0.1 and e["leak_now"] > 3 * e["leak_earlier"] and e["leak_size"] > 1e-5
     return 0.96 if leaks else None
 
@@ -32,12 +48,19 @@ def target_leak(e: Evidence) -> float | None:
 def code_unwired(e: Evidence) -> float | None:
     if e["unused_loops"] and e["unused_parameters"]:
         return 0.97
+    if e.get("unused_elements", 0) > LARGE_UNUSED and any("encoder" in name.lower() for name in e["unused_parameters"]):
+        return 0.95
+    if not has_code(e):
+        return None
     if e["unused_products"] and len(e["unused_parameters"]) > 1 and e.get("reach_back") == 0:
         return 0.93
     unchanged = all(e.get(name) == 0 for name in ("code_permuted", "code_zeroed", "last_code_permuted"))
     # Outputs may change with the code by so little that the rounded loss does not.
     if unchanged and not e.get("reach_back"):
         return 0.95
+    if e.get("kind") == "seq2seq" or e.get("sees_other_whole") or not e.get("bottleneck", True):
+        # Its input is another sequence than what is predicted; or there is no code that could be left out.
+        return None
     return 0.9 if e["reach_back"] == 0 and e["leak_now"] == 0 and not e["norm_axes"] else None
 
 
@@ -64,7 +87,7 @@ def low_precision(e: Evidence) -> float | None:
 
 
 def dropout_wrong(e: Evidence) -> float | None:
-    if e.get("evaluation_varies"):
+    if e.get("evaluation_varies") and (e["dropout_masks"] or not e.get("normal_noise")):
         return 0.95
     if e["dropout_masks"] and not e["dropout_keyed"]:
         return 0.9
@@ -107,6 +130,7 @@ WIRING = (
         "with fixed codes, the logits that predict a word still change with that word",
         {"exposure-gap": "the decoder reads the word that it has to predict"},
         "https://github.com/timbmg/Sentence-VAE/issues/22",
+        STEPWISE,
     ),
     Rule(
         "code-unwired", 0, code_unwired,
@@ -116,6 +140,16 @@ WIRING = (
         "the loss is exactly the same for any code, so the encoder's gradient is exactly 0",
         {"code-ignored": "if the decoder had a code and ignored it, the loss would still change a little with it"},
         "https://github.com/neubig/nn4nlp-code/issues/13",
+    ),
+    Rule(
+        "layer-unused", 1, layer_unused, ("no_gradient_kernels", "unfelt_elements"),
+        "more layers, or larger ones, change nothing",
+        "use the output or the state of the last layer",
+        "the gradient of the named parameters was exactly 0 at every step, and the loss is the same for other values",
+        {"frozen-parameters": "the loss does not depend on these parameters at all",
+         "code-unwired": "the loss does depend on the code"},
+        "https://github.com/tejaslodaya/timeseries-clustering-vae/issues/3",
+        steps=1,
     ),
     Rule(
         "frozen-parameters", 1, frozen_parameters, ("no_gradient_felt", "no_update"),

@@ -5,96 +5,13 @@ logarithm. The code is the narrowest place of the jaxpr: the smallest set of var
 recurrence and the last.
 """
 
-from collections import Counter
-from dataclasses import dataclass, field
-from typing import NamedTuple
-
 import numpy as np
 
 from hae_jax.doctor.tracing.dataflow import TRANSPARENT, Dataflow
 from hae_jax.doctor.tracing.interpreter import FlatJaxpr, Op, live_ops
-from hae_jax.doctor.tracing.recurrences import Recurrence, find_recurrences
-
-PARAMS, KEY, RANDOM, FIELD = 1, 2, 4, 8
-"""Taint of what depends on parameters, the key, random numbers, and the first field of a batch; others follow."""
-TO_LOSS = TRANSPARENT | {
-    "reduce_sum", "abs", "log", "div", "gather", "add", "sub", "max", "clamp", "select_n", "mul", "neg", "sign", "min",
-}  # fmt: skip
-"""Operations between an exponential and the loss."""
-UNROLLED = 6
-"""Least number of gates of one shape by which a jaxpr without scans counts as a loop unrolled by Python."""
-
-
-class Normalization(NamedTuple):
-    """A root of a mean square: the scope, the axes averaged over, and the shape before that."""
-
-    scope: str
-    axes: tuple[int, ...]
-    shape: tuple[int, ...]
-
-
-@dataclass
-class Roles:
-    """Variables by role; None or empty where none was found.
-
-    Attributes:
-        graph: dataflow of the jaxpr.
-        taint: taint of every variable.
-        logits: what the cross-entropy takes.
-        targets: ids that it is evaluated at, or a one-hot array with one axis more.
-        prediction: what a squared or absolute error takes.
-        goal: what the prediction is compared with.
-        recurrences: all scans that carry states.
-        code: variables alive at the narrowest place.
-        embeddings: results of looking ids up in a table of parameters.
-        dropout_masks: comparisons that decide what dropout keeps.
-        noise: normally distributed random numbers.
-        normalizations: roots of mean squares over some of the axes.
-    """
-
-    graph: Dataflow
-    taint: dict[int, int]
-    logits: int | None = None
-    targets: int | None = None
-    prediction: int | None = None
-    goal: int | None = None
-    recurrences: list[Recurrence] = field(default_factory=list)
-    code: list[int] = field(default_factory=list)
-    embeddings: list[int] = field(default_factory=list)
-    dropout_masks: list[int] = field(default_factory=list)
-    noise: list[int] = field(default_factory=list)
-    normalizations: list[Normalization] = field(default_factory=list)
-
-    @property
-    def output(self) -> int | None:
-        """What the loss is computed from: logits, or else a prediction."""
-        return self.prediction if self.logits is None else self.logits
-
-    def from_batch(self, var: int) -> bool:
-        """Returns whether a variable depends on the batch."""
-        return self.taint[var] >= FIELD
-
-    def from_params(self, var: int) -> bool:
-        """Returns whether a variable depends on parameters."""
-        return bool(self.taint[var] & PARAMS)
-
-    def from_both(self, var: int) -> bool:
-        """Returns whether a variable depends on parameters and the batch."""
-        return self.from_params(var) and self.from_batch(var)
-
-    def is_data(self, var: int) -> bool:
-        """Returns whether a variable depends on the batch and not on parameters."""
-        return self.from_batch(var) and not self.from_params(var)
-
-    @property
-    def unrolled(self) -> bool:
-        """Whether there are many gates of one shape, and no scan that carries a state."""
-        gates = Counter(
-            (op.name, self.graph.shape(op.outputs[0]))
-            for op in self.graph.jaxpr.walk()
-            if op.name in ("logistic", "tanh") and self.from_both(op.outputs[0])
-        )
-        return not self.recurrences and max(gates.values(), default=0) >= UNROLLED
+from hae_jax.doctor.tracing.outputs import find_outputs
+from hae_jax.doctor.tracing.recurrences import find_recurrences
+from hae_jax.doctor.tracing.variables import FIELD, KEY, PARAMS, RANDOM, Normalization, Roles
 
 
 def find_roles(jaxpr: FlatJaxpr, params: list[int], batch: list[int], key: list[int]) -> Roles:
@@ -113,11 +30,7 @@ def find_roles(jaxpr: FlatJaxpr, params: list[int], batch: list[int], key: list[
         if op.name.startswith(("random_bits", "threefry", "rng_")):
             seeds |= dict.fromkeys(op.outputs, RANDOM)
     roles = Roles(graph, graph.taint(seeds))
-    roles.logits = find_logits(roles)
-    if roles.logits is not None:
-        roles.targets = find_targets(roles, roles.logits)
-    else:
-        roles.prediction, roles.goal = find_prediction(roles)
+    find_outputs(roles)
     roles.recurrences = find_recurrences(graph, roles.from_both)
     roles.code = find_code(roles, live_ops(jaxpr))
     for op in jaxpr.walk():
@@ -143,69 +56,6 @@ def is_table(roles: Roles, var: int) -> bool:
     """Returns whether a variable is a matrix of parameters alone."""
     graph = roles.graph
     return roles.from_params(var) and not roles.from_batch(var) and len(graph.shape(var)) == 2 and graph.is_float(var)
-
-
-def find_logits(roles: Roles) -> int | None:
-    """Returns the operand of the last softmax whose result reaches a logarithm."""
-    graph, found = roles.graph, None
-    for op in graph.jaxpr.walk():
-        if op.name != "exp" or not (roles.from_params(op.outputs[0]) and graph.is_float(op.outputs[0])):
-            continue
-        result = op.outputs[0]
-        last_axis = (len(graph.shape(result)) - 1,)
-        sums = [each for each in graph.consumers[result] if each.name == "reduce_sum"]
-        if not any(tuple(each.equation.params["axes"]) == last_axis for each in sums):
-            continue
-        reached = graph.descendants(result, TO_LOSS)
-        if any(graph.producer[var].name == "log" for var in reached if var in graph.producer):
-            # The softmax subtracts the maximum first.
-            shift = graph.producer.get(op.inputs[0])
-            found = shift.inputs[0] if shift is not None and shift.name == "sub" else op.inputs[0]
-    return found
-
-
-def find_targets(roles: Roles, logits: int) -> int | None:
-    """Returns the ids at which probabilities are looked up, or the one-hot array that they are multiplied by."""
-    graph, found = roles.graph, None
-    shape = graph.shape(logits)
-    reached = graph.descendants(logits, TO_LOSS | {"exp"})
-    for op in graph.jaxpr.walk():
-        if op.name == "gather" and op.inputs[0] in reached and roles.is_data(op.inputs[1]):
-            found = op.inputs[1]
-        if op.name in ("mul", "dot_general") and len(op.inputs) == 2 and found is None:
-            for ours, theirs in (op.inputs, op.inputs[::-1]):
-                if found is None and ours in reached and roles.is_data(theirs) and graph.shape(theirs) == shape:
-                    found = one_hot_ids(roles, theirs)
-    return found
-
-
-def one_hot_ids(roles: Roles, one_hot: int) -> int:
-    """Returns the ids that a one-hot array was made from, or the array itself."""
-    op = roles.graph.computed_by(one_hot)
-    if op is None or op.name != "eq":
-        return one_hot
-    return next((roles.graph.origin(var) for var in op.inputs if roles.from_batch(var)), one_hot)
-
-
-def find_prediction(roles: Roles) -> tuple[int | None, int | None]:
-    """Returns the operands of the last squared or absolute difference: the prediction, and what it is compared with."""
-    graph = roles.graph
-    found: tuple[int | None, int | None] = (None, None)
-    for op in graph.jaxpr.walk():
-        is_error = op.name in ("square", "abs") or (op.name == "integer_pow" and op.equation.params["y"] == 2)
-        if not is_error and not (op.name == "mul" and op.inputs[0] == op.inputs[1]):
-            continue
-        difference = graph.computed_by(op.inputs[0])
-        if difference is not None and difference.name == "mul":
-            # The difference may be multiplied by a mask.
-            factors = map(graph.computed_by, difference.inputs)
-            difference = next((each for each in factors if each is not None and each.name == "sub"), None)
-        if difference is None or difference.name != "sub":
-            continue
-        for ours, theirs in (difference.inputs, difference.inputs[::-1]):
-            if roles.from_params(ours) and roles.is_data(theirs) and graph.shape(ours):
-                found = (ours, theirs)
-    return found
 
 
 def find_code(roles: Roles, ops: list[Op]) -> list[int]:

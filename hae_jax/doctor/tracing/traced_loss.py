@@ -14,7 +14,8 @@ from hae_jax.doctor.inputs.normalize import NormalizedSetup
 from hae_jax.doctor.tracing.dataflow import TRANSPARENT
 from hae_jax.doctor.tracing.interpreter import FAST_COMPILE, FlatJaxpr, evaluate, trace
 from hae_jax.doctor.tracing.recurrences import SATURATION
-from hae_jax.doctor.tracing.roles import Roles, find_roles
+from hae_jax.doctor.tracing.roles import find_roles
+from hae_jax.doctor.tracing.variables import Roles
 
 OUTPUTS = ("logits", "targets", "prediction", "goal")
 """Roles whose values are recorded by name."""
@@ -51,6 +52,7 @@ class Activations(NamedTuple):
         initial_states: the same before the first step; empty for nested recurrences.
         forget: mean of the forget gates of each recurrence; nan without any.
         saturated: share of saturated gates of each recurrence; nan without gates.
+        driven: the same without units whose gate is at the same end on average, where its bias keeps it.
         kept: share that each dropout mask keeps.
     """
 
@@ -61,6 +63,7 @@ class Activations(NamedTuple):
     initial_states: list[list[Any]]
     forget: list[Any]
     saturated: list[Any]
+    driven: list[Any]
     kept: list[Any]
 
 
@@ -143,7 +146,7 @@ class TracedLoss:
     def lookup_ids(self, params: Arrays, batch: Arrays) -> list[Any]:
         """Returns the ids of each embedding lookup outside of scans."""
         ids = [self.roles.graph.producer[var].inputs[1] for var in self.lookups]
-        recorded = self._record(params, batch, ids)
+        recorded = self.record(params, batch, ids)
         return [recorded[var] for var in ids]
 
     def product_inputs(self, params: Arrays, batch: Arrays) -> list[Any]:
@@ -156,9 +159,10 @@ class TracedLoss:
                         # The operand may be concatenated with a state that the same kernel multiplies.
                         parts = roles.graph.ancestors(operand, TRANSPARENT | {"concatenate"})
                         found += [var for var in parts if roles.is_data(var) and roles.graph.is_float(var)][:1]
-        return list(self._record(params, batch, found).values()) if found else []
+        return list(self.record(params, batch, found).values()) if found else []
 
-    def _record(self, params: Arrays, batch: Arrays, variables: Iterable[int]) -> dict[int, Any]:
+    def record(self, params: Arrays, batch: Arrays, variables: Iterable[int]) -> dict[int, Any]:
+        """Evaluates the loss, and returns the values of variables."""
         record = frozenset(variables)
         args = [jnp.asarray(leaf) for leaf in (*params, *batch)]
 
@@ -202,6 +206,9 @@ class TracedLoss:
             def saturated(gate: Any) -> Any:
                 return (gate < SATURATION[0]) | (gate > SATURATION[1])
 
+            def driven(gate: Any) -> Any:
+                return saturated(gate) & ~saturated(gate.mean(tuple(range(gate.ndim - 1))))
+
             return Activations(
                 results[0],
                 {name: recorded[var] for name, var in outputs.items()},
@@ -210,6 +217,7 @@ class TracedLoss:
                 [[] if each.nested else [recorded[v] for v in each.initial_states] for each in roles.recurrences],
                 [mean(each.forget, lambda gate: gate) for each in roles.recurrences],
                 [mean(each.gates, saturated) for each in roles.recurrences],
+                [mean(each.gates, driven) for each in roles.recurrences],
                 [recorded[var].mean() for var in roles.dropout_masks],
             )
 

@@ -1,0 +1,99 @@
+"""Defects that the traced program or its parameters contain: degenerate softmaxes, constant kernels, random states."""
+
+import numpy as np
+
+from hae_jax.doctor.evidence import Evidence
+from hae_jax.doctor.probes.context import ProbeContext, ProbeSkipped
+from hae_jax.doctor.tracing.interpreter import Op
+from hae_jax.doctor.tracing.variables import KEY, RANDOM
+
+HUGE = 1e30
+"""A larger number counts as overflow."""
+
+
+def static(context: ProbeContext) -> Evidence:
+    """Finds softmaxes of one number or over examples, kernels of equal numbers, and random initial states."""
+    roles, size = context.traced.roles, context.fields.batch_size
+    lengths = [softmax_lengths(context, op) for op in context.traced.jaxpr.walk() if op.name == "exp"]
+    params, names = context.setup.params, context.setup.structure.names
+    constant = [
+        name
+        for name, param in zip(names, params, strict=True)
+        if param.ndim > 1 and param.size > 1 and float(np.ptp(np.asarray(param, np.float32))) == 0
+    ]
+    random = [
+        each.name
+        for each in roles.recurrences
+        if not each.nested and any(is_random(context, var) for var in each.initial_states)
+    ]
+    return {
+        "softmax_of_one": any(length == 1 for length in lengths),
+        "softmax_over_batch": size > 1 and any(length == -size for length in lengths),
+        "constant_kernels": constant[:8],
+        "random_states": random,
+    }
+
+
+def softmax_lengths(context: ProbeContext, op: Op) -> int:
+    """Returns the length of a softmax's axis, negative if it is the first of several; 0 if it is no softmax."""
+    roles = context.traced.roles
+    graph, result = roles.graph, op.outputs[0]
+    shape = graph.shape(result)
+    if not roles.from_both(result) or not shape:
+        return 0
+    for each in graph.consumers[result]:
+        if each.name == "reduce_sum" and len(each.equation.params["axes"]) == 1:
+            # The exponentials are divided by their sum, or the logarithm of the sum is taken.
+            (axis,) = each.equation.params["axes"]
+            return -shape[axis] if axis == 0 and len(shape) > 1 else shape[axis]
+    return 0
+
+
+def is_random(context: ProbeContext, var: int) -> bool:
+    """Returns whether a state is random and does not depend on what is computed of the batch."""
+    roles = context.traced.roles
+    return bool(roles.taint[var] & (RANDOM | KEY)) and not roles.from_batch(var) and roles.graph.is_float(var)
+
+
+def overflow(context: ProbeContext) -> Evidence:
+    """Finds the first operation whose result is not finite, or huge, although its operands are.
+
+    Raises:
+        ProbeSkipped: if the loss and its gradient are finite on all batches.
+    """
+    if not context.evidence.get("broken_batches"):
+        raise ProbeSkipped("all losses and gradients are finite")
+    setup, traced = context.setup, context.traced
+    ops = [op for op in context.live if op.body is None]
+    record = {var for op in ops for var in (*op.inputs, *op.outputs) if traced.roles.graph.is_float(var)}
+    inputs = set(traced.jaxpr.inputs)
+    for batch in setup.batches[:12]:
+        loss, _ = context.trainer.value_and_grad(setup.params, batch, setup.key)
+        if np.isfinite(loss) and abs(loss) < HUGE:
+            continue
+        recorded = traced.record(setup.params, batch, record - inputs)
+        for op in ops:
+            values = [recorded[var] for var in op.outputs if var in recorded]
+            if all(is_sound(value) for value in values):
+                continue
+            operands = [recorded[var] for var in op.inputs if var in recorded]
+            if not all(is_sound(operand) for operand in operands):
+                raise ProbeSkipped("the first result that is not finite lies within a loop")
+            argument = operands[0] if operands and np.shape(operands[0]) == np.shape(values[0]) else None
+            worst = None if argument is None else np.asarray(argument, float)[~sound(values[0])]
+            return {
+                "first_broken": op.name,
+                "broken_argument": float(worst.ravel()[0]) if worst is not None and worst.size else None,
+            }
+    raise ProbeSkipped("only gradients are not finite")
+
+
+def sound(value: np.ndarray) -> np.ndarray:
+    """Returns where a value is finite and not huge."""
+    value = np.asarray(value, np.float64)
+    return np.isfinite(value) & (np.abs(value) < HUGE)
+
+
+def is_sound(value: np.ndarray) -> bool:
+    """Returns whether a value is finite and not huge everywhere."""
+    return bool(sound(value).all())
