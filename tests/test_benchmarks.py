@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import MODULES, TABLES, main, run
-from benchmarks.doctor import accuracy, fault_injection, loss_curves
+from benchmarks.doctor import fault_injection, loss_curves
 from benchmarks.harness import report
 from benchmarks.harness.record import RESULTS, Benchmark, Cell, read, slug, write
 from benchmarks.learning import quickstart
@@ -149,49 +149,6 @@ def test_the_first_run_can_be_measured_quickly_and_rendered(tmp_path):
     assert [at["step"] for at in record["numbers"]["curve"]] == [20, 40]
     table = quickstart.render([record])
     assert f"| {record['numbers']['loss']:.2f} | {record['numbers']['code_gap']:.2f} |" in table
-
-
-def test_any_beginning_of_the_doctors_cells_is_a_fair_sample_of_odd_variants():
-    cells = [cell for cell in accuracy.first_cells() if "thread" not in cell.config]
-    round_of = 2 * len(fault_injection.causes())
-    for start in range(0, len(cells), round_of):
-        faulty, healthy = (cells[start + at : start + round_of : 2] for at in (0, 1))
-        assert sorted(cell.config["fault"] for cell in faulty) == fault_injection.causes()
-        assert {cell.config["fault"] for cell in healthy} == {"healthy"}
-        assert {cell.config["style"] for cell in healthy} == set(fault_injection.STYLES)
-    assert all(cell.config["seed"] % 2 for cell in cells)
-    assert len({cell.name for cell in cells}) == len(cells) >= 600
-
-
-def test_replacing_cells_are_new_and_as_many_of_the_same_kind():
-    cells, later = list(accuracy.first_cells()), list(accuracy.replacing_cells())
-    assert not {cell.name for cell in later} & {cell.name for cell in cells}
-    assert all(accuracy.is_replaced(cell.config) and cell.config["seed"] % 2 for cell in later)
-    records = [{"cell": cell.name, "config": cell.config} for cell in (*cells, *later)]
-    faulty, healthy = accuracy.held_out(records)
-    names = {cell.name for cell in accuracy.first_cells(accuracy.TUNED_ON)}
-    before = [cell for cell in cells if cell.name not in names and "thread" not in cell.config]
-    assert len(faulty) + len(healthy) == len(before)
-    assert {r["cell"] for r in (*faulty, *healthy) if accuracy.is_replaced(r["config"])} == {
-        cell.name for cell in later
-    }
-
-
-def test_the_doctors_verdicts_can_be_recomputed_from_stored_evidence(tmp_path):
-    path = tmp_path / f"doctor-{slug()}.json"
-    numbers = {"causes": [], "healthy": True, "abstained": [], "seconds": 3.0, "steps": 0}
-    write(path, {"cell": "plain | state-swapped | 99", "config": {"fault": "state-swapped"}, "numbers": numbers})
-    folder = tmp_path / "work" / path.stem / "plain---state-swapped---99"
-    folder.mkdir(parents=True)
-    (folder / "evidence.json").write_text('{"state_swapped": true}', encoding="utf-8")
-    assert accuracy.rejudge(tmp_path, tmp_path / "work") == 1
-    (record,) = read(path)
-    assert (record["numbers"]["causes"], record["numbers"]["healthy"]) == (["state-swapped"], False)
-    assert accuracy.rejudge(tmp_path, tmp_path / "work") == 0
-    assert "| 1 faulty | right cause first | 1/1" in accuracy.render(read(path))
-    # What was in sight while rules were written does not count.
-    write(path, {"cell": next(accuracy.first_cells()).name, "config": {"fault": "state-swapped"}, "numbers": numbers})
-    assert "| 1 faulty |" in accuracy.render(read(path))
 
 
 def test_every_cause_that_can_be_made_is_drawn_and_the_pictures_are_those_of_the_records(tmp_path):
