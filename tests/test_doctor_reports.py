@@ -124,7 +124,7 @@ def test_a_model_is_examined_and_its_evidence_kept(tmp_path):
 
 def test_tables_count_right_causes_and_disturbed_healthy_models():
     cells = [cell for cell in accuracy.cells(False) if "neuralforecast" in cell.name or "magenta" in cell.name]
-    found = {"Nixtla/neuralforecast#186 | report": ["nan-in-data", "not-finite"], "magenta/magenta#945 | report": []}
+    found = {"Nixtla/neuralforecast#186 | report": ["data-not-finite", "not-finite"], "magenta/magenta#945 | report": []}
     records = [
         {"cell": cell.name, "config": cell.config, "numbers": {"causes": found.get(cell.name, ["constant-output"])}}
         for cell in cells
@@ -132,5 +132,5 @@ def test_tables_count_right_causes_and_disturbed_healthy_models():
     assert "| all | 1/1 (" in accuracy.render(records)
     assert accuracy.render(records).splitlines()[2].split("|")[4].startswith(" 1/2 (")
     row = next(line for line in accuracy.render_causes(records).splitlines() if "neuralforecast" in line)
-    assert row.endswith("| `nan-in-data` | `constant-output` |")
+    assert row.endswith("| `data-not-finite` | `constant-output` |")
     assert "| nothing | - |" in accuracy.render_causes(records)

@@ -101,7 +101,7 @@ PROPOSED = {
         "log_variance.clamp(-10, 10) before exp()",
         GITHUB + "vanderschaarlab/synthcity/issues/331",
     ),
-    "nan-in-data": Proposed(
+    "data-not-finite": Proposed(
         "the loss is NaN from some batch on",
         "the batches themselves hold values that are not finite; those batches, and no others, have a NaN loss",
         "fill or leave out missing values: jnp.where(jnp.isnan(y), 0, y), and a mask in the loss",
@@ -109,7 +109,7 @@ PROPOSED = {
         "torch.nan_to_num, and a mask in the loss",
         GITHUB + "Nixtla/neuralforecast/issues/186",
     ),
-    "broadcast": Proposed(
+    "targets-broadcast": Proposed(
         "all examples get the same prediction, that of the mean",
         "the difference in the loss has more elements than predictions, or than targets: [n, 1] less [n] or [1, 1]",
         "prediction[:, 0], or targets[:, None]; chex.assert_equal_shape before the difference",
