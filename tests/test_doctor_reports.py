@@ -124,7 +124,10 @@ def test_a_model_is_examined_and_its_evidence_kept(tmp_path):
 
 def test_tables_count_right_causes_and_disturbed_healthy_models():
     cells = [cell for cell in accuracy.cells(False) if "neuralforecast" in cell.name or "magenta" in cell.name]
-    found = {"Nixtla/neuralforecast#186 | report": ["data-not-finite", "not-finite"], "magenta/magenta#945 | report": []}
+    found = {
+        "Nixtla/neuralforecast#186 | report": ["data-not-finite", "not-finite"],
+        "magenta/magenta#945 | report": [],
+    }
     records = [
         {"cell": cell.name, "config": cell.config, "numbers": {"causes": found.get(cell.name, ["constant-output"])}}
         for cell in cells
