@@ -52,6 +52,8 @@ GATE_GAIN = GATE**2
 SIGNAL, SERIES_SIGNAL = 0.03, 0.1
 """Standard deviation of hidden units that store a single vector, in models of texts and of series: small, so that tanh
 is nearly linear. Superposed words need more of that than the few values of a series."""
+LOGIT = 20.0
+"""Unnormalized log-probability of the right token: large enough for a thousand others, small enough for gradients."""
 STATE_RATIO = 3.0
 """Standard deviation of the units of a decoder's initial state, relative to that of units that store one input."""
 
@@ -81,6 +83,14 @@ class Register(NamedTuple):
     def state_std(self) -> float:
         """Standard deviation of the units of a decoder's initial state, which holds several vectors."""
         return STATE_RATIO * self.signal
+
+    @property
+    def logit_scale(self) -> float:
+        """Factor from the latest vector's units to the vector whose products with embeddings are logits of `LOGIT`.
+
+        It is 1 if the units are normalized before the product.
+        """
+        return 1.0 if self.normalized else LOGIT / (self.block * self.std * GATE_GAIN * self.signal)
 
     @property
     def leak(self) -> float:

@@ -14,6 +14,7 @@ from hae_jax.config import CellConfig
 from hae_jax.layers import mirror_init
 from hae_jax.layers.initializers import Scheme, scheme
 from hae_jax.layers.mirror_init import Register
+from hae_jax.layers.spherical_code import spherical_code
 
 
 class ModelInit(NamedTuple):
@@ -25,7 +26,8 @@ class ModelInit(NamedTuple):
             whether its input is the vector of the previous step.
         bridge: of the kernel from a vector to a decoder's initial states, given its register and the number of layers.
         readout: of the kernel from the sentence decoder's output to a sentence vector.
-        output_projection: of the kernel from the word decoder's output to a token embedding.
+        embedding: of the token embeddings, given the standard deviation of their components and their size.
+        output_projection: of the kernel from the word decoder's output to a token embedding, given its register.
         series_readout: of the kernels from a series decoder's output to values and to vectors.
         vector_std: standard deviation of the components of a sentence vector or a code.
     """
@@ -34,7 +36,8 @@ class ModelInit(NamedTuple):
     decoder_layers: Callable[[Register, int, bool], tuple[Scheme, ...]]
     bridge: Callable[[Register, int], Initializer]
     readout: Initializer
-    output_projection: Initializer
+    embedding: Callable[[float, int], Initializer]
+    output_projection: Callable[[Register], Initializer]
     series_readout: Initializer
     vector_std: float
 
@@ -57,7 +60,8 @@ def _random(config: CellConfig) -> ModelInit:
         decoder_layers=lambda register, layers, subtracts: (layer,) * layers,
         bridge=lambda register, layers: lecun,
         readout=lecun,
-        output_projection=lecun,
+        embedding=lambda std, size: initializers.normal(std),
+        output_projection=lambda register: lecun,
         series_readout=lecun,
         vector_std=1.0,
     )
@@ -75,7 +79,8 @@ def _shift_register(config: CellConfig) -> ModelInit:
             register, layers, register.state_std if normalized else 1.0
         ),
         readout=mirror_init.first_block_readout(1.0 if normalized else ratio),
-        output_projection=mirror_init.first_block_readout(),
+        embedding=lambda std, size: spherical_code(std * size**0.5),
+        output_projection=lambda register: mirror_init.first_block_readout(register.logit_scale),
         series_readout=mirror_init.first_block_readout(1 / (mirror_init.SERIES_SIGNAL * mirror_init.GATE_GAIN)),
         vector_std=1.0 if normalized else ratio * mirror_init.SIGNAL,
     )  # fmt: skip

@@ -9,7 +9,7 @@ from hae_jax.batch import PAD
 from hae_jax.config import ModelConfig
 from hae_jax.layers.losses import Loss, cross_entropy, token_scores
 from hae_jax.layers.model_init import model_init
-from hae_jax.models.registers import EMBEDDING_STD
+from hae_jax.models.registers import EMBEDDING_STD, word_register
 
 
 class TokenEmbedding(nn.Module):
@@ -31,12 +31,15 @@ class TokenEmbedding(nn.Module):
     vocab: int
 
     def setup(self) -> None:
-        config, init = self.config, model_init(self.config).output_projection
-        self.table = self.param("embedding", nn.initializers.normal(EMBEDDING_STD), (self.vocab, config.embed_dim))
+        config, init = self.config, model_init(self.config)
+        embedding = init.embedding(EMBEDDING_STD, config.embed_dim)
+        self.table = self.param("embedding", embedding, (self.vocab, config.embed_dim))
         if not config.tie_embeddings:
             self.kernel = self.param("kernel", nn.initializers.lecun_normal(), (config.hidden_dim, self.vocab))
         elif config.hidden_dim != config.embed_dim:
-            self.output_projection = self.param("bridge", init, (config.hidden_dim, config.embed_dim))
+            self.output_projection = self.param(
+                "bridge", init.output_projection(word_register(config)), (config.hidden_dim, config.embed_dim)
+            )
         self.bias = self.param("bias", nn.initializers.zeros, (self.vocab,)) if config.use_bias else None
 
     def __call__(self, tokens: Int[Array, "*batch"]) -> Float[Array, "*batch embed"]:
