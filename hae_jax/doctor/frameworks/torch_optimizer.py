@@ -98,7 +98,8 @@ def to_optax(
     labels = dict.fromkeys(trained, FROZEN)
     for number, group in enumerate(optimizer.param_groups):
         twins[str(number)] = of_group(rule, group, decoupled=decoupled(optimizer, group))
-        labels |= {name: str(number) for each in group["params"] if (name := names.get(id(each))) in labels}
+        held = [names.get(id(each)) for each in group["params"] if each.requires_grad]
+        labels |= {name: str(number) for name in held if name in labels}
     if set(labels.values()) == {FROZEN}:
         raise SetupError(
             "optimizer-fails",
