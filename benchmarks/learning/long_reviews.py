@@ -30,9 +30,9 @@ CODES: dict[str, dict[str, Any]] = {
         "model.sentence_dim": 1024, "model.feedback": "sentence", "model.sentence_gain": 0.6, "optim.clip_norm": 1000.0,
     },
 }  # fmt: skip
-"""Changed fields by code. The last of ten sentences that share units has 0.6^9, 1 %, of the amplitude of the first: near
-the precision of bfloat16, so that the narrow code has float32. Of such a model untrained, random words are decoded
-worse with a gain of 0.5, and with a single block."""
+"""Changed fields by code. The last of ten sentences that share units has 0.6^9, 1 %, of the amplitude of the first:
+near the precision of bfloat16, so that the narrow code has float32. Of such a model untrained, random words are
+decoded worse with a gain of 0.5, and with a single block."""
 DATA: dict[str, Any] = {
     "corpus": "reviews", "vocab_size": 25_000, "max_sentences": 10, "max_tokens": 25, "batch_size": 128, "buckets": 4,
     "holdout": 0.02,
