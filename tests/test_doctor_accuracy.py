@@ -174,8 +174,8 @@ def test_cells_hold_every_model_once_and_any_beginning_has_all_kinds():
 
 def result(name, disease, causes, kind="forecaster", **more):
     return {
-        "name": name, "kind": kind, "disease": disease, "causes": causes, "reported": kind, "unsettled": [],
-        "verdict": "findings" if causes else "healthy", "steps": 200, "seconds": 3.0, **more,
+        "name": name, "kind": kind, "disease": disease, "causes": causes, "reported": kind, "kinds": [kind],
+        "verdict": "findings" if causes else "healthy", "unsettled": [], "steps": 200, "seconds": 3.0, **more,
     }  # fmt: skip
 
 

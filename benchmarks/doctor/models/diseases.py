@@ -28,6 +28,8 @@ def possible(v: Variant) -> list[str]:
     ahead = v.kind == "language model" or v.task == "every"
     feeds = decodes and v.feed != "code"
     gated, numbers, ragged = v.cell != "rnn", not v.of_ids, v.real != "all"
+    # Sorted series resemble each other if their level or their size is sorted, and labels if they are.
+    labelled = v.kind in ("classifier", "regressor") and v.task == "whole"
     targets_are_numbers = numbers and v.error in ("square", "absolute", "huber")
     holds = {
         "learning-rate-too-high": True,
@@ -36,7 +38,7 @@ def possible(v: Variant) -> list[str]:
         "clip-too-tight": True,
         "over-regularised": True,
         "loss-reduction": True,
-        "data-not-shuffled": True,
+        "data-not-shuffled": v.of_ids or v.windows or labelled or v.data in ("seasons", "squares", "sunspots"),
         "dropout-wrong": True,
         "frozen-parameters": not (v.kind == "seq2seq" and v.attention),
         "layer-norm-misuse": v.layers == 1,
