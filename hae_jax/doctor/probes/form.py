@@ -83,7 +83,7 @@ def learned_noise(context: ProbeContext) -> bool:
     """Returns whether normal noise is multiplied by what the model computes of the batch, as in a VAE."""
     roles = context.traced.roles
     graph = roles.graph
-    constant = TRANSPARENT | {"mul"}
+    constant = TRANSPARENT | {"mul", "add"}
     return any(
         op.name == "mul" and any(roles.from_both(var) and var not in scaled for var in op.inputs)
         for noise in roles.noise

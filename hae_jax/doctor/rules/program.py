@@ -38,7 +38,11 @@ def probability_unbounded(e: Evidence) -> float | None:
 
 
 def exponential_overflow(e: Evidence) -> float | None:
-    return 0.92 if e["first_broken"] == "exp" else None
+    if e["first_broken"] == "exp":
+        return 0.92
+    # If smaller steps help, the weights were at fault that the exponential was computed of.
+    smaller = min(e["loss_tenth"], e["loss_slower"]) < e["loss_standing"]
+    return 0.85 if e.get("broken_in_training") == "exp" and not smaller else None
 
 
 def loss_negated(e: Evidence) -> float | None:

@@ -31,11 +31,12 @@ def forget_gate_closed(e: Evidence) -> float | None:
     # Then more gates are saturated than the forget gates alone, which are a third of all, or half of a GRU's.
     if e["forget_least"] < 0.2 and (e["slope_least"] < -0.25 or e["saturated_most"] < 0.6):
         return 0.93
-    if e["forget_least"] > 0.56 or e["slope_least"] > -0.2 or e["decades_least"] > -6:
+    # The twin whose gates are open learns in as many steps what the model does not: the task, or to use its code.
+    if "twin_loss" not in e:
         return None
-    # Much of the loss can be reduced without memory, as by a language model.
-    learned = 1 - e["loss_last"] / e["loss_first"]
-    return 0.85 if learned < 0.5 or abs(e["last_code_permuted"]) < 0.05 * abs(e["last_code_loss"]) else None
+    gap = abs(e.get("last_code_permuted") or 0.0) / max(abs(e.get("last_code_loss", 0.0)), 1e-30)
+    better = e["twin_loss"] < e["loss_last"] - 0.1 * abs(e["loss_first"])
+    return 0.88 if better or e.get("twin_gap", 0.0) > max(0.05, 5 * gap) else None
 
 
 RECURRENCE = (
@@ -68,10 +69,12 @@ RECURRENCE = (
     ),
     Rule(
         "forget-gate-closed", 3, forget_gate_closed,
-        ("forget_least", "slope_least", "decades_least", "recurrence_steps"),
+        ("forget_least", "slope_least", "decades_least", "recurrence_steps", "loss_last", "twin_loss", "twin_gap",
+         "twin_steps"),
         "the loss stops at that of a model without memory",
         "a forget bias of 1 to 2, or chrono initialization for long sequences",
-        "a cell with forget gate f keeps the fraction f of its value, and of its gradient, at each step",
+        "a cell with forget gate f keeps the fraction f of its value, and of its gradient, at each step; a twin with "
+        "open gates learns more in as many steps",
         {"learning-rate-too-low": "gradients of early steps vanish, whatever the learning rate",
          "sequence-too-long": "with an open gate this length can be learned"},
         "https://github.com/keras-team/keras/issues/12489",
