@@ -16,6 +16,11 @@ BY_EFFECT = (
     "codes-collapsed", "code-ignored", "bottleneck-too-small",
 )  # fmt: skip
 """Diseases that some models do not suffer from; a twin that learns as well as the healthy one is not sick."""
+RARE = (
+    "state-swapped", "labels-out-of-range", "targets-broadcast", "blank-sentences", "low-precision", "masked-nan",
+    "targets-scrambled", "constant-output",
+)  # fmt: skip
+"""Diseases that few variants can have; those get them more often."""
 ACCEPTED = {
     "schedule-ended": ("schedule-ended", "learning-rate-too-low"),
 }
@@ -79,5 +84,7 @@ def sick_twin(v: Variant, turn: int = 0) -> Variant:
         turn: how many drawn diseases are passed over.
     """
     rng = np.random.default_rng((v.seed, 11))
-    order = rng.permutation(possible(v)).tolist()
+    can = possible(v)
+    weights = np.array([10 if disease in RARE else 1 for disease in can])
+    order = rng.choice(can, len(can), replace=False, p=weights / weights.sum()).tolist()
     return replace(v, disease=order[turn % len(order)], severity=float(rng.random()))
