@@ -16,11 +16,13 @@ BY_EFFECT = (
     "codes-collapsed", "code-ignored", "bottleneck-too-small",
 )  # fmt: skip
 """Diseases that some models do not suffer from; a twin that learns as well as the healthy one is not sick."""
-RARE = (
-    "state-swapped", "labels-out-of-range", "targets-broadcast", "blank-sentences", "low-precision", "masked-nan",
-    "targets-scrambled", "constant-output",
-)  # fmt: skip
-"""Diseases that few variants can have; those get them more often."""
+WEIGHTS = {
+    "state-swapped": 40, "code-ignored": 2, "labels-out-of-range": 9, "targets-broadcast": 6, "blank-sentences": 3,
+    "masked-nan": 3, "code-unwired": 3, "targets-scrambled": 3, "codes-collapsed": 2, "low-precision": 2,
+    "constant-output": 2, "target-leak": 2, "vocabulary-collapse": 2, "data-not-finite": 2, "loss-negated": 2,
+    "softmax-twice": 2, "padding-in-encoder": 2, "bottleneck-too-small": 2,
+}  # fmt: skip
+"""Weights with which diseases are drawn, 1 if not given: few variants can have these."""
 ACCEPTED = {
     "schedule-ended": ("schedule-ended", "learning-rate-too-low"),
 }
@@ -85,6 +87,6 @@ def sick_twin(v: Variant, turn: int = 0) -> Variant:
     """
     rng = np.random.default_rng((v.seed, 11))
     can = possible(v)
-    weights = np.array([10 if disease in RARE else 1 for disease in can])
+    weights = np.array([WEIGHTS.get(disease, 1) for disease in can])
     order = rng.choice(can, len(can), replace=False, p=weights / weights.sum()).tolist()
     return replace(v, disease=order[turn % len(order)], severity=float(rng.random()))
