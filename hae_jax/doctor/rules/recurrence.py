@@ -51,7 +51,7 @@ RECURRENCE = (
     ),
     Rule(
         "exploding-recurrence", 3, exploding_recurrence,
-        ("slope_most", "decades_most", "gradient_norm_first", "gradient_spikes"),
+        ("slope_most", "decades_most", "slopes", "gradient_norm_first", "gradient_spikes"),
         "spikes of the loss, heavy-tailed gradient norms, NaN",
         "orthogonal recurrent kernels of gain 1; then layer normalization, clipping by global norm, a lower "
         "learning rate",
@@ -69,8 +69,8 @@ RECURRENCE = (
     ),
     Rule(
         "forget-gate-closed", 3, forget_gate_closed,
-        ("forget_least", "slope_least", "decades_least", "recurrence_steps", "loss_last", "twin_loss", "twin_gap",
-         "twin_steps"),
+        ("forget_least", "forget_gates", "slope_least", "decades_least", "recurrence_steps", "loss_last", "twin_loss",
+         "twin_gap", "twin_steps"),
         "the loss stops at that of a model without memory",
         "a forget bias of 1 to 2, or chrono initialization for long sequences",
         "a cell with forget gate f keeps the fraction f of its value, and of its gradient, at each step; a twin with "
