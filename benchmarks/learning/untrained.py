@@ -132,7 +132,7 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
         dataset = prepare(data, folder.parent / "corpora" / data.corpus)
         held_out = dataset.heldout.evenly_spaced(DOCUMENTS)
         batches, vocab = list(sequential_batches(held_out, data, BATCH)), dataset.tokenizer.vocab_size
-        documents = [held_out.document(number) for number in range(len(held_out))]
+        documents = [[row.tolist() for row in held_out.document(number)] for number in range(len(held_out))]
     else:
         # One key for all rows: the same sequences, divided differently.
         batch = draw(jax.random.key(cell.seeds[0] + 1), SEQUENCES, LENGTH, cell.config["symbols"])
