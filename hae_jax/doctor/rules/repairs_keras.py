@@ -121,8 +121,8 @@ CHANGES: dict[str, str] = {
     "gradient-ascent": "SGD(learning_rate=...) with a positive rate, and gradients of the loss, not of its negative",
     "schedule-ended": "CosineDecay(rate, decay_steps=epochs * len(x) // batch_size): steps, not epochs",
     "kl-dominates": (
-        "keras.ops.sum(error, axis=(1, 2)) for the reconstruction, as the KL term is summed, or a smaller factor of the "
-        "KL term in add_loss, raised from 0 by a callback"
+        "keras.ops.sum(error, axis=(1, 2)) for the reconstruction, as the KL term is summed, or a smaller factor of "
+        "the KL term in add_loss, raised from 0 by a callback"
     ),
     "loss-fails": "model.train_on_batch(x[:32], y[:32]) has to work first",
     "no-parameters": "a model with trainable weights: layer.trainable = True",
