@@ -203,9 +203,11 @@ def stream(x, y):
 )
 def test_datasets_of_every_kind_hold_the_same_batches(dataset):
     model, x, y = tiny()
-    found = batches_of(to_setup(model, dataset(x, y)))
+    setup = to_setup(model, dataset(x, y))
+    found = batches_of(setup)
     expected = batches_of(to_setup(model, x, y, batch_size=16, shuffle=False))
     assert len(found) == len(expected) == 4
+    assert len(list(setup.batches)) == 4
     jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 

@@ -78,7 +78,7 @@ def setup_of(
         keras_batches.convert(batch, looks_up, compiled.mask_value) for batch in itertools.chain([first], batches)
     )
     try:
-        return TrainingSetup(compiled.loss, compiled.initial, stream, **(defaults | parts))
+        return TrainingSetup(compiled.loss, compiled.initial, keras_batches.Kept(stream), **(defaults | parts))
     except TypeError as error:
         raise SetupError(
             "patient-fails", f"arguments must be known, got {format_error(error)}. Leave it out."

@@ -61,6 +61,23 @@ def of_dataset(dataset: Any) -> Iterator[dict[str, Any]]:
         yield as_batch(batch if isinstance(batch, (tuple, list)) else (batch,))
 
 
+class Kept:
+    """Batches that can be iterated over more than once; each is taken from its source once, when it is needed.
+
+    Args:
+        source: where batches come from.
+    """
+
+    def __init__(self, source: Iterator[dict[str, Any]]):
+        self.source, self.kept = source, list[dict[str, Any]]()
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        yield from self.kept
+        for batch in self.source:
+            self.kept.append(batch)
+            yield batch
+
+
 def as_batch(parts: Any) -> dict[str, Any]:
     """Returns a batch as a dictionary of NumPy arrays, without the parts that are None."""
     parts = tuple(parts)
