@@ -147,14 +147,14 @@ CELLS = {"lstm": lstm, "gru": gru, "rnn": rnn}
 
 
 def network(variant: Variant, forward: Any, fields: dict[str, Any]) -> tuple[Any, Any]:
-    """Returns parameters, and a function of parameters, fields and the key of dropout; None for evaluation."""
+    """Returns parameters, and a function of the architecture, parameters, fields and a key; None for no dropout."""
 
     def create(fields: dict[str, Any]) -> dict[str, Weights]:
         weights: dict[str, Weights] = {}
         forward(Layers(variant, weights), fields)
         return weights
 
-    def apply(params: Any, fields: dict[str, Any], key: Any = None) -> Any:
+    def apply(forward: Any, params: Any, fields: dict[str, Any], key: Any) -> Any:
         return forward(Layers(variant, dict(params), key), fields)
 
     return jax.jit(create)(fields), apply
