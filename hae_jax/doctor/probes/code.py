@@ -33,6 +33,8 @@ def code(context: ProbeContext, params: Arrays, prefix: str = "") -> Evidence:
         loss, permuted, zeroed, codes = traced_code_losses(context, params)
         permutable = all(context.traced.example_axis(var) is not None for var in context.traced.roles.code)
     rows = np.concatenate([np.asarray(v, np.float64).reshape(size, -1) for v in codes if v.size % size == 0], 1)
+    if not np.isfinite(rows).all():
+        raise ProbeSkipped("codes are not finite")
     unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30)
     cosines = unit @ unit.T
     variances = np.linalg.svd(rows - rows.mean(0), compute_uv=False) ** 2
@@ -83,7 +85,7 @@ def penalty(context: ProbeContext) -> Evidence:
     """
     traced, setup = context.traced, context.setup
     if not context.evidence.get("learned_noise"):
-        raise ProbeSkipped("the model draws no code at random")
+        return {}
     output = traced.roles.output
     if output is None:
         raise ProbeSkipped("neither logits nor predictions were found")

@@ -157,6 +157,7 @@ def scale(context: ProbeContext) -> Evidence:
         "reduction_absolute": loss / max(float(np.abs(counted).mean()), 1e-30),
         "numbers_real": int(counted.size),
         "numbers_all": int(error.size),
+        "channels": error.shape[-1] if error.ndim > 2 else 1,
         "goal_outside": float(((goal < low) | (goal > high)).mean()),
         "goal_beyond": float(np.maximum(low - goal, goal - high).max()) if np.isfinite(low) else 0.0,
     }

@@ -53,7 +53,7 @@ def is_sum(e: Evidence, count: int) -> bool:
 def loss_reduction(e: Evidence) -> float | None:
     real = e.get("tokens_real") or e["numbers_real"]
     total = e.get("tokens_all") or e["numbers_all"]
-    if is_sum(e, real):
+    if is_sum(e, real) or is_sum(e, real // max(1, e.get("channels", 1))):
         return 0.93
     # Weights of examples often divide by all positions, which harms nobody as long as most are real.
     if total > 2 * real and e.get("padding_counted", 1) < 0.1 and abs(e["reduction"] * total / real - 1) < 0.05:

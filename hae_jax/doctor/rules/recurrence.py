@@ -1,5 +1,7 @@
 """Saturated gates, growing states, exploding and vanishing gradients."""
 
+import math
+
 from hae_jax.doctor.evidence import Evidence
 from hae_jax.doctor.rules.rule import Rule
 
@@ -14,8 +16,15 @@ def unbounded_activation(e: Evidence) -> float | None:
 
 
 def exploding_recurrence(e: Evidence) -> float | None:
-    if e["slope_most"] <= 0.2:
+    learned = e.get("loss_last", math.inf) < 0.5 * abs(e.get("loss_first", 0.0)) and e.get("gradient_spikes", 0) < 10
+    if learned:
+        # Gradients that grow harm nobody who learns; normalized outputs make those of early, small states large.
         return None
+    if e["slope_most"] <= 0.2:
+        # Far growth of gradients and states in a model that does not learn.
+        stuck = e.get("loss_last", 0.0) > 0.95 * e.get("loss_first", math.inf)
+        far = e["decades_most"] > 2 and e.get("state_largest", 0) > 4 and (e.get("saturated_most") or 0) > 0.08
+        return 0.85 if stuck and far else None
     # Gradients of healthy models may grow tenfold, too. Kernels that are too large also drive gates and states.
     driven = (e.get("saturated_most") or 0) > 0.08 or e.get("state_largest", 0) > 4
     return 0.92 if e["decades_most"] > (1 if driven else 1.25) else None

@@ -116,7 +116,14 @@ def find_binary(roles: Roles) -> Pair:
     graph = roles.graph
     logits = {logit for op in graph.jaxpr.walk() if op.name in LOGARITHMS and (logit := logit_of(roles, op.outputs[0]))}
     for op in graph.jaxpr.walk():
-        if op.name != "mul" or not logits:
+        if not logits:
+            break
+        if op.name == "select_n" and roles.is_data(op.inputs[0]) and len(op.inputs) == 3:
+            # where(label, log(p), log(1 - p))
+            logit = logit_of(roles, op.inputs[2])
+            if logit is not None and logit == logit_of(roles, op.inputs[1]):
+                return compared(roles, same_form(roles, op.inputs[2], logit), op.inputs[0])
+        if op.name != "mul":
             continue
         for ours, theirs in (op.inputs, op.inputs[::-1]):
             if roles.from_both(ours) and roles.is_data(theirs) and graph.shape(ours) and graph.is_float(theirs):
