@@ -16,7 +16,7 @@ from hae_jax.doctor.frameworks.torch_batches import TensorTree, take_batches
 from hae_jax.doctor.frameworks.torch_environment import Environment, to_numpy
 from hae_jax.doctor.frameworks.torch_errors import untraced_errors
 from hae_jax.doctor.frameworks.torch_loss import LossCall, takes_batch_only, understand
-from hae_jax.doctor.frameworks.torch_module import fixed_chance, place, restored, set_mode
+from hae_jax.doctor.frameworks.torch_module import fixed_chance, place, place_copies, restored, set_mode
 from hae_jax.doctor.frameworks.torch_optimizer import to_optax
 from hae_jax.doctor.inputs.setup import SetupError, TrainingSetup
 from hae_jax.doctor.inputs.signatures import loss_value
@@ -190,6 +190,7 @@ class TracedModule:
         ours = float(loss_value(evaluated(params, fields, jax.random.key(0))))
         with restored(self.module), fixed_chance(), torch.random.fork_rng(devices=[]), torch.no_grad():
             set_mode(self.module, False)
+            place_copies(self.module)
             theirs = [float(loss_value(call(self.module, self.tree.build(fields)))) for _ in range(2)]
         notes = []
         if self.chance:

@@ -131,7 +131,7 @@ def run(program: Program, loop: Loop) -> Callable[..., list[Any]]:
                         later[var] = (output, number)
         for line in outside:
             if any(loop.level[var] for var in line.outputs):
-                joined = join(line, whole)
+                joined = join(line, whole, value_of)
                 if joined is None:
                     bind(line)
                 else:
@@ -141,14 +141,21 @@ def run(program: Program, loop: Loop) -> Callable[..., list[Any]]:
     return evaluate
 
 
-def join(line: Line, whole: dict[tuple[int, ...], Any]) -> Any:
-    """Returns the result of a line that joins one value of all steps, from the scan's stacked output; else None."""
+def join(line: Line, whole: dict[tuple[int, ...], Any], value_of: Callable[[int], Any]) -> Any:
+    """Returns the result of a line that joins one value of all steps, from the scan's stacked output; else None.
+
+    The value of a step before the scan may precede them.
+    """
     name, params = line.equation.primitive.name, line.equation.params
     axis = {"stack": params.get("axis"), "concatenate": params.get("dimension")}.get(name)
-    values = whole.get(line.inputs)
-    if values is None and line.inputs[::-1] in whole:
-        values = whole[line.inputs[::-1]][::-1]
-    if axis is None or values is None:
+    if axis is None:
         return None
-    values = jnp.moveaxis(values, 0, axis)
-    return values if name == "stack" else values.reshape(line.equation.outvars[0].aval.shape)
+    for inputs, backwards in ((line.inputs, False), (line.inputs[::-1], True)):
+        earlier = next((at for at in (0, 1) if inputs[at:] in whole), None)
+        if earlier is not None:
+            values = whole[inputs[earlier:]]
+            if earlier:
+                values = jnp.concatenate([value_of(inputs[0])[None], values])
+            values = jnp.moveaxis(values[::-1] if backwards else values, 0, axis)
+            return values if name == "stack" else values.reshape(line.equation.outvars[0].aval.shape)
+    return None

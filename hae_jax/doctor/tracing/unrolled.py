@@ -48,9 +48,11 @@ def find_loop(program: Program) -> Loop | None:
             continue
         level = levels(program, set(anchors))
         count = max(level.values(), default=0)
-        for last in (count, count - 1):
-            if last >= MIN_STEPS:
-                loop = match(program, level, last)
+        # The first or the last step may differ from all others.
+        for first, last in ((0, count), (1, count), (0, count - 1), (1, count - 1)):
+            if last - first >= MIN_STEPS:
+                shifted = defaultdict(int, {var: max(0, number - first) for var, number in level.items()})
+                loop = match(program, shifted, last - first)
                 if loop is not None:
                     return loop
     return None
@@ -75,17 +77,20 @@ def match(program: Program, level: dict[int, int], count: int) -> Loop | None:
     pattern = pattern_of(program, level, by_level[2])
     # What prepares the next step is missing after the last one, so it belongs to the step that it prepares.
     last = aligned([line.kind for line in pattern], by_level[count], partly=True)
-    main = [line for line, found in zip(pattern, last, strict=True) if found is not None]
-    before = [line for line, found in zip(pattern, last, strict=True) if found is None]
-    steps, prepared = [], []
+    is_main = [found is not None for found in last]
+    steps: list[list[Line]] = []
+    prepared: list[list[Line]] = [[]]
     for number in range(1, count + 1):
-        step = aligned([line.kind for line in main], by_level[number])
-        ready = aligned([line.kind for line in before], by_level[number - 1]) if number > 1 else []
-        if not main or None in step or None in ready:
+        kinds = [line.kind for line, main in zip(pattern, is_main, strict=True) if main or number < count]
+        step = aligned(kinds, by_level[number])
+        if not any(is_main) or None in step:
             return None
-        steps.append([line for line in step if line is not None])
-        prepared.append([line for line in ready if line is not None])
-    if before:
+        split = [main for main in is_main if main] if number == count else is_main
+        steps.append([line for line, main in zip(step, split, strict=True) if line is not None and main])
+        prepared.append([line for line, main in zip(step, split, strict=True) if line is not None and not main])
+    # Nothing is prepared after the last step.
+    prepared.pop()
+    if prepared[-1]:
         first = producers(program, steps, prepared[1])
         if first is None:
             return None
