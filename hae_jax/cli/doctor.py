@@ -81,7 +81,11 @@ class Doctor(Configured):
         else:
             from rich.console import Console
 
-            Console().print(report)
+            console = Console()
+            if console.is_terminal:
+                console.print(report)
+            else:
+                print(report)
         sys.stdout.flush()
         if self.html:
             from hae_jax.doctor.web_page import html_page
