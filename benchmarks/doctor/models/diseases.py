@@ -25,6 +25,7 @@ WEIGHTS = {
 """Weights with which diseases are drawn, 1 if not given: few variants can have these."""
 ACCEPTED = {
     "schedule-ended": ("schedule-ended", "learning-rate-too-low"),
+    "code-ignored": ("code-ignored", "kl-dominates"),
 }
 """Slugs that count as right if they are several."""
 

@@ -1,5 +1,6 @@
 """Plain JAX: dictionaries of arrays, and loops over cells that are written out."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -48,7 +49,7 @@ class Layers:
     def embed(self, name: str, ids: Any) -> Any:
         """Returns a vector for each id."""
         p = self.get(name, table=(self.variant.vocab, self.variant.units))
-        return p["table"][ids] * np.float32(np.sqrt(self.variant.vocab))
+        return p["table"][ids] * math.sqrt(self.variant.vocab)
 
     def convolve(self, name: str, x: Any, causal: bool) -> Any:
         """Returns a convolution over three steps."""
