@@ -80,6 +80,8 @@ def data_not_shuffled(e: Evidence) -> float | None:
 def targets_scrambled(e: Evidence) -> float | None:
     if e.get("goals_own") is not None and e["goals_own"] < 0.5 and e["mixed_share"] < 0.2:
         return 0.94
+    if e.get("pairing_elsewhere", 0.0) > 0.6 and e["pairing_exact"] < 0.2:
+        return 0.95
     if e.get("kind") not in (*CODED, "language model", None):
         return None
     if e["pairing_other"] > 0.85 and e["pairing_own"] < 0.7 * e["pairing_other"]:
@@ -154,7 +156,8 @@ DATA = (
     ),
     Rule(
         "targets-scrambled", 1, targets_scrambled,
-        ("goals_own", "pairing_own", "pairing_other", "pairing_order", "one_batch_last"),
+        ("goals_own", "pairing_exact", "pairing_elsewhere", "pairing_own", "pairing_other", "pairing_order",
+         "one_batch_last"),
         "the model overfits one batch, but learns only word frequencies from many",
         "keep inputs and targets together when shuffling or batching",
         "targets match the input of another example, or hold the words of their own input in another order",

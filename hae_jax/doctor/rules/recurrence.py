@@ -45,7 +45,12 @@ def forget_gate_closed(e: Evidence) -> float | None:
         return None
     gap = abs(e.get("last_code_permuted") or 0.0) / max(abs(e.get("last_code_loss", 0.0)), 1e-30)
     better = e["twin_loss"] < e["loss_last"] - 0.1 * abs(e["loss_first"])
-    return 0.88 if better or e.get("twin_gap", 0.0) > max(0.05, 5 * gap) else None
+    if better or e.get("twin_gap", 0.0) > max(0.05, 5 * gap):
+        return 0.88
+    # Nor does the twin learn in so few steps; but gradients vanish, and no learning rate is better than a constant.
+    vanish = e["slope_least"] < -0.2 and e["decades_least"] < -6
+    constant = e.get("error_share", 0.0) > 0.95 and e["loss_tenfold"] > 0.9 * e["loss_last"]
+    return 0.8 if vanish and constant else None
 
 
 RECURRENCE = (
