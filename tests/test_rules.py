@@ -19,7 +19,8 @@ SLUGS = {
     "layer-norm-misuse", "over-regularised", "low-precision", "vocabulary-collapse", "targets-broadcast",
     "labels-out-of-range", "softmax-of-one", "softmax-axis", "weights-zero", "state-random", "log-of-zero",
     "probability-unbounded", "exponential-overflow", "loss-negated", "data-not-finite", "no-gradient", "layer-unused",
-    "gradients-accumulated", "kl-dominates", "optimizer-state-lost", "gradient-ascent", "schedule-ended",
+    "gradients-accumulated", "kl-dominates", "optimizer-state-lost", "ids-out-of-range",
+    "log-missing", "gradient-ascent", "schedule-ended",
 }  # fmt: skip
 
 LONG = {"forget_least": 0.45, "slope_least": -0.33, "decades_least": -9.0, "loss_first": 4.0, "loss_last": 1.5,

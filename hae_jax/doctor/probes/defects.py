@@ -6,6 +6,7 @@ from hae_jax.doctor.evidence import Evidence
 from hae_jax.doctor.inputs.arrays import Arrays
 from hae_jax.doctor.probes.context import ProbeContext, ProbeSkipped
 from hae_jax.doctor.tracing.interpreter import Op
+from hae_jax.doctor.tracing.outputs import TO_LOSS
 from hae_jax.doctor.tracing.variables import KEY, RANDOM
 
 HUGE = 1e30
@@ -31,8 +32,38 @@ def static(context: ProbeContext) -> Evidence:
         "softmax_of_one": any(length == 1 for length in lengths),
         "softmax_over_batch": size > 1 and any(length == -size for length in lengths),
         "constant_kernels": constant[:8],
+        "log_missing": log_missing(context),
+        **lookups(context),
         "random_states": random,
     }
+
+
+def lookups(context: ProbeContext) -> Evidence:
+    """Measures the share of ids beyond the table that they are looked up in, for which JAX reads another row, or NaN."""
+    traced, setup = context.traced, context.setup
+    if not traced.lookups:
+        return {}
+    graph, shares = traced.roles.graph, []
+    for batch in setup.batches[:4]:
+        for var, ids in zip(traced.lookups, traced.lookup_ids(setup.params, batch), strict=True):
+            rows = graph.shape(graph.producer[var].inputs[0])[0]
+            shares.append(float(((np.asarray(ids) < 0) | (np.asarray(ids) >= rows)).mean()))
+    return {"ids_beyond": max(shares)}
+
+
+def log_missing(context: ProbeContext) -> bool:
+    """Returns whether probabilities of a softmax at the labels are the loss, without a logarithm."""
+    roles, graph = context.traced.roles, context.traced.roles.graph
+    if roles.output is not None:
+        return False
+    for op in context.live:
+        if op.name == "exp" and softmax_lengths(context, op):
+            reached = graph.descendants(op.outputs[0], TO_LOSS - {"log"})
+            uses = [each for var in reached for each in graph.consumers[var] if each.name in ("gather", "mul")]
+            labelled = any(roles.is_data(var) for each in uses for var in each.inputs)
+            if labelled and context.traced.jaxpr.outputs[0] in reached:
+                return True
+    return False
 
 
 def softmax_lengths(context: ProbeContext, op: Op) -> int:

@@ -39,6 +39,9 @@ def code_ignored(e: Evidence) -> float | None:
 
 
 def kl_dominates(e: Evidence) -> float | None:
+    if e["code_cosine"] > 0.99:
+        # All codes are equal before the first step.
+        return None
     ignored = max(code_effect(e, "permuted"), code_effect(e, "zeroed")) < 0.02
     return 0.86 if ignored and e["penalty_gradient"] > 3 else None
 
