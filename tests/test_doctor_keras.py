@@ -281,6 +281,14 @@ def test_what_is_not_supported_gets_one_clear_line(monkeypatch):
     refused(r"must be jax, got torch. Set KERAS_BACKEND=jax before", model, x, y)
 
 
+def test_an_input_that_nothing_reads_is_an_encoder_without_decoder():
+    fitted = translator(**SMALL, wired=False)
+    report = examine(*fitted)
+    assert [finding.cause for finding in report.findings] == ["code-unwired"]
+    assert "initial_state=[h, c]" in report.findings[0].repair["change"]
+    assert "source" in report.findings[0].evidence["message"]
+
+
 def test_an_error_of_keras_is_a_finding():
     model, x, y = tiny()
     report = examine(model, x, y[:5])

@@ -15,6 +15,8 @@ from hae_jax.doctor.inputs.setup import SetupError, TrainingSetup, format_error
 
 BATCH_SIZE = 32
 """Examples in a batch of arrays, as in `fit`."""
+UNREAD = "code-unwired"
+"""Cause of an input that no layer takes: Keras leaves out an encoder whose result is not used."""
 DRAWN = ("kernel", "recurrent_kernel")
 """Names of weights that are drawn at random."""
 
@@ -50,6 +52,13 @@ def setup_of(
     """
     check_model(model)
     seed = parts.get("seed", 0)
+    unread = unread_inputs(model)
+    if unread:
+        raise SetupError(
+            UNREAD,
+            f"every input must lead to an output, got {' and '.join(unread)} without one. Pass the encoder's states to "
+            "the decoder, LSTM(units)(y, initial_state=[h, c]), or RepeatVector(steps)(code).",
+        )
     if x is None:
         raise SetupError(
             "no-batches", "x must be given, got none. Give examine(model, x, y) or examine(model, dataset)."
@@ -216,6 +225,18 @@ def untrained_variables(model: Any) -> list[Any]:
         if not layer.trainable and drawn and biases and all(np.isin(each, (0, 1)).all() for each in biases):
             found += own
     return found
+
+
+def unread_inputs(model: Any) -> list[str]:
+    """Returns the names of the inputs of a functional model that no layer takes."""
+    taken = {
+        id(tensor)
+        for operation in getattr(model, "operations", ())
+        for node in operation._inbound_nodes
+        for tensor in node.input_tensors
+    }
+    inputs = jax.tree.leaves(getattr(model, "inputs", None) or [])
+    return [each.name for each in inputs if taken and id(each) not in taken]
 
 
 def input_shapes(model: Any) -> list[Any]:
