@@ -37,6 +37,7 @@ from benchmarks.learning import (
     overfit,
     quickstart,
     reconstruction,
+    untrained,
     usefulness,
     whole_texts,
 )
@@ -49,6 +50,7 @@ MODULES = {
     "overfit": overfit,
     "recipe": ablation,
     "memory": capacity,
+    "untrained": untrained,
     "reconstruction": reconstruction,
     "standard": flat_tuning,
     "long_reviews": long_reviews,

@@ -174,8 +174,8 @@ def test_cells_hold_every_model_once_and_any_beginning_has_all_kinds():
 
 def result(name, disease, causes, kind="forecaster", **more):
     return {
-        "name": name, "kind": kind, "disease": disease, "causes": causes, "reported": kind, "unsettled": [],
-        "verdict": "findings" if causes else "healthy", "steps": 200, "seconds": 3.0, **more,
+        "name": name, "kind": kind, "disease": disease, "causes": causes, "reported": kind, "kinds": [kind],
+        "verdict": "findings" if causes else "healthy", "unsettled": [], "steps": 200, "seconds": 3.0, **more,
     }  # fmt: skip
 
 
@@ -197,10 +197,18 @@ def test_the_tables_count_held_out_models_that_learn_and_verdicts_under_load():
     assert "| 2 sick, held out | right cause first | 1/2" in text
     assert "| 1 healthy, held out | false alarm | 0/1" in text
     assert "| 1 healthy, tuning | false alarm, tuning half | 1/1" in text
+    assert "| 2 healthy, both halves | disturbed | 1/2" in text
     assert "| 3 drawn | do not learn, and are not counted | 1 |" in text
     assert "| same verdict | 1/2" in text
     assert "| forecaster | 0/1 (0-79 %) | 1/2" in accuracy.render_kinds([held, tuned])
     assert "| `code-unwired` | 0/1 (0-79 %) | target-leak (1) |" in accuracy.render_causes([held])
+
+
+def test_processes_are_busy_only_as_long_as_they_are_needed():
+    with accuracy.busy_processes() as busy:
+        assert len(busy) == accuracy.BUSY
+        assert all(process.poll() is None for process in busy)
+    assert all(process.poll() is not None for process in busy)
 
 
 def test_verdicts_can_be_recomputed_from_stored_evidence(tmp_path):

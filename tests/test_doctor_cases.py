@@ -175,3 +175,23 @@ def test_a_probe_that_raises_and_a_limit_of_time_leave_no_clean_bill(monkeypatch
     report = examine(patient, seconds=0.0)
     assert (report.findings, report.verdict) == ([], "unknown")
     assert any("it takes more time" in reason for reason in report.unsettled)
+
+
+def test_ids_beyond_the_table_and_a_missing_logarithm_are_named():
+    rng = np.random.default_rng(3)
+    params = {"table": rng.normal(size=(6, 8)).astype(np.float32), "out": rng.normal(size=(8, 3)).astype(np.float32)}
+    batches = [{"ids": rng.integers(0, 6, (16, 5)), "y": rng.integers(0, 3, 16)} for _ in range(8)]
+
+    def loss(params, batch):
+        logits = jnp.tanh(params["table"][batch["ids"]]).mean(1) @ params["out"]
+        return optax.softmax_cross_entropy_with_integer_labels(logits, batch["y"]).mean()
+
+    def probability(params, batch):
+        logits = jnp.tanh(params["table"][batch["ids"]]).mean(1) @ params["out"]
+        return -jnp.take_along_axis(jax.nn.softmax(logits), batch["y"][:, None], 1).mean()
+
+    patient = {"loss": loss, "params": params, "batches": batches, "optimizer": optax.adam(1e-2)}
+    short = params | {"table": params["table"][:4]}
+    assert causes(patient | {"params": short})[0][:1] == ["ids-out-of-range"]
+    assert causes(patient | {"loss": probability})[0][:1] == ["log-missing"]
+    assert "ids-out-of-range" not in causes(patient)[0]

@@ -201,3 +201,38 @@ def test_legacy_keys_and_losses_with_auxiliary_output_are_accepted():
     report = examine(TrainingSetup(loss, jnp.ones(3), ONES, optax.adam(1e-3)))
     assert report.findings == [] or report.findings[0].cause not in ("loss-fails", "no-batches")
     assert report.steps > 0
+
+
+def test_a_setup_may_be_given_by_its_parts_and_progress_is_called():
+    seen = []
+    report = examine(
+        loss=linear,
+        params=jnp.ones(3),
+        batches=ONES * 4,
+        optimizer=optax.adam(1e-3),
+        progress=lambda name, share: seen.append((name, share)),
+    )
+    assert report.kind == "unknown"
+    assert report.steps == 200
+    names, shares = zip(*seen, strict=True)
+    assert {"contents", "training", "rates"} <= set(names)
+    assert list(shares) == sorted(shares)
+    assert 0 == shares[0] < shares[-1] < 1
+
+
+def test_a_model_of_no_framework_is_refused_on_one_line():
+    report = examine(object(), ONES)
+    assert report.findings[0].cause == "patient-fails"
+    assert "model must be one of Keras, PyTorch" in report.findings[0].evidence["message"]
+    assert report.exit_code == 1
+
+
+def test_repairs_are_in_the_words_of_the_framework():
+    """A slug that the framework has no words for keeps those for JAX."""
+    from hae_jax.doctor.rules import FRAMEWORK_CHANGES, judge, word_repairs
+
+    findings, _ = judge({"input_read_sd": 50.0, "input_read_mean": 0.0})
+    for framework, changes in FRAMEWORK_CHANGES.items():
+        (worded,) = word_repairs(findings, framework)
+        assert worded.repair["change"] == changes.get("inputs-unscaled", findings[0].repair["change"])
+    assert word_repairs(findings, "jax") == findings

@@ -11,7 +11,7 @@ from support.memorized import memorized, texts
 
 import hae_jax
 from hae_jax.cli import main
-from hae_jax.latent import Index, Neighbour, neighbours
+from hae_jax.latent import Index, Neighbour, between, neighbours
 
 __all__ = ["memorized"]
 CORPUS = list(dict.fromkeys(texts(40, seed=5)))
@@ -60,6 +60,39 @@ def test_long_queries_and_long_texts_are_compared_window_by_window(memorized):
     assert similarity[1] == pytest.approx({n.number: n.similarity for n in reverse}[1], abs=1e-5)
     (whole,) = neighbours(memorized, [long], [CORPUS[0], long], count=2, part="all")
     assert whole[0] == Neighbour(1, pytest.approx(1, abs=1e-5))
+
+
+def test_a_path_leads_through_the_texts_nearest_to_points_on_the_line(memorized):
+    """With codes in a plane, so that the nearest texts are known."""
+    topics = memorized.encode(CORPUS, part="topic")
+    first, last = topics[4], topics[9]
+    shares = np.array([0.0, 0.2, 0.5, 0.9, 1.0])
+    index = Index((1 - shares[:, None]) * first + shares[:, None] * last, np.arange(5), "topic")
+    found = between(memorized, CORPUS[4], CORPUS[9], index, points=11)
+    assert [neighbour.number for neighbour in found] == [0, 0, 1, 1, 2, 2, 2, 3, 3, 3, 4]
+    assert [round(neighbour.similarity, 4) for neighbour in found[::5]] == [1, 1, 1]
+    back = between(memorized, CORPUS[9], CORPUS[4], index, points=11)
+    assert [neighbour.number for neighbour in back] == [neighbour.number for neighbour in found][::-1]
+
+
+def test_a_path_between_long_texts_joins_the_means_of_their_windows(memorized):
+    long = " ".join(CORPUS[:6])
+    windows = memorized.encode([long], part="topic", windows=True).codes
+    assert len(windows) > 1
+    index = Index(np.stack([windows.mean(0), windows[0]]), np.arange(2), "topic")
+    found = between(memorized, long, CORPUS[0], index, points=2)
+    assert found[0] == Neighbour(0, pytest.approx(1, abs=1e-5))
+
+
+def test_the_command_adds_the_nearest_texts_to_an_interpolation(copy, capsys):
+    corpus, ends = copy.with_name("corpus.jsonl"), [CORPUS[2], CORPUS[8]]
+    words = ["interpolate", "--workdir", str(copy), "--corpus", str(corpus), "--data.field", "body", "--points", "3"]
+    capsys.readouterr()
+    assert main([*words, *ends]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [list(row) for row in rows] == [["share", "reconstruction", "nearest"]] * 3
+    assert [rows[0]["nearest"], rows[-1]["nearest"]] == ends
+    assert rows[1]["nearest"] in CORPUS
 
 
 def test_the_command_prints_texts_and_encodes_the_corpus_once(copy, capsys, monkeypatch):

@@ -161,7 +161,11 @@ def test_the_codes_of_long_reviews_have_a_block_per_sentence_or_the_size_of_the_
     assert large.data.max_sentences * large.data.max_tokens == 250
     assert large.model.sentence_dim == large.data.max_sentences * large.model.hidden_dim
     assert small.model.sentence_dim == 1024
-    assert (large.data, large.optim, large.train) == (small.data, small.optim, small.train)
+    # Sentences can share units only if they are subtracted once they are decoded.
+    assert (large.model.feedback, large.model.sentence_gain) == ("none", 1.0)
+    assert (small.model.feedback, small.model.sentence_gain < 1) == ("sentence", True)
+    assert (large.data, large.train) == (small.data, small.train)
+    assert dataclasses.replace(large.optim, clip_norm=1000.0) == small.optim
 
 
 def test_trials_of_the_standard_model_differ_from_its_row_in_the_named_fields():

@@ -19,10 +19,12 @@ SLUGS = {
     "layer-norm-misuse", "over-regularised", "low-precision", "vocabulary-collapse", "targets-broadcast",
     "labels-out-of-range", "softmax-of-one", "softmax-axis", "weights-zero", "state-random", "log-of-zero",
     "probability-unbounded", "exponential-overflow", "loss-negated", "data-not-finite", "no-gradient", "layer-unused",
-    "gradients-accumulated", "optimizer-state-lost", "gradient-ascent", "schedule-ended",
+    "gradients-accumulated", "kl-dominates", "optimizer-state-lost", "ids-out-of-range",
+    "log-missing", "gradient-ascent", "schedule-ended",
 }  # fmt: skip
 
-LONG = {"forget_least": 0.45, "slope_least": -0.33, "decades_least": -9.0, "loss_first": 4.0, "loss_last": 1.5}
+LONG = {"forget_least": 0.45, "slope_least": -0.33, "decades_least": -9.0, "loss_first": 4.0, "loss_last": 1.5,
+        "saturated_most": 0.0, "twin_loss": 1.4, "last_code_permuted": 0.02, "last_code_loss": 1.5}  # fmt: skip
 UNMIXED = {"mixed_share": 0.0, "norm_axes": []}
 SQUARES = {"reduction_absolute": 350.0, "numbers_real": 400, "numbers_all": 400}
 STUCK = {"clip_binding": 1.0, "clip_scale": 0.06, "loss_first": 4.0, "loss_last": 3.9, "update_ratio": 1e-3}
@@ -126,8 +128,13 @@ def test_a_cosine_of_three_parameters_is_no_evidence_of_a_penalty():
         ),
         (
             "forget-gate-closed",
-            LONG | {"last_code_permuted": 0.02, "last_code_loss": 1.5},
-            LONG | {"last_code_permuted": 0.5, "last_code_loss": 1.5},
+            LONG | {"twin_gap": 0.3},
+            LONG | {"twin_gap": 0.03},
+        ),
+        (
+            "forget-gate-closed",
+            LONG | {"twin_loss": 0.4},
+            LONG,
         ),
         (
             "exploding-recurrence",

@@ -65,17 +65,14 @@ def patient(v: Variant) -> Patient:
         for at in range(0, len(examples["x"]) - v.batch + 1, v.batch)
     ]
     library = importlib.import_module(f"benchmarks.doctor.models.layers.{v.library}")
-    first = complete(v, batches[0], None)
-    params, apply = library.network(v, architecture(v), first)
+    params, apply = library.network(v, architecture(v), complete(v, batches[0], None))
     if v.has("low-precision"):
         params = jax.tree.map(lambda p: p.astype(half(v)), params)
-    _, apply_mismatched = library.network(v, architecture(v, mismatched=True), first)
 
     def loss(params: Any, batch: dict[str, Any], key: Any = None, mismatched: bool = False) -> Any:
         noisy = v.dropout > 0 or v.has("dropout-wrong")
         own = jax.random.key(0) if v.has("dropout-wrong") and v.severity <= 0.5 else key
-        call = apply_mismatched if mismatched else apply
-        outputs = call(params, complete(v, batch, key), own if noisy else None)
+        outputs = apply(architecture(v, mismatched), params, complete(v, batch, key), own if noisy else None)
         outputs = jax.tree.map(lambda x: x.astype(jnp.float32), outputs)
         total = score(v, outputs, batch)
         if v.has("low-precision") and not v.seed % 2:

@@ -10,6 +10,7 @@ PAGES = (
     "README.md",
     "docs/results.md",
     "docs/usefulness.md",
+    "docs/mirror.md",
     "docs/gradients.md",
     "docs/remedies.md",
     "docs/series.md",

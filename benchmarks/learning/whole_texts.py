@@ -33,7 +33,9 @@ TOLERANCE = 2.0
 
 def held_out_addresses(model: TrainedModel) -> list[list[str]]:
     """Returns the paragraphs of each held-out address, in order, including those too short for the training text."""
-    held_out = set(map(int, np.unique(Dataset.load(model.workdir / "data").heldout.groups)))
+    groups = Dataset.load(model.workdir / "data").heldout.groups
+    assert groups is not None, "a corpus without groups is of a version before 0.5"
+    held_out = set(map(int, np.unique(groups)))
     addresses: dict[str, list[str]] = {}
     for document in read(model.config.data.corpus):
         if group_number(document.group) in held_out:

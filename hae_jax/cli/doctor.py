@@ -76,17 +76,21 @@ class Doctor(Configured):
             raise ValueError(f"html must be a file in a folder that exists, got {self.html}. Choose another path.")
         with progress_shown() as progress:
             report = self.examined(progress) if self.script is None else self.script_examined(progress)
-        if self.html:
-            from hae_jax.doctor.web_page import html_page
-
-            self.html.write_text(html_page(report), encoding="utf-8")
         if self.json:
             print(json.dumps(report.to_dict()))
         else:
             from rich.console import Console
 
-            Console().print(report)
+            console = Console()
+            if console.is_terminal:
+                console.print(report)
+            else:
+                print(report)
         sys.stdout.flush()
+        if self.html:
+            from hae_jax.doctor.web_page import html_page
+
+            self.html.write_text(html_page(report), encoding="utf-8")
         if report.exit_code:
             raise SystemExit(report.exit_code)
 

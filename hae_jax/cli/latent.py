@@ -11,6 +11,7 @@ from hae_jax.cli.io import corpus_of, progress_over, texts_of, write
 from hae_jax.cli.options import Columns, Trained, Writing
 
 if TYPE_CHECKING:
+    from hae_jax.inference.texts import Part
     from hae_jax.latent import Index
     from hae_jax.trained import TrainedModel
 
@@ -37,7 +38,6 @@ class Neighbours(Trained):
 
     def run(self) -> None:
         """Writes one line per neighbour, nearest first."""
-        from hae_jax.data import read
         from hae_jax.latent import neighbours
         from hae_jax.trained import TrainedModel
 
@@ -45,35 +45,14 @@ class Neighbours(Trained):
         column = self.data.field or model.config.data.field
         queries = [*self.texts, *(texts_of(self.input, column) if self.input else [])]
         with corpus_of(self.corpus) as corpus:
-            found = neighbours(model, queries, self._index(model, corpus, column), self.count)
+            found = neighbours(model, queries, _index(model, corpus, column, self.part), self.count)
             wanted = {neighbour.number for each in found for neighbour in each}
-            texts = {n: document.text for n, document in enumerate(read(corpus, column)) if n in wanted}
+            texts = _texts(corpus, column, wanted)
         write(
             {"query": query, "rank": rank, "similarity": round(similarity, 6), "text": texts[number], "number": number}
             for query, each in zip(queries, found, strict=True)
             for rank, (number, similarity) in enumerate(each, 1)
         )
-
-    def _index(self, model: "TrainedModel", corpus: str, column: str) -> "Index":
-        """Opens the index of the corpus, and builds it first if there is none."""
-        from hae_jax.data import read
-        from hae_jax.latent import Index
-        from hae_jax.latent.index import cache_name
-        from hae_jax.latent.neighbours import default_part
-
-        part = self.part or default_part(model.config.model)
-        folder = self.workdir / "index" / cache_name(model, corpus, column, part)
-        if folder.is_dir():
-            return Index.load(folder, part)
-        total = sum(1 for _ in read(corpus, column))
-
-        def texts() -> Iterator[str]:
-            for document in read(corpus, column):
-                yield document.text
-                count("")
-
-        with progress_over("encoding", total, printed=False) as count:
-            return Index.build(model, texts(), folder, part)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,15 +65,24 @@ class Interpolate(Writing):
     """Number of points, both ends included."""
     morph: Annotated[FlagConversionOff[bool], arg(metavar="", help_behavior_hint="")] = False
     """Adds a second path, on which one sentence after the other moves from the first text to the last."""
+    corpus: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")] = None
+    """Adds a third path: the text of a corpus, as in `hae neighbours`, whose topic is nearest to each point."""
+    data: Columns = field(default_factory=Columns)
 
     def run(self) -> None:
         """Writes one line per point."""
-        from hae_jax.latent import interpolate, morph
+        from hae_jax.latent import between, interpolate, morph
         from hae_jax.trained import TrainedModel
 
         decoding, model = self.decoding, TrainedModel.load(self.workdir)
         paths = {"reconstruction": interpolate} | ({"morph": morph} if self.morph else {})
         found = {name: path(model, *self.texts, self.points, decoding) for name, path in paths.items()}
+        if self.corpus:
+            column = self.data.field or model.config.data.field
+            with corpus_of(self.corpus) as corpus:
+                near = between(model, *self.texts, _index(model, corpus, column, None), self.points)
+                texts = _texts(corpus, column, {neighbour.number for neighbour in near})
+            found["nearest"] = [texts[neighbour.number] for neighbour in near]
         write(
             {"share": at / (self.points - 1)} | {name: texts[at] for name, texts in found.items()}
             for at in range(self.points)
@@ -151,3 +139,32 @@ class Edit(Writing):
         codes, sentences = rearrange(model, given, list(map(int, numbers)) if self.order else None)
         (text,) = iter_decode(model, Windows(codes, np.zeros(len(codes), int)), decoding)
         write([{"sentences": dict(enumerate(sentences)), "reconstruction": text}])
+
+
+def _index(model: "TrainedModel", corpus: str, column: str, part: "Part | None") -> "Index":
+    """Opens the index of a corpus in the workdir, and builds it first if there is none."""
+    from hae_jax.data import read
+    from hae_jax.latent import Index
+    from hae_jax.latent.index import cache_name
+    from hae_jax.latent.neighbours import default_part
+
+    part = part or default_part(model.config.model)
+    folder = model.workdir / "index" / cache_name(model, corpus, column, part)
+    if folder.is_dir():
+        return Index.load(folder, part)
+    total = sum(1 for _ in read(corpus, column))
+
+    def texts() -> Iterator[str]:
+        for document in read(corpus, column):
+            yield document.text
+            count("")
+
+    with progress_over("encoding", total, printed=False) as count:
+        return Index.build(model, texts(), folder, part)
+
+
+def _texts(corpus: str, column: str, numbers: set[int]) -> dict[int, str]:
+    """Returns the texts of a corpus with the given numbers."""
+    from hae_jax.data import read
+
+    return {number: document.text for number, document in enumerate(read(corpus, column)) if number in numbers}

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-REPAIR = "Call the function by hand until it returns."
+REPAIR = "Run it by hand first."
 
 
 @contextlib.contextmanager

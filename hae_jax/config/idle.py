@@ -56,7 +56,7 @@ IDLE = (
     ),
     Idle(
         ("model.timescale",), lambda c: c.model.initializer != "chrono", "model.initializer",
-        "Only --model.initializer chrono has a time scale; use it, or leave this out.",
+        "Only chrono has one; leave it out.",
     ),
     Idle(
         ("model.word_gain", "model.sentence_gain"), lambda c: c.model.initializer != "mirror", "model.initializer",

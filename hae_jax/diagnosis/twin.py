@@ -94,6 +94,7 @@ def compare_twins(
         return report
     deadline, started = None if seconds is None else time.monotonic() + seconds, time.monotonic()
     healthy = train(untrained(twin), steps, deadline)
+    notes = [*report.notes, f"the healthy twin took {time.monotonic() - started:.0f} s for {steps} steps"]
     if healthy is None or healthy.effect < READ:
         return report
     sick: Trained | None = None
@@ -117,9 +118,9 @@ def compare_twins(
     finding = Finding(cause, "warning", CONFIDENCE, evidence, {"change": change, "why": why}, [])
     left = {"sick": sick.loss[-1] / sick.loss[0], "repaired": healthy.loss[-1] / sick.loss[0]}
     losses = {"sick": sick.loss, "repaired": healthy.loss}
-    outcome = Repair(cause, change, True, left, losses, steps)
+    outcome = Repair(cause, change, True, left, losses, steps, relative=False)
     duration = report.seconds + time.monotonic() - started
-    return replace(report, findings=[finding], repair=outcome, seconds=duration)
+    return replace(report, findings=[finding], repair=outcome, notes=notes, seconds=duration)
 
 
 def reads_too_little(evidence: Evidence) -> bool:

@@ -36,12 +36,12 @@ def lines(report: Report, sparkline: bool = True) -> Iterator[Text | Padding]:
     if report.repair is not None:
         yield Text(str(report.repair), style="bold green" if report.repair.healed else "bold yellow")
     if sparkline:
-        yield from map(Text, sparklines(report.losses()))
+        yield from map(Text, sparklines(report.losses(), report.relative))
     for note in report.notes:
         yield Text(note, style="dim")
     if report.verdict == "healthy" and report.not_run:
         names = ", ".join(name.replace("_", " ") for name in report.not_run)
-        yield Text(f"not examined: {names}; the reasons are in report.not_run", style="dim")
+        yield Text(f"not examined: {names}; the JSON report has the reasons", style="dim")
         return
     for name, reason in report.not_run.items():
         yield Text(f"not examined, {name.replace('_', ' ')}: {reason}", style="dim")

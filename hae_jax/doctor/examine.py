@@ -17,6 +17,7 @@ from hae_jax.doctor.probes import (
     data,
     defects,
     form,
+    gates,
     initial_loss,
     leakage,
     optimizer,
@@ -49,6 +50,7 @@ BEFORE_TRAINING: dict[str, Probe] = {
     "states": recurrence.states,
     "gradients": recurrence.gradients,
     "code": code.initial_code,
+    "penalty": code.penalty,
     "mixed": leakage.mixed,
     "causal": leakage.causal,
     "padding": padding.noise,
@@ -62,20 +64,24 @@ BEFORE_TRAINING: dict[str, Probe] = {
 """Probes that need no step of training."""
 TRAINING: dict[str, Probe] = {
     "training": training.train,
+    "overflow_in_training": defects.overflow_in_training,
     "rates": training.rates,
     "restarted": training.restarted,
     "one_batch": training.one_batch,
     "trained": training.trained,
+    "open_gates": gates.opened,
     "optimizer": optimizer.response,
     "free_running": randomness.free_running,
 }
 """Probes that train, or examine the trained model."""
 TRAINING_SHARES = {
     "training": 10,
+    "overflow_in_training": 1,
     "rates": 8,
     "restarted": 1,
     "one_batch": 6,
     "trained": 2,
+    "open_gates": 1,
     "optimizer": 2,
     "free_running": 1,
 }

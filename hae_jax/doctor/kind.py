@@ -44,7 +44,7 @@ def find_kind(e: Evidence) -> str:
     if goal == "copy" and not words:
         return "autoencoder"
     # Outputs depend on later steps than they predict; or they would, if all that is computed were used.
-    coded = e.get("bottleneck") or e.get("unused_loops") or e.get("reach_back", 1)
+    coded = e.get("bottleneck") or e.get("unused_loops") or e.get("sees_other_whole") or e.get("reach_back", 1)
     return "autoencoder" if coded or not words else causal
 
 

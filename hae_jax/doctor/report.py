@@ -43,6 +43,8 @@ class Repair:
         steps: number of steps of each.
         rate: factor by which the repaired run's learning rate was tuned; 1 if it was not.
         config: path of the changed config, if one was written.
+        relative: whether the repair may change the scale of the loss, so that curves are drawn relative to their first
+            values.
     """
 
     cause: str
@@ -53,6 +55,7 @@ class Repair:
     steps: int
     rate: float = 1.0
     config: str | None = None
+    relative: bool = True
 
     def __str__(self) -> str:
         """Returns the outcome as one line of text."""
@@ -110,6 +113,11 @@ class Report:
     def exit_code(self) -> int:
         """The exit code of a command that reports the verdict: 0 healthy, 1 findings, 3 unknown."""
         return EXIT_CODES[self.verdict]
+
+    @property
+    def relative(self) -> bool:
+        """Whether `losses` are to be drawn relative to their first values."""
+        return self.repair is None or self.repair.relative
 
     def losses(self) -> dict[str, list[float]]:
         """Returns the loss curves of both runs if a repair was tried, else that of the examination's own training."""

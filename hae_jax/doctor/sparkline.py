@@ -94,14 +94,19 @@ def shares(losses: Losses) -> Losses:
     return {name: [loss / each[0] for loss in each] for name, each in losses.items()}
 
 
-def sparklines(losses: Losses) -> list[str]:
+def sparklines(losses: Losses, relative: bool = True) -> list[str]:
     """Draws losses as lines of block characters on one axis, with the first loss and the mean of the last ten.
+
+    Args:
+        losses: of several runs, or of one.
+        relative: draws the losses of several runs relative to their first values.
 
     Example:
         >>> sparklines({"loss": [4.0, 3.0, 2.0, 1.0, 0.0]})
         ['loss  █▆▅▃▁  4 → 2']
     """
-    drawn, width, length = shares(losses), max(map(len, losses), default=0), max(map(len, losses.values()), default=0)
+    drawn = shares(losses) if relative else losses
+    width, length = max(map(len, losses), default=0), max(map(len, losses.values()), default=0)
     axis = Axis.around(loss for each in drawn.values() for loss in each)
     ends = {name: (each[0], sum(each[-10:]) / len(each[-10:])) for name, each in losses.items()}
     return [
@@ -110,11 +115,11 @@ def sparklines(losses: Losses) -> list[str]:
     ]
 
 
-def svg_figure(losses: Losses) -> str:
-    """Draws losses by step as an SVG figure; returns an empty string if there are none."""
+def svg_figure(losses: Losses, relative: bool = True) -> str:
+    """Draws losses by step as an SVG figure, as `sparklines`; returns an empty string if there are none."""
     if not losses:
         return ""
-    drawn = shares(losses)
+    drawn = shares(losses) if relative else losses
     label = "loss" if drawn is losses else "loss, as a share of the first"
     title = f"Loss, {' and '.join(losses)}" if len(losses) > 1 else "Loss of the examination's own training"
     return svg({name: (range(len(each)), each) for name, each in drawn.items()}, ("steps of training", label), title)

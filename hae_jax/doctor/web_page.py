@@ -41,7 +41,7 @@ def html_page(report: Report) -> str:
     ]
     if report.repair is not None:
         parts.append(f"<p>{sentence(str(report.repair))}</p>")
-    parts.append(svg_figure(report.losses()))
+    parts.append(svg_figure(report.losses(), report.relative))
     parts += [f'<p class="idle">{sentence(note)}</p>' for note in report.notes]
     if report.not_run:
         reasons = ((name.replace("_", " "), reason) for name, reason in report.not_run.items())

@@ -7,6 +7,7 @@ from hae_jax.latent.index import Index as Index
 from hae_jax.latent.interpolation import interpolate as interpolate
 from hae_jax.latent.interpolation import morph as morph
 from hae_jax.latent.neighbours import Neighbour as Neighbour
+from hae_jax.latent.neighbours import between as between
 from hae_jax.latent.neighbours import neighbours as neighbours
 from hae_jax.latent.prior import Prior as Prior
 from hae_jax.latent.prior import sample as sample

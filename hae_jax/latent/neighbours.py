@@ -11,6 +11,7 @@ from hae_jax.config import ModelConfig
 from hae_jax.inference.text_batches import TextModel, check_texts
 from hae_jax.inference.texts import Part, iter_encode
 from hae_jax.latent.index import Index
+from hae_jax.latent.interpolation import shares
 
 
 class Neighbour(NamedTuple):
@@ -78,3 +79,38 @@ def neighbours(
         [Neighbour(number, nearest[number]) for number in sorted(nearest, key=lambda n: (-nearest[n], n))[:count]]
         for nearest in found
     ]
+
+
+def between(model: TextModel, start: str, end: str, corpus: Index, points: int = 7) -> list[Neighbour]:
+    """Finds the text of a corpus that is nearest to each of equidistant points on the line between two texts.
+
+    The line joins the parts of the codes that the index holds, for longer texts the means over their windows. With the
+    topic part it leads from one topic to the other through texts that exist: points between two codes are decoded to
+    mixtures of words, but the nearest text to each of them can be read.
+
+    Args:
+        model: any model.
+        start: the text at the first point.
+        end: the text at the last point.
+        corpus: the texts to search.
+        points: number of points, both ends included.
+
+    Returns:
+        The neighbour of each point.
+
+    Raises:
+        ValueError: if `points` is below 2, a text is blank, or the model has no such part.
+
+    Example:
+        >>> corpus = ["The rain began.", "The bridge held.", "Trade recovered."]
+        >>> index = Index(model.encode(corpus), np.arange(3))
+        >>> [found.number for found in between(model, corpus[0], corpus[2], index, points=2)]
+        [0, 2]
+    """
+    ends: tuple[list, list] = ([], [])
+    for encoding in iter_encode(model, check_texts([start, end]), corpus.part, windows=True):
+        ends[encoding.text].append(encoding.code)
+    first, last = (np.mean(end, axis=0) for end in ends)
+    share = shares(points)[:, None]
+    found = corpus.query((1 - share) * first + share * last, 1)
+    return [Neighbour(int(n), float(s)) for n, s in zip(found.number[:, 0], found.similarity[:, 0], strict=True)]

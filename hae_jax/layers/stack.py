@@ -16,8 +16,9 @@ CHECKPOINT_ROWS = 256
 States = tuple[LSTMState, ...]
 """The states of a stack, bottom layer first."""
 
-StackDropout = tuple[tuple[Float[Array, "batch feat"] | None, RecurrentDropout], ...]
-"""For each layer the mask of its input dropout, the same at every step, and the masks of its steps."""
+StackDropout = tuple[tuple[Float[Array, "..."] | None, RecurrentDropout], ...]
+"""For each layer the mask of its input dropout, [batch, feat of that layer], the same at every step, and the masks of
+its steps."""
 
 
 def zero_states(config: CellConfig, batch: int, hidden: int, layers: int = 1) -> States:

@@ -10,35 +10,38 @@ from hae_jax.cli import main
 FORM = re.compile(r"hae: .+ must .+, got .+\. .+\.\n|hae: .+ must .+, got .+\?\n|hae: .+ must .+: hae train .+\n")
 
 
+def run(capsys, words):
+    """Runs a command; returns its exit code, and what it wrote."""
+    capsys.readouterr()
+    code = main([str(word) for word in words])
+    return code, capsys.readouterr()
+
+
 @pytest.fixture
 def hae(capsys):
     """Runs a command that must succeed; returns its standard output."""
 
-    def run(*words):
-        capsys.readouterr()
-        code = main([str(word) for word in words])
-        written = capsys.readouterr()
+    def succeed(*words):
+        code, written = run(capsys, words)
         assert code == 0, written.err
         return written.out
 
-    return run
-
-
-def rows(text):
-    return [json.loads(line) for line in text.splitlines()]
+    return succeed
 
 
 @pytest.fixture
 def error_of(capsys):
     """Runs a command that must fail with exit code 2; returns its error."""
 
-    def run(*words):
-        capsys.readouterr()
-        code = main([str(word) for word in words])
-        written = capsys.readouterr()
+    def fail(*words):
+        code, written = run(capsys, words)
         assert code == 2
         assert written.err.count("\n") == 1, written.err
         assert FORM.fullmatch(written.err), written.err
         return written.err
 
-    return run
+    return fail
+
+
+def rows(text):
+    return [json.loads(line) for line in text.splitlines()]

@@ -16,8 +16,16 @@ BY_EFFECT = (
     "codes-collapsed", "code-ignored", "bottleneck-too-small",
 )  # fmt: skip
 """Diseases that some models do not suffer from; a twin that learns as well as the healthy one is not sick."""
+WEIGHTS = {
+    "state-swapped": 40, "code-ignored": 2, "labels-out-of-range": 9, "targets-broadcast": 6, "blank-sentences": 3,
+    "masked-nan": 3, "code-unwired": 3, "targets-scrambled": 3, "codes-collapsed": 2, "low-precision": 2,
+    "constant-output": 2, "target-leak": 2, "vocabulary-collapse": 2, "data-not-finite": 2, "loss-negated": 2,
+    "softmax-twice": 2, "padding-in-encoder": 2, "bottleneck-too-small": 2,
+}  # fmt: skip
+"""Weights with which diseases are drawn, 1 if not given: few variants can have these."""
 ACCEPTED = {
     "schedule-ended": ("schedule-ended", "learning-rate-too-low"),
+    "code-ignored": ("code-ignored", "kl-dominates"),
 }
 """Slugs that count as right if they are several."""
 
@@ -28,6 +36,8 @@ def possible(v: Variant) -> list[str]:
     ahead = v.kind == "language model" or v.task == "every"
     feeds = decodes and v.feed != "code"
     gated, numbers, ragged = v.cell != "rnn", not v.of_ids, v.real != "all"
+    # Sorted series resemble each other if their level or their size is sorted, and labels if they are.
+    labelled = v.kind in ("classifier", "regressor") and v.task == "whole"
     targets_are_numbers = numbers and v.error in ("square", "absolute", "huber")
     holds = {
         "learning-rate-too-high": True,
@@ -36,7 +46,7 @@ def possible(v: Variant) -> list[str]:
         "clip-too-tight": True,
         "over-regularised": True,
         "loss-reduction": True,
-        "data-not-shuffled": True,
+        "data-not-shuffled": v.of_ids or v.windows or labelled or v.data in ("seasons", "squares", "sunspots"),
         "dropout-wrong": True,
         "frozen-parameters": not (v.kind == "seq2seq" and v.attention),
         "layer-norm-misuse": v.layers == 1,
@@ -77,5 +87,7 @@ def sick_twin(v: Variant, turn: int = 0) -> Variant:
         turn: how many drawn diseases are passed over.
     """
     rng = np.random.default_rng((v.seed, 11))
-    order = rng.permutation(possible(v)).tolist()
+    can = possible(v)
+    weights = np.array([WEIGHTS.get(disease, 1) for disease in can])
+    order = rng.choice(can, len(can), replace=False, p=weights / weights.sum()).tolist()
     return replace(v, disease=order[turn % len(order)], severity=float(rng.random()))

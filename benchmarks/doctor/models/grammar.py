@@ -120,6 +120,20 @@ class Variant:
         return f"{self.kind} | {self.seed} | {self.disease}"
 
     @property
+    def windows(self) -> bool:
+        """Whether its examples are windows of long series."""
+        return self.kind == "forecaster" and self.joined and self.task != "every"
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds that a report may name: a forecast from one window is a regression, and a copy an autoencoding."""
+        if self.kind == "forecaster" and self.task != "every" and not self.windows:
+            return ("forecaster", "regressor")
+        if self.kind == "seq2seq" and self.task == "copy":
+            return ("seq2seq", "autoencoder")
+        return ("autoencoder",) if self.kind == "hierarchy" else (self.kind,)
+
+    @property
     def held_out(self) -> bool:
         """Whether its half is held out, by a hash of its choices; twins are in the same half."""
         choices = repr(sorted(asdict(replace(self, disease="healthy", severity=0.5)).items()))

@@ -103,7 +103,7 @@ def replace_kind(v: Variant) -> Variant:
 def series(v: Variant, rng: np.random.Generator, count: int) -> Fields:
     """Returns inputs and targets of real numbers."""
     ahead = {"next": 1, "every": 1, "horizon": HORIZON}.get(v.task, 0)
-    windows = WINDOWS if v.kind == "forecaster" and v.joined and v.task != "every" else 1
+    windows = WINDOWS if v.windows else 1
     time = v.length + ahead
     parts = [sequences.SERIES[v.data](rng, count // windows, time + windows - 1) for _ in range(v.channels)]
     values = sequences.scale(np.stack([part for part, _ in parts], -1), v.scaling).astype(np.float32)

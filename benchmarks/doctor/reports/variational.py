@@ -83,6 +83,7 @@ def synthcity_331(faulty: bool) -> dict[str, Any]:
     batches = [np.where(rng.random(x.shape) < 0.001, 100 * x, x).astype(np.float32) for x in signal(seed=12)]
     params = of_series(2) | {"mean": dense(rng, 48, CODE), "variance": dense(rng, 48, CODE)}
     params["variance"]["w"] *= 3
+    del params["read"]
 
     def loss(params: Any, x: Any, key: Any) -> Any:
         flat = x.reshape(len(x), -1)

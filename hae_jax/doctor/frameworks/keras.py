@@ -15,6 +15,8 @@ from hae_jax.doctor.inputs.setup import SetupError, TrainingSetup, format_error
 
 BATCH_SIZE = 32
 """Examples in a batch of arrays, as in `fit`."""
+UNREAD = "code-unwired"
+"""Cause of an input that no layer takes: Keras leaves out an encoder whose result is not used."""
 DRAWN = ("kernel", "recurrent_kernel")
 """Names of weights that are drawn at random."""
 
@@ -50,6 +52,13 @@ def setup_of(
     """
     check_model(model)
     seed = parts.get("seed", 0)
+    unread = unread_inputs(model)
+    if unread:
+        raise SetupError(
+            UNREAD,
+            f"every input must lead to an output, got {' and '.join(unread)} without one. Pass the encoder's states to "
+            "the decoder, LSTM(units)(y, initial_state=[h, c]), or RepeatVector(steps)(code).",
+        )
     if x is None:
         raise SetupError(
             "no-batches", "x must be given, got none. Give examine(model, x, y) or examine(model, dataset)."
@@ -74,9 +83,11 @@ def setup_of(
     }
 
     looks_up = bool(vocabularies) if input_shapes(model) else None
-    stream = (keras_batches.convert(batch, looks_up) for batch in itertools.chain([first], batches))
+    stream = (
+        keras_batches.convert(batch, looks_up, compiled.mask_value) for batch in itertools.chain([first], batches)
+    )
     try:
-        return TrainingSetup(compiled.loss, compiled.initial, stream, **(defaults | parts))
+        return TrainingSetup(compiled.loss, compiled.initial, keras_batches.Kept(stream), **(defaults | parts))
     except TypeError as error:
         raise SetupError(
             "patient-fails", f"arguments must be known, got {format_error(error)}. Leave it out."
@@ -90,13 +101,20 @@ class CompiledModel:
         trained: trainable variables by path.
         frozen: variables of frozen layers that were never trained, by path.
         initial: values of both.
+        mask_value: what fills padded steps, if there is a `Masking` layer.
+        constants: values of all other variables, by identity.
     """
 
     def __init__(self, model: Any):
         self.model = model
         self.trained = by_path(model.trainable_variables)
         self.frozen = by_path(untrained_variables(model))
-        self.initial = {name: jnp.asarray(each.value) for name, each in (self.trained | self.frozen).items()}
+        fillers = {layer.mask_value for layer in model._flatten_layers() if isinstance(layer, keras.layers.Masking)}
+        self.mask_value = fillers.pop() if len(fillers) == 1 else None
+        # Copies, since Keras donates the arrays of its variables to the next training step.
+        self.initial = {name: jnp.array(each.value) for name, each in (self.trained | self.frozen).items()}
+        constant = (*model.non_trainable_variables, *model.metrics_variables, *model.optimizer.variables)
+        self.constants = {id(each): np.array(each.value) for each in constant}
 
     def loss(self, params: dict[str, Any], batch: dict[str, Any], key: Any) -> Any:
         """Returns the training loss of a batch, regularizers and added losses included."""
@@ -115,18 +133,22 @@ class CompiledModel:
                 value = jax.random.bits(jax.random.fold_in(key, seeds), (2,), jnp.uint32)
                 seeds += 1
             else:
-                value = frozen.get(id(each), each.value)
+                value = frozen.get(id(each), self.constants[id(each)])
             others.append(value)
+        x = batch["x"]
+        if "mask" in batch:
+            # `Masking` recognizes padding by its value, whatever a probe writes there.
+            x = jnp.where(batch["mask"][..., None], x, self.mask_value)
         with traceable(model), jax.numpy_rank_promotion("allow"):
             return model.compute_loss_and_updates(
                 [params[name] for name in self.trained],
                 others,
-                [each.value for each in model.metrics_variables],
-                batch["x"],
+                [self.constants[id(each)] for each in model.metrics_variables],
+                x,
                 batch.get("y"),
                 batch.get("sample_weight"),
                 training=training,
-                optimizer_variables=[each.value for each in model.optimizer.variables],
+                optimizer_variables=[self.constants[id(each)] for each in model.optimizer.variables],
             )[1][0]
 
 
@@ -163,22 +185,22 @@ def build(model: Any, batch: dict[str, Any], loss: Any, optimizer: Any) -> None:
         if loss is None and not own_loss:
             raise SetupError("loss-fails", "model must be compiled, got none. Call model.compile(optimizer, loss).")
         model.compile(optimizer or "adam", loss)
-    try:
-        model._symbolic_build(data_batch=(batch["x"], batch.get("y"), batch.get("sample_weight")))
-    except Exception as error:
-        # Whatever a user's layers raise is for the report.
-        got = format_error(error)
-        raise SetupError(
-            "loss-fails", f"model must take a batch, got {got}. Try model.train_on_batch(x, y)."
-        ) from error
-    if not own_loss and model._compile_loss is None and not model.losses:
-        own_step = type(model).train_step is not keras.Model.train_step
-        got = "a train_step of its own" if own_step else "none"
-        raise SetupError("loss-fails", f"model must have a loss, got {got}. Call model.compile(optimizer, loss).")
     if model._compile_loss is not None and "y" not in batch and not own_loss:
         raise SetupError(
             "no-batches", "y must hold the targets of the loss, got none. Give examine(model, x, x) for an autoencoder."
         )
+    try:
+        model._symbolic_build(data_batch=(batch["x"], batch.get("y"), batch.get("sample_weight")))
+    except Exception as error:
+        # Whatever a user's layers raise is for the report.
+        message = f"model must take a batch, got {format_error(error)}. Try model.train_on_batch(x, y)."
+        raise SetupError("loss-fails", message) from error
+    if not own_loss and model._compile_loss is None and not model.losses:
+        own_step = type(model).train_step is not keras.Model.train_step
+        got = "a train_step of its own" if own_step else "none"
+        raise SetupError("loss-fails", f"model must have a loss, got {got}. Call model.compile(optimizer, loss).")
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
 
 
 def by_path(variables: list[Any]) -> dict[str, Any]:
@@ -203,6 +225,18 @@ def untrained_variables(model: Any) -> list[Any]:
         if not layer.trainable and drawn and biases and all(np.isin(each, (0, 1)).all() for each in biases):
             found += own
     return found
+
+
+def unread_inputs(model: Any) -> list[str]:
+    """Returns the names of the inputs of a functional model that no layer takes."""
+    taken = {
+        id(tensor)
+        for operation in getattr(model, "operations", ())
+        for node in operation._inbound_nodes
+        for tensor in node.input_tensors
+    }
+    inputs = jax.tree.leaves(getattr(model, "inputs", None) or [])
+    return [each.name for each in inputs if taken and id(each) not in taken]
 
 
 def input_shapes(model: Any) -> list[Any]:

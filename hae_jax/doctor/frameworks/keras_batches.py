@@ -51,14 +51,31 @@ def of_dataset(dataset: Any) -> Iterator[dict[str, Any]]:
     if callable(dataset) and not hasattr(dataset, "__iter__") and not hasattr(dataset, "__getitem__"):
         dataset = dataset()
     if isinstance(dataset, keras.utils.PyDataset):
-        count = min(MAX_BATCHES, dataset.num_batches or MAX_BATCHES)
-        dataset = (dataset[at] for at in range(count))
+        pages, count = dataset, min(MAX_BATCHES, dataset.num_batches or MAX_BATCHES)
+        dataset = (pages[at] for at in range(count))
     elif not hasattr(dataset, "__iter__"):
         raise SetupError(
             "no-batches", f"dataset must yield batches (x, y), got {type(dataset).__name__}. Give x and y as arrays."
         )
     for batch in dataset:
         yield as_batch(batch if isinstance(batch, (tuple, list)) else (batch,))
+
+
+class Kept:
+    """Batches that can be iterated over more than once; each is taken from its source once, when it is needed.
+
+    Args:
+        source: where batches come from.
+    """
+
+    def __init__(self, source: Iterator[dict[str, Any]]):
+        self.source, self.kept = source, list[dict[str, Any]]()
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        yield from self.kept
+        for batch in self.source:
+            self.kept.append(batch)
+            yield batch
 
 
 def as_batch(parts: Any) -> dict[str, Any]:
@@ -82,12 +99,15 @@ def as_array(leaf: Any) -> np.ndarray:
     return array.astype(keras.config.floatx()) if array.dtype == np.float64 else array
 
 
-def convert(batch: dict[str, Any], looks_up: bool | None) -> dict[str, Any]:
+def convert(batch: dict[str, Any], looks_up: bool | None, mask_value: float | None) -> dict[str, Any]:
     """Returns a batch whose inputs have the types with which the model uses them: Keras converts them itself.
+
+    If padded steps are marked by a value, the batch has a `mask`, true at real steps.
 
     Args:
         batch: what `as_batch` returned.
         looks_up: whether inputs are ids, since the model has embeddings; None if that is unknown.
+        mask_value: what fills padded steps of real numbers; None if nothing does.
     """
 
     def cast(leaf: np.ndarray) -> np.ndarray:
@@ -95,7 +115,9 @@ def convert(batch: dict[str, Any], looks_up: bool | None) -> dict[str, Any]:
             return leaf.astype(np.int32)
         return leaf.astype(keras.config.floatx()) if looks_up is False and leaf.dtype.kind in "iu" else leaf
 
-    return {**batch, "x": jax.tree.map(cast, batch["x"])}
+    x = jax.tree.map(cast, batch["x"])
+    marked = mask_value is not None and hasattr(x, "ndim") and x.ndim == 3
+    return {**batch, "x": x} | ({"mask": (x != mask_value).any(-1)} if marked else {})
 
 
 def is_dataset(x: Any) -> bool:
@@ -108,5 +130,5 @@ def is_dataset(x: Any) -> bool:
     if isinstance(x, Mapping) or hasattr(x, "shape"):
         return False
     if isinstance(x, (list, tuple)):
-        return any(isinstance(each, (list, tuple, Mapping)) for each in x)
+        return not x or any(isinstance(each, (list, tuple, Mapping)) for each in x)
     return True

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import keras
+import numpy as np
 import optax
 
 STEPS_WITHOUT_WEIGHTS = (
@@ -17,7 +17,7 @@ def transformation(optimizer: Any, variables: dict[str, Any], constants: dict[st
     """Returns an optimizer of Keras, with its clipping, schedule, weight decay and constraints, as one of optax.
 
     Args:
-        optimizer: the Keras optimizer; it is built if it is not yet.
+        optimizer: the Keras optimizer, built for these variables.
         variables: trainable variables by name.
         constants: variables by name that are not trained; their updates are 0.
 
@@ -25,13 +25,13 @@ def transformation(optimizer: Any, variables: dict[str, Any], constants: dict[st
         A `GradientTransformation` of dictionaries of arrays. Its state is the values of the optimizer's variables.
     """
     trained = list(variables.values())
-    if not optimizer.built:
-        optimizer.build(trained)
+    # Copies, since Keras donates the arrays of its variables to the next training step.
+    initial = [np.array(each.value) for each in optimizer.variables]
     exact = type(optimizer) in [getattr(keras.optimizers, name) for name in STEPS_WITHOUT_WEIGHTS]
     exact = exact and not optimizer.ema_overwrite_frequency and all(each.constraint is None for each in trained)
 
     def init(params: dict[str, Any]) -> Any:
-        return [jnp.asarray(each.value) for each in optimizer.variables]
+        return [jnp.array(value) for value in initial]
 
     def update(gradients: dict[str, Any], state: Any, params: dict[str, Any]) -> Any:
         scale = loss_scale(optimizer, state)
@@ -65,4 +65,4 @@ def loss_scale(optimizer: Any, state: Any) -> Any:
     one = jnp.ones(())
     with keras.StatelessScope(state_mapping=list(zip(optimizer.variables, state, strict=True))):
         scale = optimizer.scale_loss(one)
-    return None if scale is one else jax.numpy.asarray(scale)
+    return None if scale is one else jnp.asarray(scale)

@@ -1,6 +1,7 @@
 """A module of PyTorch with its loss, batches and optimizer as a training setup, traced by torchax."""
 
 import copy
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -10,19 +11,19 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from hae_jax.doctor.frameworks import torch_layers, torch_losses, torch_rows
+from hae_jax.doctor.frameworks import torch_functions, torch_layers, torch_losses, torch_rows
 from hae_jax.doctor.frameworks.torch_batches import TensorTree, take_batches
 from hae_jax.doctor.frameworks.torch_environment import Environment, to_numpy
 from hae_jax.doctor.frameworks.torch_errors import untraced_errors
 from hae_jax.doctor.frameworks.torch_loss import LossCall, takes_batch_only, understand
-from hae_jax.doctor.frameworks.torch_module import fixed_chance, place, restored, set_mode
+from hae_jax.doctor.frameworks.torch_module import fixed_chance, place, place_copies, restored, set_mode
 from hae_jax.doctor.frameworks.torch_optimizer import to_optax
 from hae_jax.doctor.inputs.setup import SetupError, TrainingSetup
 from hae_jax.doctor.inputs.signatures import loss_value
 from hae_jax.doctor.tracing.interpreter import FAST_COMPILE
 from hae_jax.doctor.tracing.rolling import rolled
 
-LOWERINGS = torch_rows.LOWERINGS | torch_layers.LOWERINGS | torch_losses.LOWERINGS
+LOWERINGS = torch_functions.LOWERINGS | torch_rows.LOWERINGS | torch_layers.LOWERINGS | torch_losses.LOWERINGS
 TOLERANCE = 1e-2
 """Largest relative difference between the loss of PyTorch and that of the trace."""
 
@@ -86,21 +87,42 @@ def isolated(module: Any) -> Any:
 
 
 def split_parameters(module: Any) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
-    """Returns the trained parameters, the constant tensors, and remarks about parameters that are not trained."""
+    """Returns the parameters, the constant tensors, and remarks about parameters that are not trained.
+
+    Parameters without gradients are constants, as pretrained ones should be, unless they still have the values that
+    PyTorch gave them: those were hardly frozen on purpose, and so they are parameters that no optimizer updates.
+    """
     params: dict[str, Any] = {}
-    constants: dict[str, Any] = {}
+    constants = {name: jnp.asarray(to_numpy(value)) for name, value in module.named_buffers()}
     frozen: list[str] = []
+    initial = initial_parameters(module)
     for name, value in module.named_parameters():
         if not value.requires_grad:
             frozen.append(name)
-        (params if value.requires_grad else constants)[name] = jnp.asarray(to_numpy(value))
-    constants |= {name: jnp.asarray(to_numpy(value)) for name, value in module.named_buffers()}
-    if not params:
+        (params if value.requires_grad or name in initial else constants)[name] = jnp.asarray(to_numpy(value))
+    if len(params) == len(initial & set(frozen)):
         raise SetupError(
             "no-parameters", "module must have parameters that require gradients, got none. Set requires_grad to True."
         )
     shown = ", ".join(frozen[:4]) + (f" and {len(frozen) - 4} more" if len(frozen) > 4 else "")
     return params, constants, [f"not trained, since requires_grad is False: {shown}"] if frozen else []
+
+
+def initial_parameters(module: Any) -> set[str]:
+    """Returns the names of weights of layers with the uniform distribution that PyTorch draws them from."""
+    found = set()
+    for prefix, part in module.named_modules():
+        if isinstance(part, torch.nn.RNNBase | torch.nn.RNNCellBase):
+            bound = part.hidden_size**-0.5
+        elif isinstance(part, torch.nn.Linear):
+            bound = part.in_features**-0.5
+        else:
+            continue
+        for name, value in part.named_parameters(recurse=False):
+            largest = float(value.detach().abs().max()) if value.numel() else 0.0
+            if value.ndim > 1 and 0.8 * bound < largest <= bound * (1 + 1e-6):
+                found.add(f"{prefix}.{name}" if prefix else name)
+    return found
 
 
 class TracedModule:
@@ -147,7 +169,10 @@ class TracedModule:
             torch.enable_grad(),
             torch.random.fork_rng(devices=[]),
             environment,
+            warnings.catch_warnings(),
         ):
+            # Of integers of 64 bits, of which JAX keeps 32.
+            warnings.simplefilter("ignore")
             set_mode(self.module, train)
             place(self.module, {name: environment.wrap(x) for name, x in (self.constants | params).items()})
             batch = self.tree.build({name: environment.wrap(jnp.asarray(x)) for name, x in fields.items()})
@@ -165,6 +190,7 @@ class TracedModule:
         ours = float(loss_value(evaluated(params, fields, jax.random.key(0))))
         with restored(self.module), fixed_chance(), torch.random.fork_rng(devices=[]), torch.no_grad():
             set_mode(self.module, False)
+            place_copies(self.module)
             theirs = [float(loss_value(call(self.module, self.tree.build(fields)))) for _ in range(2)]
         notes = []
         if self.chance:

@@ -1,7 +1,7 @@
 """What cannot be traced, as errors of one line: the user's line, the operation and the repair."""
 
 import contextlib
-import sys
+import sysconfig
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,9 +69,8 @@ def repair_of(error: Exception) -> str | None:
 
 def blame(error: Exception) -> str:
     """Returns the user's line at which an error was raised, with the error."""
-    libraries = [Path(str(sys.modules[name].__file__)).parent for name in ("torch", "torchax", "jax")]
-    libraries.append(Path(__file__).parents[1])
-    libraries.append(Path(contextlib.__file__).parent)
+    paths = sysconfig.get_paths()
+    libraries = [Path(paths["purelib"]), Path(paths["platlib"]), Path(paths["stdlib"]), Path(__file__).parents[1]]
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import torch
 
-from hae_jax.doctor.frameworks.torch_losses import dropped
+from hae_jax.doctor.frameworks.torch_functions import dropped
 from hae_jax.doctor.frameworks.torch_rows import mark, unpack_rows
 
 Step = Callable[..., tuple[Any, ...]]

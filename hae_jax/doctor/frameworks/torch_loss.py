@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from hae_jax.doctor.frameworks.torch_module import fixed_chance, restored
+from hae_jax.doctor.frameworks.torch_module import fixed_chance, place_copies, restored
 from hae_jax.doctor.inputs.setup import SetupError, format_error
 from hae_jax.doctor.inputs.signatures import loss_value
 
@@ -46,6 +46,7 @@ def number_of(call: LossCall, module: Any, batch: Any) -> float:
         ValueError: if it is not a single number.
     """
     with restored(module), fixed_chance(), torch.random.fork_rng(devices=[]), torch.enable_grad():
+        place_copies(module)
         value = loss_value(call(module, batch))
     if not isinstance(value, torch.Tensor):
         raise ValueError(f"a {type(value).__name__} is not a tensor; leave backward() and item() out of the loss")

@@ -1,4 +1,4 @@
-"""Losses, softmax and dropout of PyTorch, in a form in which the tracing recognizes logits, targets and masks."""
+"""Losses and softmax of PyTorch, in a form in which the tracing recognizes logits and targets."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,56 +8,7 @@ import jax.numpy as jnp
 import torch
 import torch.nn.functional as F
 
-from hae_jax.doctor.frameworks.torch_environment import decide, no_backward, value_of
 from hae_jax.doctor.frameworks.torch_rows import reduced
-
-
-def dropped(env: Any, array: Any, rate: float, shape: tuple[int, ...] | None = None) -> Any:
-    """Returns an array of which a share is set to 0, and the rest is divided by the share that is kept."""
-    if rate >= 1:
-        return jnp.zeros_like(array)
-    kept = jax.random.bernoulli(env.next_key(), 1 - rate, shape or array.shape)
-    return jnp.where(kept, array / (1 - rate), 0)
-
-
-def dropout(env: Any, tensor: Any, p: float = 0.5, training: bool = True, inplace: bool = False, **kwargs: Any) -> Any:
-    """Lowers dropout."""
-    if not kwargs.get("train", training) or not p:
-        return tensor
-    result = dropped(env, env.t2j_iso(tensor), p)
-    return write(env, tensor, result, inplace)
-
-
-def channel_dropout(env: Any, tensor: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
-    """Lowers dropout of whole channels `[batch, channel, ...]`."""
-    if not training or not p:
-        return tensor
-    array = env.t2j_iso(tensor)
-    result = dropped(env, array, p, (*array.shape[:2], *[1] * (array.ndim - 2)))
-    return write(env, tensor, result, inplace)
-
-
-def write(env: Any, tensor: Any, result: Any, inplace: bool) -> Any:
-    """Returns a result as a tensor, which is the operand if it is to be overwritten."""
-    if inplace and hasattr(tensor, "_elem"):
-        tensor._elem = result
-        return tensor
-    return env.wrap(result)
-
-
-def embedding(
-    env: Any, ids: Any, weight: Any, padding_idx: int | None = None, max_norm: float | None = None, *_: Any, **__: Any
-) -> Any:
-    """Lowers the lookup of ids; the vector of padding gets no gradient."""
-    table, at = env.t2j_iso((weight, ids))
-    vectors = jnp.take(table, at, axis=0)
-    if max_norm is not None:
-        norms = jnp.linalg.norm(jax.lax.stop_gradient(vectors), axis=-1, keepdims=True)
-        vectors = vectors * jnp.minimum(1.0, max_norm / (norms + 1e-7))
-    if padding_idx is not None:
-        padding_idx %= len(table)
-        vectors = jnp.where((at == padding_idx)[..., None], jax.lax.stop_gradient(vectors), vectors)
-    return env.wrap(vectors)
 
 
 def on_last_axis(function: Callable[[Any], Any]) -> Callable[..., Any]:
@@ -70,6 +21,11 @@ def on_last_axis(function: Callable[[Any], Any]) -> Callable[..., Any]:
         if isinstance(_stacklevel, torch.dtype) or dtype is not None:
             array = array.astype(jnp.float32)
         axis = dim if dim is not None else (0 if array.ndim in (0, 1, 3) else 1)
+        if axis in (-1, array.ndim - 1) and hasattr(tensor, "unflattened"):
+            whole = env.wrap(function(env.t2j_iso(tensor.unflattened)))
+            result = env.wrap(whole.jax().reshape(array.shape))
+            result.unflattened = whole
+            return result
         return env.wrap(jnp.moveaxis(function(jnp.moveaxis(array, axis, -1)), -1, axis))
 
     return lowering
@@ -95,8 +51,7 @@ def cross_entropy(
     label_smoothing: float = 0.0,
 ) -> Any:
     """Lowers the cross-entropy of logits; classes are the second axis, as in PyTorch."""
-    array = env.t2j_iso(logits)
-    log_probabilities = log_softmax(jnp.moveaxis(array, 1 if array.ndim > 1 else 0, -1))
+    log_probabilities = log_softmax(classes_last(env, logits))
     return picked(env, log_probabilities, logits, target, weight, ignore_index, reduction, label_smoothing)
 
 
@@ -111,9 +66,19 @@ def nll_loss(
     reduction: str = "mean",
 ) -> Any:
     """Lowers the negative log-likelihood of log-probabilities; classes are the second axis."""
-    array = env.t2j_iso(log_probabilities)
-    array = jnp.moveaxis(array, 1 if array.ndim > 1 else 0, -1)
+    array = classes_last(env, log_probabilities)
     return picked(env, array, log_probabilities, target, weight, ignore_index, reduction, 0.0)
+
+
+def classes_last(env: Any, tensor: Any) -> Any:
+    """Returns an array whose last axis is that of the classes.
+
+    Of rows that a model flattened from batch and time, these axes, since rows do not tell which is which.
+    """
+    if hasattr(tensor, "unflattened") and not hasattr(tensor, "real_rows"):
+        return env.t2j_iso(tensor.unflattened)
+    array = env.t2j_iso(tensor)
+    return jnp.moveaxis(array, 1 if array.ndim > 1 else 0, -1)
 
 
 def picked(
@@ -131,13 +96,14 @@ def picked(
     goal, classes = env.t2j_iso(target), log_probabilities.shape[-1]
     weights = jnp.ones(classes) if weight is None else env.t2j_iso(weight)
     if jnp.issubdtype(goal.dtype, jnp.floating):
-        shares = jnp.moveaxis(goal, 1 if goal.ndim > 1 else 0, -1)
+        shares = jnp.moveaxis(goal, 1 if goal.ndim > 1 else 0, -1).reshape(log_probabilities.shape)
         shares = shares if not smoothing else shares * (1 - smoothing) + smoothing / classes
         losses = -(log_probabilities * shares * weights).sum(-1)
         result = env.wrap(losses)
         if rows is not None:
             result.real_rows = rows
         return reduced(env, result, reduction)
+    shape, goal = goal.shape, goal.reshape(log_probabilities.shape[:-1])
     keep = goal != ignore_index
     if rows is not None:
         keep = keep & rows.reshape(-1, *[1] * (goal.ndim - 1))
@@ -151,7 +117,7 @@ def picked(
         uniform = -(log_probabilities * weights).sum(-1) * keep
         losses = (1 - smoothing) * losses + smoothing / classes * uniform
     if reduction == "none":
-        return env.wrap(losses)
+        return env.wrap(losses.reshape(shape))
     return env.wrap(losses.sum() if reduction == "sum" else losses.sum() / counts.sum())
 
 
@@ -169,26 +135,14 @@ def marked_reduction(function: Callable[..., Any]) -> Callable[..., Any]:
     return lowering
 
 
-VF: Any = torch._VF
 MARKED: tuple[Any, ...] = (
     F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss, F.binary_cross_entropy, F.binary_cross_entropy_with_logits
 )  # fmt: skip
 """Losses whose mean over marked rows is that of the real ones."""
 LOWERINGS = {
-    F.dropout: dropout,
-    VF.dropout: dropout,
-    F.alpha_dropout: dropout,
-    **dict.fromkeys((F.dropout1d, F.dropout2d, F.dropout3d), channel_dropout),
     **dict.fromkeys((F.log_softmax, torch.log_softmax, torch.Tensor.log_softmax), on_last_axis(log_softmax)),
     **dict.fromkeys((F.softmax, torch.softmax, torch.Tensor.softmax), on_last_axis(softmax)),
-    F.embedding: embedding,
     F.cross_entropy: cross_entropy,
     F.nll_loss: nll_loss,
     **{each: marked_reduction(each) for each in MARKED},
-    torch.Tensor.item: lambda env, tensor: value_of(tensor),
-    torch.Tensor.__float__: lambda env, tensor: value_of(tensor),
-    torch.Tensor.__int__: lambda env, tensor: decide(tensor),
-    torch.Tensor.__index__: lambda env, tensor: decide(tensor),
-    torch.Tensor.__bool__: lambda env, tensor: decide(tensor),
-    torch.Tensor.backward: lambda env, *args, **kwargs: no_backward(),
 }

@@ -37,6 +37,12 @@ def place(module: Any, tensors: dict[str, Any]) -> None:
             part.__dict__["_flat_weights"] = [getattr(part, name, None) for name in part._flat_weights_names]
 
 
+def place_copies(module: Any) -> None:
+    """Puts copies in the place of a module's parameters and buffers, which a forward pass may write into."""
+    values = itertools.chain(module.named_parameters(), module.named_buffers())
+    place(module, {name: value.detach().clone().requires_grad_(value.requires_grad) for name, value in values})
+
+
 @contextlib.contextmanager
 def restored(module: Any) -> Iterator[None]:
     """Restores all attributes of a module and its parts: parameters, buffers, states that a forward pass keeps.

@@ -23,9 +23,8 @@ def sgd(group: Mapping[str, Any]) -> list[Any]:
 
 
 def adam(group: Mapping[str, Any]) -> list[Any]:
-    first, second = map(float, group["betas"])
-    scale = optax.scale_by_amsgrad if group["amsgrad"] else optax.scale_by_adam
-    return [scale(first, second, group["eps"])]
+    scale = scale_by_largest if group["amsgrad"] else optax.scale_by_adam
+    return [scale(*map(float, group["betas"]), group["eps"])]
 
 
 def rmsprop(group: Mapping[str, Any]) -> list[Any]:
@@ -98,7 +97,8 @@ def to_optax(
     labels = dict.fromkeys(trained, FROZEN)
     for number, group in enumerate(optimizer.param_groups):
         twins[str(number)] = of_group(rule, group, decoupled=decoupled(optimizer, group))
-        labels |= {name: str(number) for each in group["params"] if (name := names.get(id(each))) in labels}
+        held = [names.get(id(each)) for each in group["params"] if each.requires_grad]
+        labels |= {name: str(number) for name in held if name in labels}
     if set(labels.values()) == {FROZEN}:
         raise SetupError(
             "optimizer-fails",
@@ -134,7 +134,7 @@ def clip_global_norm(norm: float) -> Any:
     """Returns the clip of `torch.nn.utils.clip_grad_norm_`, whose quotient has an epsilon of 1e-6."""
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        scale = jnp.minimum(1.0, norm / (optax.global_norm(updates) + 1e-6))
+        scale = jnp.minimum(1.0, norm / (optax.tree.norm(updates) + 1e-6))
         return optax.tree.scale(scale, updates), state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
@@ -159,3 +159,23 @@ def scale_by_sum_of_squares(initial: float, epsilon: float) -> Any:
     return optax.GradientTransformation(
         lambda params: jax.tree.map(lambda x: jnp.full_like(x, initial), params), update
     )
+
+
+def scale_by_largest(first: float, second: float, epsilon: float) -> Any:
+    """Returns the AMSGrad of PyTorch, which takes the largest second moment before its bias is corrected."""
+
+    def init(params: Any) -> Any:
+        return jnp.zeros((), jnp.int32), *(optax.tree.zeros_like(params) for _ in range(3))
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        count, mean, square, largest = state
+        count = count + 1
+        mean = jax.tree.map(lambda m, g: first * m + (1 - first) * g, mean, updates)
+        square = jax.tree.map(lambda v, g: second * v + (1 - second) * g * g, square, updates)
+        largest = jax.tree.map(jnp.maximum, largest, square)
+        scaled = jax.tree.map(
+            lambda m, v: m / (1 - first**count) / (jnp.sqrt(v / (1 - second**count)) + epsilon), mean, largest
+        )
+        return scaled, (count, mean, square, largest)
+
+    return optax.GradientTransformation(init, update)

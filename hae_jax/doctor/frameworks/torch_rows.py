@@ -4,11 +4,13 @@ How many rows a mask selects depends on its values, which a trace does not have.
 mask, and a mean over marked rows is that of the real ones.
 """
 
+import sys
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pack_padded_sequence
 
 from hae_jax.doctor.frameworks.torch_environment import is_traced
 from hae_jax.doctor.frameworks.torch_errors import UntracedError
@@ -19,6 +21,34 @@ def mark(env: Any, array: Any, real: Any) -> Any:
     tensor = env.wrap(array)
     tensor.real_rows = real
     return tensor
+
+
+def sort(env: Any, tensor: Any, *args: Any, **kwargs: Any) -> Any:
+    """Lowers `sort`; that of `pack_padded_sequence` keeps the order, which a scan with a mask does not depend on.
+
+    Examples so stay at their places from the input to the loss.
+    """
+    frame = sys._getframe()
+    while frame.f_back is not None and frame.f_code is not pack_padded_sequence.__code__:
+        frame = frame.f_back
+    if frame.f_back is None:
+        return env.compute(torch.sort, tensor, *args, **kwargs)
+    order = env.wrap(jnp.arange(len(tensor)))
+    order.keeps_order = True
+    return tensor, order
+
+
+def index_select(env: Any, tensor: Any, dim: int, index: Any) -> Any:
+    """Lowers `index_select`."""
+    return tensor if hasattr(index, "keeps_order") else env.compute(torch.Tensor.index_select, tensor, dim, index)
+
+
+def scatter(env: Any, tensor: Any, dim: int, index: Any, *args: Any, **kwargs: Any) -> Any:
+    """Lowers `scatter_`, by which a permutation is inverted."""
+    if hasattr(index, "keeps_order"):
+        tensor._elem, tensor.keeps_order = index.jax(), True
+        return tensor
+    return env.compute(torch.Tensor.scatter_, tensor, dim, index, *args, **kwargs)
 
 
 def pack(env: Any, padded: Any, lengths: Any, batch_first: bool) -> Any:
@@ -59,6 +89,8 @@ def pad(env: Any, rows: Any, sizes: Any, batch_first: bool, padding_value: float
 
 def select(env: Any, tensor: Any, index: Any) -> Any:
     """Lowers `tensor[index]`; of a boolean mask, marked rows."""
+    if hasattr(index, "keeps_order"):
+        return tensor
     if is_traced(index) and index.dtype == torch.bool and index.ndim:
         array, mask = env.t2j_iso((tensor, index))
         return mark(env, array.reshape(-1, *array.shape[mask.ndim :]), mask.reshape(-1))
@@ -99,6 +131,9 @@ def lowered_reduction(function: Any, reduction: str) -> Any:
 LOWERINGS = {
     torch._VF._pack_padded_sequence: pack,  # type: ignore[attr-defined]
     torch._VF._pad_packed_sequence: pad,  # type: ignore[attr-defined]
+    torch.sort: sort,
+    torch.Tensor.index_select: index_select,
+    torch.Tensor.scatter_: scatter,
     torch.Tensor.__getitem__: select,
     torch.Tensor.masked_select: masked_select,
     torch.masked_select: masked_select,

@@ -108,8 +108,9 @@ def real_positions(fields: Fields, batch: list[Any]) -> np.ndarray | None:
     for at in fields.lengths:
         return np.arange(shape[1]) < batch[at][:, None] if len(shape) == 2 else None
     if main in fields.values and field.ndim == 3:
-        # Zeros in every channel up to the end of a row are padding.
+        # Zeros in every channel up to the end of a row are padding, unless there are others, which are data.
         zero = (field == 0).all(-1)
         padding = np.cumprod(zero[:, ::-1], axis=1)[:, ::-1].astype(bool)
-        return ~padding if padding.any() else np.ones(shape, bool)
+        only_padding = padding.sum() > 1 and (zero & ~padding).sum() <= 0.05 * padding.sum()
+        return ~padding if only_padding else np.ones(shape, bool)
     return np.ones(shape, bool)

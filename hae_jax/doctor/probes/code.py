@@ -9,6 +9,7 @@ from hae_jax.doctor.evidence import Evidence
 from hae_jax.doctor.inputs.arrays import Arrays
 from hae_jax.doctor.inputs.signatures import loss_value
 from hae_jax.doctor.probes.context import ProbeContext, ProbeSkipped
+from hae_jax.doctor.tracing.interpreter import FAST_COMPILE, evaluate
 
 
 def initial_code(context: ProbeContext) -> Evidence:
@@ -32,6 +33,8 @@ def code(context: ProbeContext, params: Arrays, prefix: str = "") -> Evidence:
         loss, permuted, zeroed, codes = traced_code_losses(context, params)
         permutable = all(context.traced.example_axis(var) is not None for var in context.traced.roles.code)
     rows = np.concatenate([np.asarray(v, np.float64).reshape(size, -1) for v in codes if v.size % size == 0], 1)
+    if not np.isfinite(rows).all():
+        raise ProbeSkipped("codes are not finite")
     unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30)
     cosines = unit @ unit.T
     variances = np.linalg.svd(rows - rows.mean(0), compute_uv=False) ** 2
@@ -73,6 +76,29 @@ def traced_code_losses(context: ProbeContext, params: Arrays) -> tuple[float, fl
     axes = [traced.example_axis(var) or 0 for var in traced.roles.code]
     codes = [np.moveaxis(value, axis, 0) for axis, value in zip(axes, activations.code, strict=True)]
     return float(activations.loss), float(permuted.loss), float(zeroed.loss), codes
+
+
+def penalty(context: ProbeContext) -> Evidence:
+    """Measures the gradient of a VAE's loss without its outputs, that of the KL term, over that through its outputs.
+
+    Only parameters that the code depends on count, those with both.
+    """
+    traced, setup = context.traced, context.setup
+    if not context.evidence.get("learned_noise"):
+        return {}
+    output = traced.roles.output
+    if output is None:
+        raise ProbeSkipped("neither logits nor predictions were found")
+
+    def rest(params: Arrays, batch: Arrays, key: Any) -> Any:
+        return evaluate(traced.jaxpr, [*params, *batch, key], edits={output: jax.lax.stop_gradient})[0][0]
+
+    batch = setup.batches[0]
+    gradient = jax.jit(jax.grad(rest), compiler_options=FAST_COMPILE)(setup.params, batch, setup.key)
+    whole = context.gradients.params
+    pairs = [(np.asarray(a, float), np.asarray(b, float)) for a, b in zip(gradient, whole, strict=True) if np.any(a)]
+    through = np.sqrt(sum(((b - a) ** 2).sum() for a, b in pairs))
+    return {"penalty_gradient": float(np.sqrt(sum((a**2).sum() for a, _ in pairs)) / max(through, 1e-30))}
 
 
 def permutation(context: ProbeContext) -> np.ndarray:

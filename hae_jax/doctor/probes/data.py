@@ -145,6 +145,7 @@ def pairing(context: ProbeContext) -> Evidence:
                 "pairing_own": float(np.mean(own)),
                 "pairing_other": float(np.mean(other)),
                 **same_order(np.concatenate(inputs), np.concatenate(targets), fields),
+                **exact_pairs(*(np.concatenate([batch[at] for batch in context.setup.batches]) for at in pair)),
             }
     raise ProbeSkipped("inputs and targets are one field")
 
@@ -178,6 +179,20 @@ def pair_scores(inputs: np.ndarray, targets: np.ndarray, are_ids: bool, pad: int
     similarity = np.nan_to_num(similarity)
     others = similarity - np.eye(len(similarity)) * 9
     return float(np.diag(similarity).mean()), float(others.max(1).mean())
+
+
+def exact_pairs(inputs: np.ndarray, targets: np.ndarray) -> Evidence:
+    """Returns the share of targets that are their own inputs, at the same step or the next, and of those of others."""
+    if inputs.shape != targets.shape or inputs.ndim < 2 or inputs.shape[1] < 4:
+        return {}
+    found = {"pairing_exact": 0.0, "pairing_elsewhere": 0.0}
+    for ours, theirs in ((inputs, targets), (inputs[:, 1:], targets[:, :-1])):
+        rows = {np.ascontiguousarray(row).tobytes() for row in ours.astype(targets.dtype)}
+        own = [bool(np.array_equal(a, b)) for a, b in zip(ours, theirs, strict=True)]
+        other = [np.ascontiguousarray(b).tobytes() in rows and not same for b, same in zip(theirs, own, strict=True)]
+        found["pairing_exact"] = max(found["pairing_exact"], float(np.mean(own)))
+        found["pairing_elsewhere"] = max(found["pairing_elsewhere"], float(np.mean(other)))
+    return found
 
 
 def same_order(inputs: np.ndarray, targets: np.ndarray, fields: Fields) -> Evidence:

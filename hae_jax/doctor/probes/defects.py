@@ -3,8 +3,10 @@
 import numpy as np
 
 from hae_jax.doctor.evidence import Evidence
+from hae_jax.doctor.inputs.arrays import Arrays
 from hae_jax.doctor.probes.context import ProbeContext, ProbeSkipped
 from hae_jax.doctor.tracing.interpreter import Op
+from hae_jax.doctor.tracing.outputs import TO_LOSS
 from hae_jax.doctor.tracing.variables import KEY, RANDOM
 
 HUGE = 1e30
@@ -30,8 +32,38 @@ def static(context: ProbeContext) -> Evidence:
         "softmax_of_one": any(length == 1 for length in lengths),
         "softmax_over_batch": size > 1 and any(length == -size for length in lengths),
         "constant_kernels": constant[:8],
+        "log_missing": log_missing(context),
+        **lookups(context),
         "random_states": random,
     }
+
+
+def lookups(context: ProbeContext) -> Evidence:
+    """Measures the share of ids beyond the table that they are looked up in, for which JAX reads another row, or NaN."""
+    traced, setup = context.traced, context.setup
+    if not traced.lookups:
+        return {}
+    graph, shares = traced.roles.graph, []
+    for batch in setup.batches[:4]:
+        for var, ids in zip(traced.lookups, traced.lookup_ids(setup.params, batch), strict=True):
+            rows = graph.shape(graph.producer[var].inputs[0])[0]
+            shares.append(float(((np.asarray(ids) < 0) | (np.asarray(ids) >= rows)).mean()))
+    return {"ids_beyond": max(shares)}
+
+
+def log_missing(context: ProbeContext) -> bool:
+    """Returns whether probabilities of a softmax at the labels are the loss, without a logarithm."""
+    roles, graph = context.traced.roles, context.traced.roles.graph
+    if roles.output is not None:
+        return False
+    for op in context.live:
+        if op.name == "exp" and softmax_lengths(context, op):
+            reached = graph.descendants(op.outputs[0], TO_LOSS - {"log"})
+            uses = [each for var in reached for each in graph.consumers[var] if each.name in ("gather", "mul")]
+            labelled = any(roles.is_data(var) for each in uses for var in each.inputs)
+            if labelled and context.traced.jaxpr.outputs[0] in reached:
+                return True
+    return False
 
 
 def softmax_lengths(context: ProbeContext, op: Op) -> int:
@@ -56,22 +88,36 @@ def is_random(context: ProbeContext, var: int) -> bool:
 
 
 def overflow(context: ProbeContext) -> Evidence:
-    """Finds the first operation whose result is not finite, or huge, although its operands are.
+    """Finds the first operation whose result is not finite, or huge, although its operands are, in a broken batch."""
+    if not context.evidence.get("broken_batches"):
+        return {"first_broken": None}
+    return first_broken(context, context.setup.params, context.setup.batches[:12])
+
+
+def overflow_in_training(context: ProbeContext) -> Evidence:
+    """Finds the same at the step at which training ended, if it ended at a value that is not finite."""
+    curve, batches = context.curve, context.setup.batches
+    if curve.finite or not curve.loss:
+        return {}
+    found = first_broken(context, curve.params, [batches[(len(curve.loss) - 1) % len(batches)]])
+    return {"broken_in_training": found["first_broken"]}
+
+
+def first_broken(context: ProbeContext, params: Arrays, batches: list[Arrays]) -> Evidence:
+    """Returns the first operation whose result is not finite, or huge, and its operand there.
 
     Raises:
-        ProbeSkipped: if the loss and its gradient are finite on all batches.
+        ProbeSkipped: if only gradients are not finite, or if it lies within a loop.
     """
-    if not context.evidence.get("broken_batches"):
-        raise ProbeSkipped("all losses and gradients are finite")
     setup, traced = context.setup, context.traced
     ops = [op for op in context.live if op.body is None]
     record = {var for op in ops for var in (*op.inputs, *op.outputs) if traced.roles.graph.is_float(var)}
     inputs = set(traced.jaxpr.inputs)
-    for batch in setup.batches[:12]:
-        loss, _ = context.trainer.value_and_grad(setup.params, batch, setup.key)
+    for batch in batches:
+        loss, _ = context.trainer.value_and_grad(params, batch, setup.key)
         if np.isfinite(loss) and abs(loss) < HUGE:
             continue
-        recorded = traced.record(setup.params, batch, record - inputs)
+        recorded = traced.record(params, batch, record - inputs)
         for op in ops:
             values = [recorded[var] for var in op.outputs if var in recorded]
             if all(is_sound(value) for value in values):

@@ -83,7 +83,7 @@ def learned_noise(context: ProbeContext) -> bool:
     """Returns whether normal noise is multiplied by what the model computes of the batch, as in a VAE."""
     roles = context.traced.roles
     graph = roles.graph
-    constant = TRANSPARENT | {"mul"}
+    constant = TRANSPARENT | {"mul", "add"}
     return any(
         op.name == "mul" and any(roles.from_both(var) and var not in scaled for var in op.inputs)
         for noise in roles.noise
@@ -173,9 +173,6 @@ def relation(context: ProbeContext, origin: int, content: list[int]) -> str:
 
 
 def rows_shared(field: np.ndarray, goal: np.ndarray) -> bool:
-    """Returns whether the goals of examples are the inputs of others, or hold their own inputs in another order."""
+    """Returns whether the goals of examples are the inputs of others."""
     ours, theirs = (np.asarray(x, float).reshape(len(x), -1) for x in (field, goal))
-    equal = np.isclose(ours[:, None], theirs[None]).all(-1).any(0).mean()
-    if np.issubdtype(goal.dtype, np.integer) and theirs.shape[1] > 3:
-        equal = max(equal, (np.sort(ours, 1) == np.sort(theirs, 1)).all(1).mean())
-    return bool(equal > SAME)
+    return bool(np.isclose(ours[:, None], theirs[None]).all(-1).any(0).mean() > SAME)

@@ -18,10 +18,12 @@ class GoalSource(NamedTuple):
     Attributes:
         field: number of the field of the batch that they are copied from.
         steps: for each position of the output, the step of the field; -1 where the goal is no copy.
+        examples: for each position, the example that the goal belongs to; -1 where the goal is no copy.
     """
 
     field: int
     steps: np.ndarray
+    examples: np.ndarray
 
 
 def target_ids(values: dict[str, Any]) -> np.ndarray | None:
@@ -80,8 +82,12 @@ def find_source(
     batch, actual, shape = setup.batches[0], goals(unchanged), positions(unchanged)
     if actual is None or actual.shape != shape:
         return None
-    for field in (*fields.words, *fields.values):
+    known = (*fields.words, *fields.values)
+    others = [at for at in range(len(batch)) if at not in (*known, *fields.masks, *fields.lengths)]
+    for field in (*known, *others):
         content = batch[field]
+        if content.ndim <= setup.original.batch_axis or content.dtype.kind not in "iuf":
+            continue
         indices = np.arange(content.size).reshape(content.shape)
         indexed = [indices.astype(leaf.dtype) if at == field else leaf for at, leaf in enumerate(batch)]
         found = goals(traced.run(setup.params, indexed).values)
@@ -94,7 +100,8 @@ def find_source(
         right = inside & np.isclose(copied, actual.astype(float), rtol=1e-4, atol=1e-4)
         if right.mean() >= MIN_COPIED and len(np.unique(index)) >= 4:
             steps = step_of(index, content.shape, field in fields.words, setup.original.batch_axis)
-            return GoalSource(field, np.where(right, steps, -1))
+            examples = np.unravel_index(index, content.shape)[setup.original.batch_axis]
+            return GoalSource(field, np.where(right, steps, -1), np.where(right, examples, -1))
     return None
 
 

@@ -96,6 +96,9 @@ def direction(context: ProbeContext) -> Evidence:
     else:
         prediction, goal = (np.asarray(values[name], np.float64) for name in ("prediction", "goal"))
         if context.traced.roles.binary:
+            last_op = context.traced.roles.graph.computed_by(context.traced.roles.goal)
+            if last_op is not None and last_op.name == "sub":
+                raise ProbeSkipped("the loss is a function of 1 less the labels")
             prediction = 1 / (1 + np.exp(-prediction))
         error = prediction - goal
     if error.shape != np.shape(gradient) or not np.isfinite(gradient).all():
@@ -154,6 +157,7 @@ def scale(context: ProbeContext) -> Evidence:
         "reduction_absolute": loss / max(float(np.abs(counted).mean()), 1e-30),
         "numbers_real": int(counted.size),
         "numbers_all": int(error.size),
+        "channels": error.shape[-1] if error.ndim > 2 else 1,
         "goal_outside": float(((goal < low) | (goal > high)).mean()),
         "goal_beyond": float(np.maximum(low - goal, goal - high).max()) if np.isfinite(low) else 0.0,
     }
@@ -172,6 +176,11 @@ def value_range(roles: Roles, var: int | None, depth: int = 6) -> tuple[float, f
             return unknown
         products = [a * b for a in ends[0] for b in ends[1]]
         return min(products), max(products)
+    if op.name == "select_n":
+        # A state that a mask keeps is one of earlier steps.
+        kept = roles.graph.operand_of
+        ends = [value_range(roles, each, depth - 1) for each in op.inputs[1:] if each not in kept]
+        return (min(low for low, _ in ends), max(high for _, high in ends)) if ends else unknown
     if op.name == "max":
         constants = [roles.graph.jaxpr.constants.get(roles.graph.origin(each)) for each in op.inputs]
         floors = [float(each) for each in constants if each is not None and np.ndim(each) == 0]

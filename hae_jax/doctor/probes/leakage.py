@@ -47,7 +47,18 @@ def mixed(context: ProbeContext) -> Evidence:
     if min(counts) == 0:
         raise ProbeSkipped("the output does not depend on some example")
     shared = max((changed[i] & changed[j]).sum() / min(counts[i], counts[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
-    return {"mixed_share": float(shared), "mixed_reach": float(np.mean(counts) / changed[0].size * size)}
+    found: Evidence = {}
+    source = context.goal_source
+    if source is not None:
+        # Outputs that an example changes are compared with the goals of the same one.
+        places = [each.any(-1) if each.ndim > source.examples.ndim else each for each in changed]
+        own = [
+            float((goals == row)[goals >= 0].mean())
+            for place, row in zip(places, (0, size // 2, size - 1), strict=True)
+            if place.shape == source.examples.shape and ((goals := source.examples[place]) >= 0).any()
+        ]
+        found["goals_own"] = float(np.median(own)) if own else None
+    return found | {"mixed_share": float(shared), "mixed_reach": float(np.mean(counts) / changed[0].size * size)}
 
 
 def code_rows(code: Any, size: int) -> np.ndarray:

@@ -103,17 +103,17 @@ def memory(context: ProbeContext) -> Evidence:
             _, state, updates, _ = trainer.step(setup.params, state, each, np.float32(1), previous)
         return [np.asarray(leaf) for leaf in jax.tree.leaves(jax.device_get(state))], norm(jax.device_get(updates))
 
-    (start, _), (one, first) = after([]), after([gradient])
-    if not first or not np.isfinite(norm(gradient)):
+    (start, _), (one, _) = after([]), after([gradient])
+    if not np.isfinite(norm(gradient)):
         return {"gradients_accumulate": False, "state_lost": False}
     moments = [at for at, leaf in enumerate(start) if jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.ndim > 0]
     lost = bool(moments) and all(np.array_equal(a, b) for a, b in zip(start, one, strict=True))
-    (equal, _), (idle, last) = after([gradient] * REPEATED), after([gradient] + [zeros] * (REPEATED - 1))
+    (equal, most), (idle, last) = after([gradient] * REPEATED), after([gradient] + [zeros] * (REPEATED - 1))
     accumulate = False
     for at in moments:
         before, single, same, rest = (norm([leaves[at]]) for leaves in (start, one, equal, idle))
         grows = before == 0 and single > 0 and abs(same / (REPEATED * single) - 1) < 0.01
-        accumulate |= grows and abs(rest / single - 1) < 1e-3 and last > 0.3 * first
+        accumulate |= grows and abs(rest / single - 1) < 1e-3 and last > 0.05 * most > 0
     return {"gradients_accumulate": accumulate, "state_lost": lost}
 
 

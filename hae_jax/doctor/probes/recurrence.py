@@ -108,12 +108,15 @@ def gradients(context: ProbeContext) -> Evidence:
     recurrences = [
         (each, states)
         for each, states in zip(context.traced.roles.recurrences, context.activations.states, strict=True)
-        if not each.nested
+        if not each.nested and each.steps >= MIN_STEPS
     ]
     if not recurrences:
-        raise ProbeSkipped("no loop carries a state")
+        raise ProbeSkipped("no loop of six steps carries a state")
     slopes, decades = {}, {}
-    for (recurrence, states), norms in zip(recurrences, context.gradients.states, strict=True):
+    outer = [each for each in context.traced.roles.recurrences if not each.nested]
+    norms_of = {each.name: norms for each, norms in zip(outer, context.gradients.states, strict=True)}
+    for recurrence, states in recurrences:
+        norms = norms_of[recurrence.name]
         curve, rows = gradient_curve(recurrence, states, norms)
         if len(curve) >= MIN_STEPS and np.isfinite(curve).all():
             fitted = slope_and_ratio(jnp.asarray(curve), jnp.asarray(rows, jnp.float32))

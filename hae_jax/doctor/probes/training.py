@@ -73,7 +73,7 @@ def restarted(context: ProbeContext) -> Evidence:
     """Goes on training with a new optimizer state, again and again, if updates have ended; returns the final loss."""
     curve, trainer = context.curve, context.trainer
     if context.evidence.get("updates_ended") is None:
-        raise ProbeSkipped("updates did not end")
+        return {}
     params = curve.params
     for _ in range(RESTARTS):
         again = trainer.run(

@@ -38,6 +38,14 @@ def code_ignored(e: Evidence) -> float | None:
     return 0.7 if learned and max(code_effect(e, "permuted"), code_effect(e, "zeroed")) < 0.002 else None
 
 
+def kl_dominates(e: Evidence) -> float | None:
+    if e["code_cosine"] > 0.99:
+        # All codes are equal before the first step.
+        return None
+    ignored = max(code_effect(e, "permuted"), code_effect(e, "zeroed")) < 0.02
+    return 0.86 if ignored and e["penalty_gradient"] > 3 else None
+
+
 def bottleneck_too_small(e: Evidence) -> float | None:
     if e.get("goal_outside", 0) > 0.05:
         return 0.93
@@ -79,6 +87,19 @@ CODE = (
         {"code-unwired": "the loss does change when codes are zeroed"},
         "https://github.com/ematvey/hierarchical-attention-networks/issues/20",
         CODED, 150,
+    ),
+    Rule(
+        "kl-dominates", 3.5, kl_dominates,
+        ("penalty_gradient", "last_code_permuted", "last_code_zeroed", "last_code_loss"),
+        "the KL term is almost 0, and reconstructions are all the same",
+        "sum the reconstruction over an example as the KL term is summed over its code, or lower the weight of the KL "
+        "term and raise it from 0",
+        "at the start the gradient of the KL term is many times that of the reconstruction, so codes lose their "
+        "information before any is used",
+        {"code-ignored": "the decoder has no use for a code that is only noise",
+         "constant-output": "the decoder is given nothing that differs"},
+        "https://github.com/AppliedDataSciencePartners/WorldModels/issues/12",
+        ("VAE",), 150,
     ),
     Rule(
         "constant-output", 5, constant_output,

@@ -2,6 +2,7 @@
 
 from hae_jax.doctor.evidence import Evidence
 from hae_jax.doctor.kind import KINDS
+from hae_jax.doctor.rules.optimisation import clip_too_tight, learning_rate_too_high
 from hae_jax.doctor.rules.rule import CODED, Rule
 
 
@@ -21,7 +22,7 @@ def padding_in_loss(e: Evidence) -> float | None:
 
 
 def padding_in_encoder(e: Evidence) -> float | None:
-    if e.get("reach_back") == 0:
+    if e.get("reach_back") == 0 and e.get("kind") != "seq2seq":
         # Outputs do not depend on later words, so what was found is no code.
         return None
     if e.get("padding_first"):
@@ -52,11 +53,15 @@ def is_sum(e: Evidence, count: int) -> bool:
 def loss_reduction(e: Evidence) -> float | None:
     real = e.get("tokens_real") or e["numbers_real"]
     total = e.get("tokens_all") or e["numbers_all"]
-    if is_sum(e, real):
+    if is_sum(e, real) or is_sum(e, real // max(1, e.get("channels", 1))):
         return 0.93
     # Weights of examples often divide by all positions, which harms nobody as long as most are real.
     if total > 2 * real and e.get("padding_counted", 1) < 0.1 and abs(e["reduction"] * total / real - 1) < 0.05:
         return 0.85
+    steps = real / max(1, e["examples"])
+    if steps > 8 and abs(e["reduction"] / steps - 1) < 0.02 and (learning_rate_too_high(e) or clip_too_tight(e)):
+        # A sum over time and a mean over examples is a choice, unless the steps are too large for it.
+        return 0.9
     return None
 
 
@@ -73,6 +78,12 @@ def data_not_shuffled(e: Evidence) -> float | None:
 
 
 def targets_scrambled(e: Evidence) -> float | None:
+    if e.get("goals_own") is not None and e["goals_own"] < 0.5 and e["mixed_share"] < 0.2:
+        return 0.94
+    if e.get("pairing_elsewhere", 0.0) > 0.6 and e["pairing_exact"] < 0.2:
+        return 0.95
+    if e.get("kind") not in (*CODED, "language model", None):
+        return None
     if e["pairing_other"] > 0.85 and e["pairing_own"] < 0.7 * e["pairing_other"]:
         return 0.95
     return 0.88 if e["pairing_own"] > 0.95 and e["pairing_order"] < 0.5 else None
@@ -144,11 +155,12 @@ DATA = (
         "https://github.com/magenta/magenta/issues/704",
     ),
     Rule(
-        "targets-scrambled", 1, targets_scrambled, ("pairing_own", "pairing_other", "pairing_order", "one_batch_last"),
+        "targets-scrambled", 1, targets_scrambled,
+        ("goals_own", "pairing_exact", "pairing_elsewhere", "pairing_own", "pairing_other", "pairing_order",
+         "one_batch_last"),
         "the model overfits one batch, but learns only word frequencies from many",
         "keep inputs and targets together when shuffling or batching",
         "targets match the input of another example, or hold the words of their own input in another order",
         {"code-ignored": "the codes hold no information about these targets"},
-        kinds=(*CODED, "language model"),
     ),
 )  # fmt: skip

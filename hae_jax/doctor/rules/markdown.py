@@ -117,10 +117,10 @@ def in_frameworks(cause: str) -> list[str]:
 
 def keep_tables(text: str, written: str) -> str:
     """Returns a page with the tables of another one, which benchmarks have written into it."""
-    for name, table in re.findall(r"<!-- table:(\w+) -->(.*?)<!-- end -->", written, re.DOTALL):
-        pattern = rf"(<!-- table:{name} -->).*?(<!-- end -->)"
-        text = re.sub(pattern, lambda found, table=table: found[1] + table + found[2], text, flags=re.DOTALL)
-    return text
+    tables = dict(re.findall(r"<!-- table:(\w+) -->(.*?)<!-- end -->", written, re.DOTALL))
+    parts = re.split(r"<!-- table:(\w+) -->.*?<!-- end -->", text, flags=re.DOTALL)
+    kept = [f"<!-- table:{name} -->{tables.get(name, '')}<!-- end -->" for name in parts[1::2]]
+    return "".join(part + table for part, table in zip(parts[::2], [*kept, ""], strict=True))
 
 
 def item(text: str, width: int = 126) -> list[str]:

@@ -16,6 +16,14 @@ def softmax_of_one(e: Evidence) -> float | None:
     return 0.97 if e["softmax_of_one"] else None
 
 
+def ids_out_of_range(e: Evidence) -> float | None:
+    return 0.96 if e["ids_beyond"] > 0 else None
+
+
+def log_missing(e: Evidence) -> float | None:
+    return 0.94 if e["log_missing"] else None
+
+
 def softmax_axis(e: Evidence) -> float | None:
     return 0.96 if e["softmax_over_batch"] and e["mixed_share"] > 0.2 else None
 
@@ -38,7 +46,11 @@ def probability_unbounded(e: Evidence) -> float | None:
 
 
 def exponential_overflow(e: Evidence) -> float | None:
-    return 0.92 if e["first_broken"] == "exp" else None
+    if e["first_broken"] == "exp":
+        return 0.92
+    # If smaller steps help, the weights were at fault that the exponential was computed of.
+    smaller = min(e["loss_tenth"], e["loss_slower"]) < e["loss_standing"]
+    return 0.85 if e.get("broken_in_training") == "exp" and not smaller else None
 
 
 def loss_negated(e: Evidence) -> float | None:
@@ -77,6 +89,22 @@ PROGRAM = (
         "the softmax of a single number is 1, whatever the number",
         {"frozen-parameters": "no parameter has a gradient, since the output is constant"},
         "https://github.com/keras-team/keras/issues/500",
+    ),
+    Rule(
+        "ids-out-of-range", 0, ids_out_of_range, ("ids_beyond",),
+        "no error, but rare words are never learned, or the loss is NaN",
+        "give the table as many rows as the largest id plus 1: nn.Embed(num_embeddings=vocabulary, ...)",
+        "ids are larger than the table has rows; JAX reads the last row instead, or fills in NaN, without an error",
+        {"labels-out-of-range": "the inputs are at fault, not the labels"},
+        "https://github.com/jax-ml/jax/issues/3774",
+    ),
+    Rule(
+        "log-missing", 0, log_missing, ("log_missing", "loss_start"),
+        "the loss is negative and ends near -1, although it should be a likelihood",
+        "take the logarithm: optax.softmax_cross_entropy_with_integer_labels(logits, labels)",
+        "the loss is the probability of the labels itself, whose gradient vanishes where the model is wrong",
+        {"loss-negated": "the loss does fall as predictions improve"},
+        "https://github.com/pytorch/pytorch/issues/2623",
     ),
     Rule(
         "softmax-axis", 0, softmax_axis, ("softmax_over_batch", "mixed_share"),

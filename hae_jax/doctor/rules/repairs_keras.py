@@ -89,6 +89,41 @@ CHANGES: dict[str, str] = {
     "exposure-gap": (
         "pass [h, c] of each step to the next one in the sampling model; Dropout on the decoder's inputs in training"
     ),
+    "targets-broadcast": (
+        "in a loss of your own: keras.ops.squeeze(y_pred, -1) - y_true, of equal shapes, as Keras' own losses do"
+    ),
+    "labels-out-of-range": (
+        'Dense(classes, activation="softmax") with as many outputs as classes, numbered from 0; '
+        "Embedding(vocabulary + 1, ...) if ids start at 1"
+    ),
+    "softmax-of-one": 'Dense(1, activation="sigmoid") with "binary_crossentropy"; a softmax needs Dense(classes)',
+    "softmax-axis": "keras.layers.Softmax(axis=-1), over the positions attended to; axis=1 for [batch, time, 1]",
+    "weights-zero": 'Dense(units, kernel_initializer="glorot_uniform"), the default, instead of "zeros" or "ones"',
+    "state-random": "LSTM(units)(x) without initial_state starts from zeros, instead of initial_state=[random, random]",
+    "log-of-zero": (
+        "keras.ops.log(x + keras.config.epsilon()), or keras.ops.logsumexp and a loss with from_logits=True"
+    ),
+    "probability-unbounded": (
+        'a last layer with activation="sigmoid" or "softmax", or from_logits=True in the loss for one without'
+    ),
+    "exponential-overflow": "keras.ops.exp(keras.ops.clip(log_variance, -10.0, 10.0)), or keras.ops.softplus",
+    "loss-negated": "a loss of your own falls with better predictions: -log_likelihood, or the error itself",
+    "data-not-finite": "x = np.nan_to_num(x) before fit, with a mask or sample_weight of 0 at missing values",
+    "no-gradient": (
+        "no keras.ops.stop_gradient, argmax, round, cast to integers or comparison between the weights and the loss"
+    ),
+    "layer-unused": "x = LSTM(units)(x), whose output the next layer takes: call each layer on the last result",
+    "gradients-accumulated": "SGD(rate, momentum=0.9), with a momentum below 1",
+    "optimizer-state-lost": (
+        "one optimizer for the whole training, made outside of the loop; weights and optimizer_variables = "
+        "optimizer.stateless_apply(optimizer_variables, gradients, weights)"
+    ),
+    "gradient-ascent": "SGD(learning_rate=...) with a positive rate, and gradients of the loss, not of its negative",
+    "schedule-ended": "CosineDecay(rate, decay_steps=epochs * len(x) // batch_size): steps, not epochs",
+    "kl-dominates": (
+        "keras.ops.sum(error, axis=(1, 2)) for the reconstruction, as the KL term is summed, or a smaller factor of "
+        "the KL term in add_loss, raised from 0 by a callback"
+    ),
     "loss-fails": "model.train_on_batch(x[:32], y[:32]) has to work first",
     "no-parameters": "a model with trainable weights: layer.trainable = True",
     "no-batches": "examine(model, x, y) with arrays, or examine(model, dataset) with batches (x, y)",

@@ -23,7 +23,27 @@ CHANGES: dict[str, str] = {
     "dropout-wrong": (
         "model.eval() before an evaluation, F.dropout(x, p, training=self.training), and p of at most 0.5"
     ),
-    "broadcast": "criterion(output.squeeze(-1), target), or target.unsqueeze(-1): both of the same shape",
+    "targets-broadcast": "criterion(output.squeeze(-1), target), or target.unsqueeze(-1): both of the same shape",
+    "labels-out-of-range": "nn.Linear(hidden, classes) with as many outputs as there are classes, numbered from 0",
+    "weights-zero": "remove nn.init.zeros_ and nn.init.constant_ of weights; zeros are for biases",
+    "state-random": "torch.zeros(layers, batch, hidden) in place of torch.randn, or no initial state at all",
+    "softmax-axis": "F.softmax(scores, dim=-1), over the positions that are attended to",
+    "softmax-of-one": "torch.sigmoid for one output with nn.BCELoss, or nn.BCEWithLogitsLoss without it",
+    "log-of-zero": "F.log_softmax(logits, dim=-1) in place of torch.log(F.softmax(...)), or x.clamp(min=1e-8).log()",
+    "probability-unbounded": "nn.BCEWithLogitsLoss of logits in place of nn.BCELoss",
+    "exponential-overflow": "log_variance.clamp(-10, 10).exp(), or F.softplus",
+    "no-gradient": "remove detach(), .data, torch.no_grad(), argmax and round between parameters and the loss",
+    "data-not-finite": "torch.nan_to_num, or x.masked_fill(x.isnan(), 0.0) with a mask, before anything is computed",
+    "loss-negated": "loss = criterion(output, target) without the minus sign",
+    "gradient-ascent": "maximize=False, and a positive learning rate; or the loss without the minus sign",
+    "gradients-accumulated": "optimizer.zero_grad() before each loss.backward(); a momentum below 1",
+    "schedule-ended": "a scheduler with as many steps as the training has, and scheduler.step() where it counts",
+    "optimizer-state-lost": "make the optimizer once, before the loop",
+    "layer-unused": "output, (h, c) = lstm(x): use output, or h[-1], the last layer",
+    "kl-dominates": (
+        "F.mse_loss(output, x, reduction='sum') / len(x) beside a KL term summed over the code, or a factor of the KL "
+        "term that grows from 0"
+    ),
     "inputs-unscaled": "x = (x - mean) / std with mean and std of the training data; targets alike",
     "padding-in-loss": "nn.CrossEntropyLoss(ignore_index=pad), or (loss * mask).sum() / mask.sum()",
     "padding-in-encoder": (

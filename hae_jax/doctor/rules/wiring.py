@@ -8,6 +8,8 @@ LARGE_UNUSED = 0.1
 
 
 def layer_unused(e: Evidence) -> float | None:
+    if not e["trained_finite"] or e["steps"] < 20:
+        return None
     unfelt = [name for name in e["no_gradient_kernels"] if name not in e["no_gradient_felt"]]
     return 0.92 if unfelt and e["unfelt_elements"] > LARGE_UNUSED and e["no_gradient_share"] < 1 else None
 

@@ -191,7 +191,7 @@ def evaluate(
     """
     perturbations, edits = perturbations or {}, edits or {}
     env: dict[int, Any] = dict(jaxpr.constants)
-    recorded: dict[int, Any] = {}
+    recorded: dict[int, Any] = {var: value for var, value in env.items() if var in record}
 
     def bind(var: int, value: Any) -> None:
         if var in edits:

@@ -116,7 +116,14 @@ def find_binary(roles: Roles) -> Pair:
     graph = roles.graph
     logits = {logit for op in graph.jaxpr.walk() if op.name in LOGARITHMS and (logit := logit_of(roles, op.outputs[0]))}
     for op in graph.jaxpr.walk():
-        if op.name != "mul" or not logits:
+        if not logits:
+            break
+        if op.name == "select_n" and roles.is_data(op.inputs[0]) and len(op.inputs) == 3:
+            # where(label, log(p), log(1 - p))
+            logit = logit_of(roles, op.inputs[2])
+            if logit is not None and logit == logit_of(roles, op.inputs[1]):
+                return compared(roles, same_form(roles, op.inputs[2], logit), op.inputs[0])
+        if op.name != "mul":
             continue
         for ours, theirs in (op.inputs, op.inputs[::-1]):
             if roles.from_both(ours) and roles.is_data(theirs) and graph.shape(ours) and graph.is_float(theirs):
@@ -180,8 +187,12 @@ def form(roles: Roles, var: int) -> tuple[int, ...]:
     """Returns the shape of a variable with length 1 along the axes that it was repeated along."""
     graph, shape = roles.graph, roles.graph.shape(var)
     op = graph.producer.get(var)
-    while op is not None and op.name in ("convert_element_type", "copy", "neg"):
-        op = graph.producer.get(op.inputs[0])
+    while op is not None and op.name in ("convert_element_type", "copy", "neg", "mul", "add", "sub", "div"):
+        # Elementwise functions of the variable and of scalars leave its form.
+        same = [each for each in op.inputs if graph.shape(each) == shape]
+        if len(same) != 1 or any(graph.shape(each) for each in op.inputs if each not in same):
+            return shape
+        op = graph.producer.get(same[0])
     if op is None or op.name != "broadcast_in_dim":
         return shape
     before = dict(zip(op.equation.params["broadcast_dimensions"], graph.shape(op.inputs[0]), strict=True))

@@ -63,7 +63,7 @@ def read(closed: Any) -> Program:
             inputs = tuple(
                 constant(atom.val, atom.aval) if isinstance(atom, Literal) else names[atom] for atom in equation.invars
             )
-            path = "/".join(part for part in (scope, str(equation.source_info.name_stack)) if part)
+            path = "/".join(part for part in (scope, own_scope(equation)) if part)
             params, name = equation.params, equation.primitive.name
             if name in INLINED and hasattr(params.get("jaxpr", params.get("call_jaxpr")), "consts"):
                 inner = params.get("jaxpr", params.get("call_jaxpr"))
@@ -103,3 +103,8 @@ def read(closed: Any) -> Program:
 
 def _hashable(value: Any) -> str:
     return repr(value) if not callable(value) else f"{id(value)}"
+
+
+def own_scope(equation: Any) -> str:
+    """Returns the scope of an equation without the names of PyTorch operations, such as aten::add."""
+    return "/".join(part for part in str(equation.source_info.name_stack).split("/") if "::" not in part)

@@ -153,7 +153,7 @@ class TracedLoss:
         """Returns the real numbers of the batch that are multiplied by matrices of parameters."""
         roles, found = self.roles, []
         for op in self.jaxpr.walk():
-            if op.name == "dot_general":
+            if op.name in ("dot_general", "conv_general_dilated"):
                 for operand, kernel in (op.inputs, op.inputs[::-1]):
                     if roles.from_params(kernel) and not roles.from_batch(kernel):
                         # The operand may be concatenated with a state that the same kernel multiplies.

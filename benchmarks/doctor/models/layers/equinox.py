@@ -116,14 +116,14 @@ class Layers:
 
 
 def network(variant: Variant, forward: Any, fields: dict[str, Any]) -> tuple[Any, Any]:
-    """Returns the model, and a function of it, fields and the key of dropout; None for evaluation."""
+    """Returns the model, and a function of the architecture, model, fields and a key; None for no dropout."""
 
     def create(fields: dict[str, Any]) -> Model:
         parts: dict[str, Any] = {}
         forward(Layers(variant, parts), fields)
         return Model(parts)
 
-    def apply(model: Model, fields: dict[str, Any], key: Any = None) -> Any:
+    def apply(forward: Any, model: Model, fields: dict[str, Any], key: Any) -> Any:
         return forward(Layers(variant, model.parts, key), fields)
 
     return eqx.filter_jit(create)(fields), apply

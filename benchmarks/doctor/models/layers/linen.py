@@ -89,13 +89,12 @@ class Network(nn.Module):
 
 
 def network(variant: Variant, forward: Any, fields: dict[str, Any]) -> tuple[Any, Any]:
-    """Returns parameters, and a function of parameters, fields and the key of dropout; None for evaluation."""
-    model = Network(variant, forward)
+    """Returns parameters, and a function of the architecture, parameters, fields and a key; None for no dropout."""
     keys = dict(zip(("params", "dropout"), jax.random.split(jax.random.key(variant.seed)), strict=True))
-    params = jax.jit(model.init)(keys, fields)["params"]
+    params = jax.jit(Network(variant, forward).init)(keys, fields)["params"]
 
-    def apply(params: Any, fields: dict[str, Any], key: Any = None) -> Any:
+    def apply(forward: Any, params: Any, fields: dict[str, Any], key: Any) -> Any:
         rngs = None if key is None else {"dropout": key}
-        return model.apply({"params": params}, fields, train=key is not None, rngs=rngs)
+        return Network(variant, forward).apply({"params": params}, fields, train=key is not None, rngs=rngs)
 
     return params, apply

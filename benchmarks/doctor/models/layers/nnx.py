@@ -88,7 +88,7 @@ class Layers(nnx.Module):
 
 
 def network(variant: Variant, forward: Any, fields: dict[str, Any]) -> tuple[Any, Any]:
-    """Returns parameters, and a function of parameters, fields and the key of dropout; None for evaluation."""
+    """Returns parameters, and a function of the architecture, parameters, fields and a key; None for no dropout."""
 
     @nnx.jit
     def create(fields: dict[str, Any]) -> Layers:
@@ -99,7 +99,7 @@ def network(variant: Variant, forward: Any, fields: dict[str, Any]) -> tuple[Any
     parts: Any = nnx.split(create(fields), nnx.Param, ...)
     graph, params, rest = parts
 
-    def apply(params: Any, fields: dict[str, Any], key: Any = None) -> Any:
+    def apply(forward: Any, params: Any, fields: dict[str, Any], key: Any) -> Any:
         merged = nnx.merge(graph, params, rest)
         merged.key = nnx.data(key)
         return forward(merged, fields)

@@ -1,5 +1,6 @@
 """Plain JAX: dictionaries of arrays, and loops over cells that are written out."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -48,7 +49,7 @@ class Layers:
     def embed(self, name: str, ids: Any) -> Any:
         """Returns a vector for each id."""
         p = self.get(name, table=(self.variant.vocab, self.variant.units))
-        return p["table"][ids] * np.float32(np.sqrt(self.variant.vocab))
+        return p["table"][ids] * math.sqrt(self.variant.vocab)
 
     def convolve(self, name: str, x: Any, causal: bool) -> Any:
         """Returns a convolution over three steps."""
@@ -147,14 +148,14 @@ CELLS = {"lstm": lstm, "gru": gru, "rnn": rnn}
 
 
 def network(variant: Variant, forward: Any, fields: dict[str, Any]) -> tuple[Any, Any]:
-    """Returns parameters, and a function of parameters, fields and the key of dropout; None for evaluation."""
+    """Returns parameters, and a function of the architecture, parameters, fields and a key; None for no dropout."""
 
     def create(fields: dict[str, Any]) -> dict[str, Weights]:
         weights: dict[str, Weights] = {}
         forward(Layers(variant, weights), fields)
         return weights
 
-    def apply(params: Any, fields: dict[str, Any], key: Any = None) -> Any:
+    def apply(forward: Any, params: Any, fields: dict[str, Any], key: Any) -> Any:
         return forward(Layers(variant, dict(params), key), fields)
 
     return jax.jit(create)(fields), apply
