@@ -52,8 +52,9 @@ GATE_GAIN = GATE**2
 SIGNAL, SERIES_SIGNAL = 0.03, 0.1
 """Standard deviation of hidden units that store a single vector, in models of texts and of series: small, so that tanh
 is nearly linear. Superposed words need more of that than the few values of a series."""
-LOGIT = 20.0
-"""Unnormalized log-probability of the right token: large enough for a thousand others, small enough for gradients."""
+LOGIT, LOGIT_SIZE = 20.0, 15
+"""Unnormalized log-probability of the right token with embeddings of this size or more. Smaller ones have nearer
+neighbours, and their logits are larger."""
 STATE_RATIO = 3.0
 """Standard deviation of the units of a decoder's initial state, relative to that of units that store one input."""
 
@@ -86,11 +87,14 @@ class Register(NamedTuple):
 
     @property
     def logit_scale(self) -> float:
-        """Factor from the latest vector's units to the vector whose products with embeddings are logits of `LOGIT`.
+        """Factor from the units of the latest vector to one whose product with this vector is about `LOGIT`.
 
         It is 1 if the units are normalized before the product.
         """
-        return 1.0 if self.normalized else LOGIT / (self.block * self.std * GATE_GAIN * self.signal)
+        if self.normalized:
+            return 1.0
+        logit = LOGIT * max(1.0, LOGIT_SIZE / self.block)
+        return logit / (self.block * self.std * GATE_GAIN * self.signal)
 
     @property
     def leak(self) -> float:

@@ -12,14 +12,15 @@ Reference:
 import jax
 import jax.numpy as jnp
 from flax.linen.initializers import Initializer
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 ROUNDS = 300
 """Maximum number of rounds of repulsion."""
-PAIRS = 4e8
-"""Maximum number of pairs of vectors that are compared, in all rounds together: a few seconds of two CPU cores."""
+WORK = 6e9
+"""Maximum number of multiplications for cosines, in all rounds together: a few seconds of two CPU cores. In many
+dimensions, where random directions are far from each other in any case, that is no round or few."""
 LARGEST = 8192
-"""Vectors of larger vocabularies are not moved: their pairs would not fit into memory."""
+"""Vectors of larger vocabularies are not moved: their cosines would not fit into memory."""
 SHARPNESS = 100.0
 """Inverse temperature of the softmax over cosines that chooses a vector's neighbours."""
 STEP = 0.3
@@ -36,8 +37,8 @@ def spherical_code(norm: float) -> Initializer:
     """
 
     def initialize(key, shape, dtype=jnp.float32) -> Array:
-        number, _ = shape
-        rounds = min(ROUNDS, int(PAIRS // number**2)) if number <= LARGEST else 0
+        number, size = shape
+        rounds = min(ROUNDS, int(WORK // (number**2 * size))) if number <= LARGEST else 0
         return (norm * _spread(key, shape, rounds)).astype(dtype)
 
     return initialize
@@ -46,7 +47,7 @@ def spherical_code(norm: float) -> Initializer:
 def _spread(key: Key[Array, ""], shape: tuple[int, int], rounds: int) -> Float[Array, "vector feat"]:
     """Draws unit vectors, and moves each away from the weighted mean of its neighbours."""
 
-    def move(at: int, vectors: Array) -> Array:
+    def move(at: Int[Array, ""], vectors: Array) -> Array:
         cosines = vectors @ vectors.T - 2 * jnp.eye(shape[0])
         neighbours = jax.nn.softmax(SHARPNESS * cosines, axis=-1) @ vectors
         tangential = neighbours - jnp.sum(neighbours * vectors, axis=-1, keepdims=True) * vectors
