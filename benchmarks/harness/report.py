@@ -15,6 +15,7 @@ PAGES = (
     "docs/remedies.md",
     "docs/series.md",
     "docs/causes.md",
+    "docs/torch.md",
     "docs/performance.md",
 )
 """Pages that contain tables."""
