@@ -16,6 +16,7 @@ PAGES = (
     "docs/series.md",
     "docs/causes.md",
     "docs/torch.md",
+    "docs/keras.md",
     "docs/performance.md",
 )
 """Pages that contain tables."""
