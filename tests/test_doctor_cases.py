@@ -48,6 +48,7 @@ HEALTHY = {
     "a short schedule that is long enough": lambda: (
         linear(lambda p: p, lambda y: y) | {"optimizer": optax.adam(optax.linear_schedule(0.1, 0.0, 150))}
     ),
+    "two classes, of which one is frequent": lambda: setup(Variant("binary", "gru", length=8, seed=114)),
     "momentum": lambda: setup(Variant("language model"), optimizer=optax.sgd(0.3, momentum=0.95)),
     "lion": lambda: linear(lambda p: p, lambda y: y) | {"optimizer": optax.lion(1e-2)},
 }

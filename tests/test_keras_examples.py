@@ -1,7 +1,11 @@
 """The example autoencoders equal their Keras versions: the same weights give the same loss, gradients and update."""
 
+import contextlib
 import importlib.util
+import io
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +21,7 @@ from hae_jax.models.series import Series
 from hae_jax.training import optim
 
 REMEDIES = ("remedy-clipping", "remedy-dropout", "remedy-layernorm")
+PAGE = Path(__file__).parents[1] / "docs" / "keras.md"
 LENGTHS = np.array([13, 1, 7, 10, 2])
 CHANNELS = 3
 
@@ -112,3 +117,20 @@ def test_initial_weights_are_drawn_as_in_keras():
     assert 0.98 * bound < np.abs(layer["kernel"]).max() <= bound
     np.testing.assert_allclose(layer["recurrent"] @ layer["recurrent"].T, np.eye(128), atol=1e-5)
     np.testing.assert_array_equal(layer["bias"], np.repeat([0, 1, 0, 0], 128))
+
+
+@pytest.mark.slow
+def test_the_page_runs_and_reports_the_causes_that_it_shows():
+    blocks = re.findall(r"^```(python|text)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    names, printed, compared = {}, "", []
+    for language, block in blocks:
+        if language == "python":
+            with contextlib.redirect_stdout(io.StringIO()) as output, jax.numpy_rank_promotion("allow"):
+                exec(compile(block, str(PAGE), "exec"), names)
+            printed = output.getvalue()
+        else:
+            # Numbers differ between processors; the first line names the cause.
+            compared.append([re.split(r"  | \(", text)[0] for text in (block, printed)])
+    assert len(compared) == 3
+    assert all(shown == found for shown, found in compared), compared
+    assert compared[2][0] == "forget-gate-closed"

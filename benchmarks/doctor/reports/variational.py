@@ -137,7 +137,7 @@ CASES = (
     Case("vanderschaarlab/synthcity#331", KIND, "exponential-overflow",
          "the loss becomes NaN for some data and hyperparameters only", synthcity_331, 0.6),
     Case("tejaslodaya/timeseries-clustering-vae#3", KIND, "layer-unused",
-         "more layers of the encoder do not change anything", clustering_vae_3, 0.42),
+         "the first of the hidden states of all layers is read, not the last", clustering_vae_3, 0.42),
     Case("ctallec/world-models#13", KIND, HEALTHY,
          "the noise is multiplied by exp(x), and not by exp(x / 2) as elsewhere", world_models_13, 0.45),
 )  # fmt: skip

@@ -110,7 +110,7 @@ class CompiledModel:
         self.trained = by_path(model.trainable_variables)
         self.frozen = by_path(untrained_variables(model))
         fillers = {layer.mask_value for layer in model._flatten_layers() if isinstance(layer, keras.layers.Masking)}
-        self.mask_value = fillers.pop() if len(fillers) == 1 else None
+        self.mask_value: Any = fillers.pop() if len(fillers) == 1 else None
         # Copies, since Keras donates the arrays of its variables to the next training step.
         self.initial = {name: jnp.array(each.value) for name, each in (self.trained | self.frozen).items()}
         constant = (*model.non_trainable_variables, *model.metrics_variables, *model.optimizer.variables)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import torch
 import torch.nn.functional as F
 
-from hae_jax.doctor.frameworks.torch_environment import decide, no_backward, value_of
+from hae_jax.doctor.frameworks.torch_environment import Tensor, decide, no_backward, value_of
 
 
 def embedding(
@@ -94,12 +94,21 @@ def reshaped(function: Callable[..., Any]) -> Callable[..., Any]:
     """Returns the lowering of `view` or `reshape`, whose rows remember the axes that they were flattened from."""
 
     def lowering(env: Any, tensor: Any, *args: Any, **kwargs: Any) -> Any:
-        result = env.compute(function, tensor, *args, **kwargs)
-        if result.ndim == 2 and tensor.ndim > 2 and result.shape[-1] == tensor.shape[-1]:
-            result.unflattened = tensor
-        return result
+        return remembered(env.compute(function, tensor, *args, **kwargs), tensor)
 
     return lowering
+
+
+def remembered(rows: Any, tensor: Any) -> Any:
+    """Returns rows, with the tensor that they were flattened from."""
+    if rows.ndim == 2 and tensor.ndim > 2 and rows.shape[-1] == tensor.shape[-1]:
+        rows.unflattened = tensor
+    return rows
+
+
+_flatten = Tensor.flatten
+# A method of torchax's own class, which no lowering replaces.
+Tensor.flatten = lambda self, start_dim=0, end_dim=-1: remembered(_flatten(self, start_dim, end_dim), self)
 
 
 LOWERINGS: dict[Any, Any] = {

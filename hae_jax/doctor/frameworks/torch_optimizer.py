@@ -24,7 +24,8 @@ def sgd(group: Mapping[str, Any]) -> list[Any]:
 
 def adam(group: Mapping[str, Any]) -> list[Any]:
     scale = scale_by_largest if group["amsgrad"] else optax.scale_by_adam
-    return [scale(*map(float, group["betas"]), group["eps"])]
+    first, second = map(float, group["betas"])
+    return [scale(first, second, group["eps"])]
 
 
 def rmsprop(group: Mapping[str, Any]) -> list[Any]:

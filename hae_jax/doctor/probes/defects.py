@@ -39,7 +39,7 @@ def static(context: ProbeContext) -> Evidence:
 
 
 def lookups(context: ProbeContext) -> Evidence:
-    """Measures the share of ids beyond the table that they are looked up in, for which JAX reads another row, or NaN."""
+    """Measures the share of ids beyond the table that they are looked up in; JAX reads another row for them, or NaN."""
     traced, setup = context.traced, context.setup
     if not traced.lookups:
         return {}

@@ -25,6 +25,8 @@ CHANGES: dict[str, str] = {
     ),
     "targets-broadcast": "criterion(output.squeeze(-1), target), or target.unsqueeze(-1): both of the same shape",
     "labels-out-of-range": "nn.Linear(hidden, classes) with as many outputs as there are classes, numbered from 0",
+    "ids-out-of-range": "nn.Embedding(vocabulary, size), where vocabulary is the largest id plus 1",
+    "log-missing": "F.nll_loss(F.log_softmax(logits, dim=-1), target), or nn.CrossEntropyLoss of logits",
     "weights-zero": "remove nn.init.zeros_ and nn.init.constant_ of weights; zeros are for biases",
     "state-random": "torch.zeros(layers, batch, hidden) in place of torch.randn, or no initial state at all",
     "softmax-axis": "F.softmax(scores, dim=-1), over the positions that are attended to",

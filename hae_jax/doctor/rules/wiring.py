@@ -50,7 +50,8 @@ def target_leak(e: Evidence) -> float | None:
 def code_unwired(e: Evidence) -> float | None:
     if e["unused_loops"] and e["unused_parameters"]:
         return 0.97
-    if e.get("unused_elements", 0) > LARGE_UNUSED and any("encoder" in name.lower() for name in e["unused_parameters"]):
+    encoder = any("encoder" in name.lower() for name in e["unused_parameters"])
+    if e.get("unused_elements", 0) > LARGE_UNUSED and encoder and not e.get("code_permuted"):
         return 0.95
     if not has_code(e):
         return None

@@ -129,7 +129,10 @@ def find_binary(roles: Roles) -> Pair:
             if roles.from_both(ours) and roles.is_data(theirs) and graph.shape(ours) and graph.is_float(theirs):
                 logit = ours if graph.origin(ours) in logits or ours in logits else logit_of(roles, ours)
                 if logit is not None:
-                    # Later products are those with weights and masks.
+                    # Later products are those with weights and masks. Labels may have the loss's minus sign.
+                    negated = graph.producer.get(theirs)
+                    if negated is not None and negated.name == "neg":
+                        theirs = negated.inputs[0]
                     return compared(roles, same_form(roles, ours, logit), theirs)
     return None, None, None
 
