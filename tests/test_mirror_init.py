@@ -158,7 +158,7 @@ def test_decoded_vectors_have_to_be_removed(monkeypatch):
 
 
 def test_sentences_that_share_units_need_another_permutation_than_words(monkeypatch):
-    narrow = {"embed_dim": 64, "hidden_dim": 64, "sentence_dim": 64, "feedback": "sentence", "sentence_gain": 0.5}
+    narrow = {"embed_dim": 64, "hidden_dim": 64, "sentence_dim": 64, "feedback": "sentence", "sentence_gain": 0.7}
     full, shift = accuracy(**SUPERPOSED | narrow), Register.shift
     monkeypatch.setattr(Register, "shift", lambda register, hidden: shift(register._replace(seed=None), hidden))
     assert accuracy(**SUPERPOSED | narrow) < full
