@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float
 
 from hae_jax.config import ModelConfig
 from hae_jax.layers.attention import AttentionWeights, attend
-from hae_jax.layers.cell import Gates, LSTMWeights, normalize
+from hae_jax.layers.cell import Gates, LSTMWeights
 from hae_jax.layers.model_init import model_init
 from hae_jax.layers.recurrent import LSTM
 from hae_jax.layers.stack import StackDropout, States, stack_step
@@ -85,21 +85,14 @@ def next_sentence(
         perturbations,
         order_part(code, config) if config.conditioning == "every_step" else None,
     )
-    return states, readout_vectors(final_vector(states, weights.layers, config), weights.readout, config), gates
+    return states, readout_vectors(final_vector(states, weights.layers, config), weights.readout), gates
 
 
-def readout_vectors(
-    hidden: Float[Array, "*batch hidden"], readout: Readout | None, config: ModelConfig
-) -> Float[Array, "*batch vec"]:
-    """Maps the sentence decoder's outputs to sentence vectors.
-
-    With normalized outputs the vectors are normalized, too, as the encoder's are: the output of a register that holds
-    few sentences has many units near zero, so that its normalization magnifies the units of the sentence.
-    """
+def readout_vectors(hidden: Float[Array, "*batch hidden"], readout: Readout | None) -> Float[Array, "*batch vec"]:
+    """Maps the sentence decoder's outputs to sentence vectors."""
     if readout is None:
         return hidden
-    vectors = hidden @ readout.kernel.astype(hidden.dtype) + readout.bias.astype(hidden.dtype)
-    return normalize(vectors).astype(hidden.dtype) if config.layer_norm == "output" else vectors
+    return hidden @ readout.kernel.astype(hidden.dtype) + readout.bias.astype(hidden.dtype)
 
 
 class SentenceDecoder(nn.Module):
@@ -163,7 +156,7 @@ class SentenceDecoder(nn.Module):
             return self._scan_sentences(states, code, previous, mask, weights, train)
         # Only the top layer's outputs are needed: the loop over sentences consists of the cell alone.
         context = order_part(code, self.config) if self.config.conditioning == "every_step" else None
-        return readout_vectors(self.recurrent(previous, mask, states, context, train)[1], weights.readout, self.config)
+        return readout_vectors(self.recurrent(previous, mask, states, context, train)[1], weights.readout)
 
     def _scan_sentences(self, states, code, previous, mask, weights, train):
         """Sequential scan, needed for attention and `bridge="all_states"`."""

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from support.oracle import NO_MASKS, attend, layer_output, log_softmax, lstm_step, norm, times
+from support.oracle import NO_MASKS, attend, layer_output, log_softmax, lstm_step, times
 
 PAD = 0
 
@@ -148,8 +148,6 @@ class Oracle:
             vector = self.final_vector(states, stack)
             if config.bridge == "top_hidden":
                 vector = times(vector, params["readout_kernel"]) + params["readout_bias"]
-                if config.layer_norm == "output":
-                    vector = norm(vector, np.ones(len(vector)))
             rows, last = self.decode_words(vector, sentence, self.params["word_decoder"])
             results.append(rows)
             feedback = last if config.feedback == "word" else encoder_vectors[number]

@@ -21,7 +21,7 @@ class Layers(nnx.Module):
 
     def __init__(self, variant: Variant, rngs: nnx.Rngs):
         self.variant = variant
-        self.parts = nnx.Dict()
+        self.parts: Any = nnx.Dict()
         self.rngs: Any = nnx.data(rngs)
         self.key: Any = None
 
