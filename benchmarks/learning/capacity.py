@@ -45,9 +45,13 @@ MINUTES, CAPACITY_MINUTES = 8.0, 2.0
 FLAT_GAIN = 0.985
 """`word_gain` of a flat model, whose register holds a whole sequence."""
 SHARED: dict[str, Any] = {
-    "embed_dim": 200, "hidden_dim": 200, "feedback": "sentence", "word_gain": 0.95, "sentence_gain": 0.75,
+    "embed_dim": 4, "hidden_dim": 44, "feedback": "sentence", "word_gain": 1.0, "sentence_gain": 0.5,
+    "layer_norm": "none", "vector_loss": 0.0,
 }  # fmt: skip
-"""Fields of a hierarchical model whose sentences share the units of the code."""
+"""Fields of a hierarchical model whose sentences share the units of the code: each symbol of a sentence has four units
+of its own, and three sentences share them, with amplitudes of 1, 1/16 and 1/256."""
+SHARED_RATE = 1e-5
+"""Learning rate of this model: its weights are exact before training, and small amplitudes need precise weights."""
 CODE, UNITS = 1024, 200
 """Code size of the model that is expected to succeed, and units of the LSTM of the issue."""
 CODES, LENGTHS = (64, 256, 1024), (10, 50, 100, 400)
@@ -71,6 +75,8 @@ def setting(model: ModelConfig, length: int, minutes: float) -> Setting:
     optim: OptimConfig = dataclasses.replace(preset("small").optim, **OPTIM)
     if model.initializer != "mirror":
         optim = dataclasses.replace(optim, sentence_lr_scale=1.0)
+    elif model.layer_norm == "none":
+        optim = dataclasses.replace(optim, learning_rate=SHARED_RATE)
     elif model.kind == "flat" and model.hidden_dim >= WIDE:
         # Its one layer is as wide as the sentence level, whose learning rate is scaled by this factor.
         optim = dataclasses.replace(optim, learning_rate=optim.learning_rate * optim.sentence_lr_scale)
