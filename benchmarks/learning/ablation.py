@@ -26,7 +26,7 @@ from benchmarks.harness.record import Benchmark, Cell, Record
 from benchmarks.harness.time_budget import initial_state_and_step, step_seconds
 from benchmarks.learning import quickstart
 from hae_jax.config import Config, TrainConfig
-from hae_jax.config.presets import SHARED, preset
+from hae_jax.config.presets import preset
 from hae_jax.data import Dataset
 
 SEEDS = (0, 1, 2)
@@ -48,7 +48,10 @@ ORTHOGONAL: dict[str, Any] = WIDE | {
     "optim.learning_rate": 4e-3, "optim.sentence_lr_scale": 1.0, "optim.clip_norm": 1.0,
 }  # fmt: skip
 """The best recipe found for orthogonal initialization, with its learning rate."""
-NARROW: dict[str, Any] = {"model.sentence_dim": 384, "model.topic_dim": 128}
+PACKED: dict[str, Any] = {f"model.{name}": value for name, value in vars(preset("small-512").model).items()} | {
+    f"optim.{name}": value for name, value in vars(preset("small-512").optim).items()
+}
+"""All fields of the preset `small-512`."""
 RECIPE: dict[str, dict[str, Any]] = {
     "the recipe": {},
     "one learning rate for both levels": {"optim.sentence_lr_scale": 1.0},
@@ -62,8 +65,8 @@ RECIPE: dict[str, dict[str, Any]] = {
     "vector beside every word": {"model.conditioning": "every_step"},
     "untied softmax": {"model.tie_embeddings": False},
     "no clip": {"optim.clip": "none"},
-    "code of 512": NARROW | {f"model.{name}": value for name, value in SHARED.items()} | {"optim.clip_norm": 1000.0},
-    "code of 512, sentences not subtracted": NARROW,
+    "code of 512": PACKED,
+    "code of 512, sentences not subtracted": PACKED | {"model.feedback": "none", "model.sentence_gain": 1.0},
     "orthogonal weights": {"model.initializer": "orthogonal"},
     "Flax's weights": {"model.initializer": "flax"},
 }

@@ -26,18 +26,24 @@ from benchmarks.learning.ablation import with_fields
 from benchmarks.learning.content.codes import decoded_rows
 from benchmarks.learning.information import Bigrams, reproduced_bits
 from hae_jax.config import Config
-from hae_jax.config.presets import SHARED, preset
+from hae_jax.config.presets import preset
 from hae_jax.data import Dataset
 from hae_jax.trained import TrainedModel
 
 SIZES = (1024, 512, 256, 128)
 """Numbers of the code, its parts together."""
-RECIPES: dict[str, dict[str, Any]] = {
-    "sentences share units": {f"model.{name}": value for name, value in SHARED.items()},
-    "not subtracted": {},
-}
-"""Changed fields of the preset by the name of the line: as in the presets `small-512` and `small-256`, and a decoder of
-sentences that does not subtract the sentences it decoded."""
+PACKED, SUPERPOSED = "units for each token", "tokens superposed, normalized"
+"""Names of the lines: as in the presets `small-512` and `small-256`, and as in the preset `small`."""
+SIZED: dict[int, dict[str, Any]] = {
+    1024: {"model.sentence_dim": 768, "optim.learning_rate": 1e-4, "optim.topic_lr_scale": 3.0},
+    512: {},
+    256: {},
+    128: {
+        "model.embed_dim": 7, "model.hidden_dim": 119, "model.sentence_dim": 128, "model.topic_dim": 0,
+        "model.sentence_gain": 0.15, "optim.learning_rate": 1e-6, "optim.topic_lr_scale": 1.0,
+    },
+}  # fmt: skip
+"""Changed fields of the presets `small-512` and, for 256 numbers, `small-256`, by size."""
 
 
 def cells(quick: bool) -> list[Cell]:
@@ -45,10 +51,10 @@ def cells(quick: bool) -> list[Cell]:
     if quick:
         base = Config.from_json(json.dumps(quickstart.cells(True)[0].config))
         return [_cell("tiny", 48, narrow(base, 48))]
+    bases = {size: preset("small-256" if size == 256 else "small-512") for size in SIZED}
     return [
-        _cell(name, size, narrow(with_fields(preset("small"), fields), size))
-        for name, fields in RECIPES.items()
-        for size in SIZES
+        *(_cell(PACKED, size, with_fields(bases[size], fields)) for size, fields in SIZED.items()),
+        *(_cell(SUPERPOSED, size, narrow(preset("small"), size)) for size in SIZES),
     ]
 
 

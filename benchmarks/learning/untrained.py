@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from benchmarks.harness.record import Benchmark, Cell, Record
+from benchmarks.learning.capacity import SHARED
 from benchmarks.learning.random_sequences import VOCAB, draw
 from hae_jax import models
 from hae_jax.batch import EOD
@@ -96,8 +97,9 @@ SYMBOLS: dict[str, tuple[dict[str, Any], int]] = {
     "5 rows of 20": ({"feedback": "sentence", "word_gain": 0.98, "sentence_gain": 0.6}, 20),
     "10 rows of 10": ({"feedback": "sentence", "word_gain": 0.98, "sentence_gain": 0.75}, 10),
     "10 rows of 10, sentences not subtracted": ({"word_gain": 0.98}, 10),
+    "10 rows of 10, each symbol with four units of its own": (SHARED, 10),
 }
-"""Changed fields of a model whose code and vectors have 200 numbers, and symbols a row."""
+"""Changed fields of a model whose code has 200 numbers, and symbols a row."""
 
 
 def cells(quick: bool) -> list[Cell]:

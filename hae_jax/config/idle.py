@@ -83,6 +83,10 @@ IDLE = (
         "A flat model has no sentence level; use --model.kind hierarchical, or leave it out.",
     ),
     Idle(
+        ("optim.topic_lr_scale",), lambda c: not c.model.topic_dim, "model.topic_dim",
+        "Use --model.topic_dim 256, for example, or leave it out.",
+    ),
+    Idle(
         ("optim.clip_norm",), lambda c: c.optim.clip == "none", "optim.clip",
         "Nothing is clipped; choose a clip, or leave it out.",
     ),

@@ -14,12 +14,14 @@ MIRROR: dict[str, Any] = {
     "vector_loss": 0.02,
 }
 """The options that make the model train, beside the defaults. `sentence_dim` should be `max_sentences` times
-`hidden_dim`, so that every sentence vector has its own units; a smaller code needs `feedback` "sentence" and a
-`sentence_gain` of about 0.5, so that sentences can share units."""
+`hidden_dim`, so that every sentence vector has its own units; a smaller code needs the options `PACKED`."""
 
-SHARED: dict[str, Any] = {"feedback": "sentence", "sentence_gain": 0.5}
-"""The options of a code that is narrower than its sentence vectors together: they share its units, and the decoder
-subtracts each sentence once it is decoded."""
+PACKED: dict[str, Any] = {"layer_norm": "none", "vector_loss": 0.0, "word_gain": 1.0, "feedback": "sentence"}
+"""The options of a code that is narrower than its sentence vectors together. Each of the `max_tokens` tokens of a row,
+and its end mark, has `embed_dim` units of its own in a sentence vector. Sentences share the units of the code: those
+that come around to the same units have `sentence_gain` of the amplitude of the one before, and the decoder subtracts
+each once it is decoded. Normalization would make amplitudes depend on the numbers of tokens and sentences. Small
+amplitudes need precise weights: these models are nearly exact before training, and have a small learning rate."""
 
 PRESETS: dict[str, Config] = {
     "tiny": Config(
@@ -56,17 +58,17 @@ PRESETS: dict[str, Config] = {
 Jurafsky (2015)."""
 
 NARROW: dict[str, dict[str, Any]] = {
-    "small-512": {"sentence_dim": 384, "topic_dim": 128},
-    "small-256": {"embed_dim": 256, "hidden_dim": 256, "sentence_dim": 256, "topic_dim": 0, "sentence_gain": 0.4},
+    "small-512": {"embed_dim": 15, "hidden_dim": 255, "sentence_dim": 256, "topic_dim": 256, "sentence_gain": 0.3},
+    "small-256": {"embed_dim": 5, "hidden_dim": 85, "sentence_dim": 170, "topic_dim": 86, "sentence_gain": 0.1},
 }
 """Changed fields of the model of `small` by preset."""
+RATES = {"small-512": 3e-5, "small-256": 1e-6}
+"""Learning rates of these presets."""
 
 for name, sizes in NARROW.items():
-    small = PRESETS["small"]
-    # Gradients are larger where units are shared: the norm is about 250 with 512 numbers, and 500 with 256.
-    PRESETS[name] = replace(
-        small, model=replace(small.model, **SHARED | sizes), optim=replace(small.optim, clip_norm=1000)
-    )
+    small, rate = PRESETS["small"], RATES[name]
+    optim = replace(small.optim, learning_rate=rate, topic_lr_scale=small.optim.learning_rate / rate, clip="none")
+    PRESETS[name] = replace(small, model=replace(small.model, **PACKED | sizes), optim=replace(optim, clip_norm=None))
 
 
 def preset(name: str) -> Config:

@@ -98,14 +98,17 @@ class OptimConfig:
     sentence_lr_scale: float = 1.0
     """Learning rate of the sentence level's parameters, as a share of the others'. Adam updates all weights by
     similar amounts, so that an update changes the output of a layer the more, the wider it is."""
+    topic_lr_scale: float = 1.0
+    """The same of the topic part's parameters."""
     accumulate: int = 1
     """Batches whose gradients are averaged for one update: larger effective batches in the same memory."""
 
     def __post_init__(self) -> None:
         require_choice(self, "optim")
         require_positive(self, "optim", "accumulate", most=100_000)
-        require_finite(self, "optim", "learning_rate", "clip_norm", "eps", "weight_decay", "sentence_lr_scale")
-        for name in ("learning_rate", "clip_norm", "eps", "sentence_lr_scale"):
+        positive = ("learning_rate", "clip_norm", "eps", "sentence_lr_scale", "topic_lr_scale")
+        require_finite(self, "optim", "weight_decay", *positive)
+        for name in positive:
             got = getattr(self, name)
             require(got is None or got > 0, f"optim.{name}", "be positive", got, "Use a number above 0.")
         require_rate(self, "optim", "b1", "b2")

@@ -60,16 +60,16 @@ def schedule(config: OptimConfig, steps: int) -> Callable[[Int[Array, ""] | int]
 def build(config: OptimConfig, steps: int) -> optax.GradientTransformation:
     """Builds the optimizer: `optax.chain(optax.clip_by_global_norm(threshold), optax.adam(schedule))`.
 
-    That is the chain of the default config. Other clips and AdamW take the place of either part, and the updates of the
-    sentence level are scaled at the end. Weight decay is decoupled, and applied to matrices only, not to biases and
-    gains.
+    That is the chain of the default config. Other clips and AdamW take the place of either part, and the updates of
+    the sentence level and of the topic part are scaled at the end. Weight decay is decoupled, and applied to
+    matrices only, not to biases and gains.
 
     Args:
         config: the clip, the constants of Adam, and the learning rate.
         steps: batches of the whole run; the schedule counts updates, one for every `config.accumulate` batches.
 
     Returns:
-        `chain(record_clipping(clip), adam, scale_sentence_level)`, inside `optax.MultiSteps` where gradients are
+        `chain(record_clipping(clip), adam, scale_parts)`, inside `optax.MultiSteps` where gradients are
         accumulated; `binding` reads its state.
 
     Raises:
@@ -88,7 +88,9 @@ def build(config: OptimConfig, steps: int) -> optax.GradientTransformation:
         adam = optax.adam(rate, config.b1, config.b2, config.eps)
     clip, usual = CLIPPERS[config.clip]
     chain = optax.chain(
-        clipping.record_clipping(clip(config.clip_norm or usual)), adam, scale_sentence_level(config.sentence_lr_scale)
+        clipping.record_clipping(clip(config.clip_norm or usual)),
+        adam,
+        scale_parts(config.sentence_lr_scale, config.topic_lr_scale),
     )
     return chain if config.accumulate == 1 else optax.MultiSteps(chain, config.accumulate).gradient_transformation()
 
@@ -99,16 +101,18 @@ def binding(state: optax.OptState) -> Bool[Array, ""]:
     return inner[0].binding
 
 
-def scale_sentence_level(sentence_lr_scale: float) -> optax.GradientTransformation:
-    """Multiplies the updates of the sentence-level layers of encoder and decoder by a factor.
+def scale_parts(sentence: float, topic: float) -> optax.GradientTransformation:
+    """Multiplies the updates of the sentence-level layers, and of the topic part, by a factor each.
 
     Example:
-        >>> updates = {"encoder": {"word": jnp.ones(1), "sentence": jnp.ones(1)}}
-        >>> scale_sentence_level(0.5).update(updates, None)[0]["encoder"]["sentence"].tolist()
-        [0.5]
+        >>> updates = {"encoder": {"word": jnp.ones(1), "sentence": jnp.ones(1)}, "topic": jnp.ones(1)}
+        >>> scaled = scale_parts(0.5, 2.0).update(updates, None)[0]
+        >>> scaled["encoder"]["sentence"].tolist(), scaled["topic"].tolist(), scaled["encoder"]["word"].tolist()
+        ([0.5], [2.0], [1.0])
     """
 
     def scale(path: tuple, update: Float[Array, "..."]) -> Float[Array, "..."]:
-        return sentence_lr_scale * update if "sentence" in jax.tree_util.keystr(path) else update
+        name = jax.tree_util.keystr(path)
+        return sentence * update if "sentence" in name else topic * update if "'topic'" in name else update
 
     return optax.stateless(lambda updates, _: jax.tree.map_with_path(scale, updates))
