@@ -185,7 +185,7 @@ def test_commands_edit_and_morph(memorized, capsys):
     ("words", "message"),
     [
         (["--order", "1,a", "One."], "order must be numbers between commas, got '1,a'. "),
-        (["--order", "0,1", SENTENCES[0][1]], "order must hold numbers of sentences, from 0 to 0, got 1. "),
+        (["--order", "0,3", THREE[0]], "order must hold numbers of sentences, from 0 to 2, got 3. "),
         ([], "hae edit must be given a text, got none. "),
     ],
 )

@@ -90,5 +90,5 @@ def test_untrained_models_can_be_measured_quickly(tmp_path):
     assert run(untrained.BENCHMARKS[0], True, False, tmp_path, tmp_path / "work") == 0
     (path,) = tmp_path.glob("*-quick.json")
     tiny, symbols = json.loads(path.read_text())
-    assert tiny["numbers"]["teacher_forced"] > 0.9
+    assert tiny["numbers"]["teacher_forced"] > 0.8
     assert symbols["numbers"]["teacher_forced"] > symbols["numbers"]["free_running"] > 1 / untrained.LENGTH

@@ -142,7 +142,8 @@ def measure(cell: Cell, folder: Path) -> dict[str, Any]:
         (table,) = batch.buckets
         documents = [[[t for t in row if t > EOD] for row in table[rows].tolist()] for rows in batch.row_index]
     model = models.build(config, vocab)
-    params = model.init({"params": jax.random.key(cell.seeds[0])}, batches[0][0])["params"]
+    first = jax.tree.map(jnp.asarray, batches[0][0])
+    params = model.init({"params": jax.random.key(cell.seeds[0])}, first)["params"]
     for change in cell.config["changes"]:
         params = CHANGES[change](params)
     limit = sum(len(row) + 1 for row in max(documents, key=lambda rows: sum(map(len, rows)))) + 1

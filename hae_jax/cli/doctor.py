@@ -25,8 +25,10 @@ WITH_SCRIPT = ("script", "json", "html", "repair", "seconds")
 
 @dataclass(frozen=True, kw_only=True)
 class Doctor(Configured):
-    """Diagnoses why a model does not train: cause, evidence, repair. Exit code 0: healthy, 1: causes were found,
-    3: too little could be examined for a verdict, 2: the command is wrong."""
+    """Diagnoses why a model does not train: cause, evidence, repair.
+
+    Exit code 0: healthy, 1: causes were found, 3: too little could be examined, 2: the command is wrong.
+    """
 
     workdir: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: an untrained model)")] = None
     """Folder of a run to examine. Without it the model is initialized from the preset and the given options."""
