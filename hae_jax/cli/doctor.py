@@ -27,7 +27,7 @@ WITH_SCRIPT = ("script", "json", "html", "repair", "seconds")
 class Doctor(Configured):
     """Diagnoses why a model does not train: cause, evidence, repair.
 
-    Exit code 0: healthy, 1: causes were found, 3: too little could be examined, 2: the command is wrong.
+    Exit code 0: healthy, 1: causes found, 3: too little examined, 2: wrong command.
     """
 
     workdir: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: an untrained model)")] = None
