@@ -41,7 +41,8 @@ CHANGES = {
     "data.holdout": (0.4,), "data.batch_size": (5,), "data.buckets": (1,),
     "optim.learning_rate": (0.5,), "optim.warmup": (7,), "optim.final": (0.9,), "optim.clip": ("value", "none"),
     "optim.clip_norm": (0.7,), "optim.b1": (0.5,), "optim.b2": (0.5,), "optim.eps": (1e-3,),
-    "optim.weight_decay": (0.1,), "optim.sentence_lr_scale": (0.6,), "optim.accumulate": (3,),
+    "optim.weight_decay": (0.1,), "optim.sentence_lr_scale": (0.6,), "optim.topic_lr_scale": (0.6,),
+    "optim.accumulate": (3,),
     "train.seed": (5,), "train.steps": (70,),
 }  # fmt: skip
 """Other values by field; the first one that differs is tried."""
@@ -124,6 +125,8 @@ def step_of(config):
     """Returns an update of the optimizer, as a traced program."""
     optimizer = optim.build(config.optim, config.train.steps)
     params = {"encoder": {"word": jnp.ones((2, 2)), "sentence": jnp.ones((2, 2))}}
+    if config.model.topic_dim:
+        params["topic"] = {"embedding": jnp.ones((2, 2))}
     return traced(optimizer.update, params, optimizer.init(params), params)
 
 
@@ -159,9 +162,10 @@ def test_fields_of_the_model(name):
     assert_every_change_has_an_effect_or_is_idle(config, model_of, "model")
 
 
+@pytest.mark.parametrize("topic", [0, 4])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_fields_of_the_optimizer(name):
-    config = Config(optim=OPTIMIZERS[name], train=TrainConfig(steps=60))
+def test_fields_of_the_optimizer(name, topic):
+    config = Config(ModelConfig(topic_dim=topic), optim=OPTIMIZERS[name], train=TrainConfig(steps=60))
     assert_every_change_has_an_effect_or_is_idle(config, step_of, "optim")
     assert step_of(config) != step_of(replace(config, train=TrainConfig(steps=70)))
 
