@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import highlights
-from benchmarks.doctor import accuracy, keras_patients, loss_curves, repairs, torch_patients
+from benchmarks.doctor import accuracy, frameworks, loss_curves, repairs
 from benchmarks.doctor.reports import accuracy as reports_accuracy
 from benchmarks.doctor.reports import last_test
 from benchmarks.gradients import common_advice, phase_diagram, prediction, probe_overhead, stability
@@ -70,8 +70,7 @@ MODULES = {
     "doctor": accuracy,
     "doctor_reports": reports_accuracy,
     "doctor_reports_last": last_test,
-    "doctor_keras": keras_patients,
-    "doctor_torch": torch_patients,
+    "doctor_frameworks": frameworks,
     "repairs": repairs,
     "courses": loss_curves,
 }
